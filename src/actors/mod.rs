@@ -1,0 +1,1 @@
+//! The application itself: what happens when a message comes.

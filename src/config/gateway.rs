@@ -1,0 +1,114 @@
+//! `[gateway]` and `[[gateway.routes]]`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// `[gateway]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// Tenants live at `<subdomain>.<base_domain>`.
+    pub base_domain: String,
+    /// Scheme clients use to reach the platform (`http` or `https`): it is in token issuers and in links.
+    pub public_scheme: String,
+    /// Port in public URLs; 0 = the listener's port while `public_scheme` is `http`, none for `https`.
+    pub public_port: u16,
+    /// Custom hosts: host name → subdomain of its tenant.
+    pub hosts: BTreeMap<String, String>,
+    /// Networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Networks (CIDR) whose `X-Forwarded-Host` is believed.
+    pub trusted_host_proxies: Vec<String>,
+    /// Largest request head, in bytes.
+    pub max_header_bytes: usize,
+    /// Longest request target, in bytes.
+    pub max_url_bytes: usize,
+    /// Page that sells upgrades, linked in the answers about plans and quotas.
+    pub upgrade_url: String,
+    /// Idle upstream connections kept for each endpoint and worker.
+    pub pool_idle_per_endpoint: usize,
+    /// An idle upstream connection is closed after this many milliseconds (keep it below the service's own limit).
+    pub pool_idle_timeout_ms: u64,
+    /// Retries may add at most this share of requests, in percent.
+    pub retry_budget_percent: u32,
+    /// The reverse proxy's routes; the longest matching prefix wins.
+    #[serde(default)]
+    pub routes: Vec<RouteSettings>,
+}
+
+/// Whether a route asks for a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteAuth {
+    /// No valid credential → 401.
+    #[default]
+    Required,
+    /// A credential is checked if there is one.
+    Optional,
+    /// Credentials are neither checked nor forwarded as identity.
+    None,
+}
+
+/// `[[gateway.routes]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    /// Path prefix, matched by whole segments on the raw path: `/crm` matches `/crm` and `/crm/x`, not `/crmx`.
+    pub prefix: String,
+    /// Base URLs of the service's endpoints, `http://host:port`.
+    pub upstreams: Vec<String>,
+    /// Take the prefix off the path before forwarding.
+    #[serde(default)]
+    pub strip_prefix: bool,
+    /// Whether a credential is asked for.
+    #[serde(default)]
+    pub auth: RouteAuth,
+    /// Roles that may call; empty = any.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Authentication context class the session must have reached (`aal1`, `aal2`).
+    pub min_acr: Option<String>,
+    /// Oldest acceptable authentication, in seconds.
+    pub max_age_s: Option<u64>,
+    /// Module of the plan that the route belongs to.
+    pub module: Option<String>,
+    /// Put the request's id into `X-Tenant-Context`; costs a signature for each request.
+    #[serde(default)]
+    pub bind_request_id: bool,
+    /// Time to connect to an endpoint, in milliseconds.
+    #[serde(default = "defaults::connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Time from the request to the answer's head, in milliseconds.
+    #[serde(default = "defaults::first_byte_timeout_ms")]
+    pub first_byte_timeout_ms: u64,
+    /// Longest silence while bodies flow, in milliseconds.
+    #[serde(default = "defaults::idle_timeout_ms")]
+    pub idle_timeout_ms: u64,
+    /// Largest request body, in bytes; 0 = no limit.
+    #[serde(default = "defaults::body_limit_bytes")]
+    pub body_limit_bytes: u64,
+    /// Further tries of a request that was provably not sent, or that is idempotent and has no body.
+    #[serde(default = "defaults::retries")]
+    pub retries: u32,
+    /// Path that each endpoint is asked for in the background; none = passive checks only.
+    pub health_path: Option<String>,
+}
+
+mod defaults {
+    pub fn connect_timeout_ms() -> u64 {
+        1_000
+    }
+    pub fn first_byte_timeout_ms() -> u64 {
+        30_000
+    }
+    pub fn idle_timeout_ms() -> u64 {
+        60_000
+    }
+    pub fn body_limit_bytes() -> u64 {
+        10 * 1024 * 1024
+    }
+    pub fn retries() -> u32 {
+        1
+    }
+}

@@ -1,0 +1,1 @@
+//! Ids, rules and arithmetic of the business: no I/O, no clock.

@@ -1,0 +1,1 @@
+//! actix-web: route table, extractors, middleware.
