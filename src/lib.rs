@@ -4,6 +4,8 @@
 //! `main → app → http → actors → db → domain`; `config`, `clock` and `telemetry` serve all of them.
 
 pub mod actors;
+pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;

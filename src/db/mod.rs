@@ -1,1 +1,22 @@
-//! Every SQL statement of the program.
+//! Every SQL statement of the program, one file for each noun.
+//!
+//! Nothing outside this room can reach a connection. Tenant tables are read and written through [`tx::TenantTx`], which
+//! carries its tenant in row-level security and in its type; the few look-ups before a tenant is known go through
+//! [`tx::SystemTx`], which names its reason.
+
+pub mod audit;
+pub mod config_log;
+pub mod data_keys;
+pub mod directory;
+pub mod error;
+pub mod installation;
+pub mod pool;
+pub mod sessions;
+pub mod signing_keys;
+pub mod tenants;
+pub mod tx;
+pub mod users;
+
+pub use error::DbError;
+pub use pool::Db;
+pub use tx::{SystemReason, SystemTx, TenantTx};

@@ -1,1 +1,12 @@
-//! Ids, rules and arithmetic of the business: no I/O, no clock.
+//! The rules of the business: no actix, SQL, clock, randomness or I/O. Parse, don't validate: a value of one of these types is
+//! known to be well formed.
+
+pub mod audit;
+pub mod envelope;
+pub mod identity;
+pub mod ids;
+pub mod plan;
+pub mod rate_limit;
+pub mod refresh_token;
+pub mod tenant;
+pub mod token;

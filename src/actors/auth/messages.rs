@@ -1,0 +1,122 @@
+//! The auth actor's protocol.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::hasher::HasherError;
+use crate::actors::ask::Request;
+use crate::actors::tenant::TenantHandle;
+use crate::db::DbError;
+use crate::domain::audit::AuditSource;
+use crate::domain::identity::NewPassword;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::token::TokenError;
+
+/// Why the auth actor refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Unknown user, wrong password, suspended user: the caller is not told which.
+    #[error("e-mail or password are wrong")]
+    InvalidCredentials,
+    /// Not a refresh token of this tenant, or expired.
+    #[error("the refresh token is not valid")]
+    InvalidRefreshToken,
+    /// The session has ended.
+    #[error("the session has ended")]
+    SessionRevoked,
+    /// Too many sign-ins at once.
+    #[error("too many passwords are being checked")]
+    Busy(#[from] HasherError),
+    /// The database did not do it.
+    #[error("the database did not answer")]
+    Db(#[from] DbError),
+    /// The tenant's key cannot sign.
+    #[error("the token could not be signed")]
+    Signing(#[source] TokenError),
+}
+
+/// Tokens of a session.
+#[derive(Debug, Clone)]
+pub struct TokenSet {
+    /// Access token (RFC 9068).
+    pub access_token: SecretString,
+    /// Its life, in seconds.
+    pub expires_in: u64,
+    /// Refresh token.
+    pub refresh_token: SecretString,
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// Command, not idempotent: checks a password and begins a session. Sent by the login handler; after a lost reply the user signs
+/// in again, and the session that nobody knows of runs out.
+#[derive(Debug)]
+pub struct SignIn {
+    /// The tenant of the request's host.
+    pub tenant: Arc<TenantHandle>,
+    /// Address as typed.
+    pub email: String,
+    /// Password as typed.
+    pub password: SecretString,
+    /// Where the request came from.
+    pub source: AuditSource,
+}
+
+impl Request for SignIn {
+    const NAME: &'static str = "sign_in";
+    type Reply = TokenSet;
+    type Refusal = AuthError;
+}
+
+/// Command, idempotent within the grace: rotates a session's refresh token. Sent by the refresh handler; after a lost reply the
+/// client asks again with the same token and gets the same answer.
+#[derive(Debug)]
+pub struct Refresh {
+    /// The tenant of the request's host.
+    pub tenant: Arc<TenantHandle>,
+    /// Token as sent.
+    pub refresh_token: SecretString,
+    /// Where the request came from.
+    pub source: AuditSource,
+}
+
+impl Request for Refresh {
+    const NAME: &'static str = "refresh";
+    type Reply = TokenSet;
+    type Refusal = AuthError;
+}
+
+/// Command, idempotent: ends a session, or all of the user's. Sent by the logout handler; replies with the sessions that ended.
+#[derive(Debug)]
+pub struct SignOut {
+    /// The tenant of the request's host.
+    pub tenant: Arc<TenantHandle>,
+    /// Whose.
+    pub user: UserId,
+    /// The session of the request.
+    pub session: SessionId,
+    /// End every session of the user.
+    pub all: bool,
+    /// Where the request came from.
+    pub source: AuditSource,
+}
+
+impl Request for SignOut {
+    const NAME: &'static str = "sign_out";
+    type Reply = Vec<SessionId>;
+    type Refusal = AuthError;
+}
+
+/// Query: the hash of a password that somebody chose. Sent by onboarding.
+#[derive(Debug)]
+pub struct HashPassword {
+    /// The password.
+    pub password: NewPassword,
+}
+
+impl Request for HashPassword {
+    const NAME: &'static str = "hash_password";
+    type Reply = String;
+    type Refusal = AuthError;
+}

@@ -1,0 +1,96 @@
+//! The auth actor: sign-in, refresh, sign-out.
+//!
+//! Its mailbox bounds how many of these are under way. Password hashing is bounded again, and tighter, by the
+//! [`Hasher`]: a storm of sign-ins must be felt by nobody else.
+
+mod hasher;
+mod messages;
+mod sign_in;
+mod sign_out;
+mod tokens;
+
+use std::sync::Arc;
+
+pub use hasher::{Hasher, HasherError};
+pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+
+use super::ask::{ChildActor, Ctx, Handle, Request, Responder};
+use crate::config::Settings;
+use crate::db::Db;
+
+/// What sign-in works with.
+#[derive(Debug, Clone)]
+pub struct AuthContext {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The database.
+    pub db: Db,
+    /// Hashes passwords.
+    pub hasher: Hasher,
+}
+
+/// Signs users in and out.
+#[derive(Debug)]
+pub struct AuthActor {
+    context: AuthContext,
+}
+
+impl AuthActor {
+    /// An actor without state of its own: everything is in the database.
+    #[must_use]
+    pub fn new(context: AuthContext) -> Self {
+        Self { context }
+    }
+
+    /// Works on a message beside the mailbox.
+    fn run<M, W>(
+        &self,
+        message: M,
+        responder: Responder<M>,
+        ctx: &mut Ctx<'_, Self>,
+        work: impl FnOnce(AuthContext, M) -> W,
+    ) where
+        M: Request<Refusal = AuthError>,
+        W: Future<Output = Result<M::Reply, AuthError>> + 'static,
+    {
+        ctx.spawn(work(self.context.clone(), message), |_actor, result, _ctx| {
+            responder.answer(result)
+        });
+    }
+}
+
+impl ChildActor for AuthActor {
+    const KIND: &'static str = "auth";
+}
+
+impl Handle<SignIn> for AuthActor {
+    fn handle(&mut self, message: SignIn, responder: Responder<SignIn>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            sign_in::sign_in(&context, message).await
+        });
+    }
+}
+
+impl Handle<Refresh> for AuthActor {
+    fn handle(&mut self, message: Refresh, responder: Responder<Refresh>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            tokens::refresh(&context, message).await
+        });
+    }
+}
+
+impl Handle<SignOut> for AuthActor {
+    fn handle(&mut self, message: SignOut, responder: Responder<SignOut>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            sign_out::sign_out(&context, message).await
+        });
+    }
+}
+
+impl Handle<HashPassword> for AuthActor {
+    fn handle(&mut self, message: HashPassword, responder: Responder<HashPassword>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            Ok(context.hasher.hash(message.password.secret().clone()).await?)
+        });
+    }
+}

@@ -1,0 +1,135 @@
+//! Sign-in by password. Every refusal looks and takes the same, whatever its cause.
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::AuthContext;
+use super::messages::{AuthError, SignIn, TokenSet};
+use super::tokens::{Grant, absolute_expiry, idle_expiry, issue};
+use crate::actors::tenant::TenantView;
+use crate::clock;
+use crate::db::sessions::NewSession;
+use crate::db::users::User;
+use crate::db::{TenantTx, audit, sessions, users};
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::domain::identity::EmailAddress;
+use crate::domain::ids::{SessionId, TenantId};
+
+/// Authentication by one factor.
+const ACR_ONE_FACTOR: &str = "aal1";
+/// Longer inputs are nobody's password; hashing them would only cost time.
+const MAX_PASSWORD_BYTES: usize = 1_024;
+
+/// Checks the password and begins a session.
+pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<TokenSet, AuthError> {
+    let SignIn {
+        tenant,
+        email,
+        password,
+        source,
+    } = message;
+    let view = tenant.view_full();
+    let user = find_user(context, view.tenant.id, &email).await?;
+    match check_password(context, user.as_ref(), password).await? {
+        true => begin_session(context, &view, user.ok_or(AuthError::InvalidCredentials)?, source).await,
+        false => {
+            record_failure(context, view.tenant.id, user.as_ref(), source).await?;
+            Err(AuthError::InvalidCredentials)
+        }
+    }
+}
+
+async fn find_user(context: &AuthContext, tenant: TenantId, email: &str) -> Result<Option<User>, AuthError> {
+    let Ok(email) = EmailAddress::parse(email) else {
+        return Ok(None);
+    };
+    let mut tx = TenantTx::begin_read(&context.db, tenant).await?;
+    let user = users::find_by_email(&mut tx, &email).await?;
+    tx.finish();
+    Ok(user)
+}
+
+/// Hashes even if there is nothing to compare with, so that time does not tell who exists.
+async fn check_password(context: &AuthContext, user: Option<&User>, password: SecretString) -> Result<bool, AuthError> {
+    let is_plausible = secrecy::ExposeSecret::expose_secret(&password).len() <= MAX_PASSWORD_BYTES;
+    let hash = user
+        .filter(|user| is_plausible && !user.is_suspended)
+        .and_then(|user| user.password_hash.clone());
+    let password = if is_plausible {
+        password
+    } else {
+        SecretString::default()
+    };
+    Ok(context.hasher.verify(password, hash).await?)
+}
+
+async fn begin_session(
+    context: &AuthContext,
+    view: &TenantView,
+    user: User,
+    source: AuditSource,
+) -> Result<TokenSet, AuthError> {
+    let now = clock::now();
+    let session: SessionId = clock::new_id();
+    let amr = vec!["pwd".to_owned()];
+    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    sessions::insert(
+        &mut tx,
+        &NewSession {
+            id: session,
+            user: user.id,
+            idle_expires_at: idle_expiry(context, view, now),
+            absolute_expires_at: absolute_expiry(context, view, now),
+            acr: ACR_ONE_FACTOR,
+            amr: &amr,
+            auth_time: now,
+            ip: source.ip.map(|ip| ip.to_string()),
+            user_agent: source.user_agent.as_deref(),
+        },
+    )
+    .await?;
+    audit::insert(
+        &mut tx,
+        &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source),
+    )
+    .await?;
+    tx.commit().await?;
+    let grant = Grant {
+        user: user.id,
+        session,
+        role: user.role,
+        acr: ACR_ONE_FACTOR.to_owned(),
+        amr,
+        auth_time: now,
+        counter: 1,
+    };
+    issue(context, view, grant)
+}
+
+async fn record_failure(
+    context: &AuthContext,
+    tenant: TenantId,
+    user: Option<&User>,
+    source: AuditSource,
+) -> Result<(), AuthError> {
+    let mut tx = TenantTx::begin(&context.db, tenant).await?;
+    audit::insert(
+        &mut tx,
+        &event(AuditActor::Anonymous, user, AuditOutcome::Failure, source),
+    )
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+fn event(actor: AuditActor, user: Option<&User>, outcome: AuditOutcome, source: AuditSource) -> AuditEvent {
+    AuditEvent {
+        actor,
+        action: "session.create",
+        target_kind: "user",
+        target_id: user.map(|user| user.id.to_string()),
+        outcome,
+        code: (outcome == AuditOutcome::Failure).then_some("invalid-credentials"),
+        source,
+        detail: json!({ "method": "password" }),
+    }
+}

@@ -1,0 +1,55 @@
+//! Ending sessions.
+
+use serde_json::json;
+
+use super::AuthContext;
+use super::messages::{AuthError, SignOut};
+use crate::actors::tenant::RevokeSession;
+use crate::db::{TenantTx, audit, sessions};
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
+use crate::domain::ids::SessionId;
+
+/// How long a handler waits until this node refuses the ended sessions' tokens. Other nodes hear of it by the config log.
+const REVOKE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Ends one session or all of the user's, first in the database, then in the tenant's view.
+pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<Vec<SessionId>, AuthError> {
+    let SignOut {
+        tenant,
+        user,
+        session,
+        all,
+        source,
+    } = message;
+    let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let ended = if all {
+        sessions::revoke_all(&mut tx, user, "logout_all").await?
+    } else if sessions::revoke(&mut tx, session, "logout").await? {
+        vec![session]
+    } else {
+        Vec::new()
+    };
+    let event = AuditEvent {
+        actor: AuditActor::User(user),
+        action: "session.end",
+        target_kind: "session",
+        target_id: Some(session.to_string()),
+        outcome: AuditOutcome::Success,
+        code: None,
+        source,
+        detail: json!({ "all": all, "n_ended": ended.len() }),
+    };
+    audit::insert(&mut tx, &event).await?;
+    tx.commit().await?;
+    if let Some(supervisor) = tenant.supervisor() {
+        for session in &ended {
+            if let Err(error) = supervisor
+                .ask(RevokeSession { session: *session }, REVOKE_DEADLINE)
+                .await
+            {
+                tracing::warn!(%error, "the view learns of an ended session by the config log only");
+            }
+        }
+    }
+    Ok(ended)
+}

@@ -1,0 +1,159 @@
+//! Tokens of a session: issuing them, and rotating the refresh token.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::AuthContext;
+use super::messages::{AuthError, Refresh, TokenSet};
+use crate::actors::tenant::TenantView;
+use crate::clock;
+use crate::db::{TenantTx, audit, sessions};
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::domain::identity::Role;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::refresh_token::{self, RefreshDecision, RefreshToken};
+use crate::domain::token::{self, AccessClaims};
+
+/// What an access token says of its session.
+pub(super) struct Grant {
+    pub(super) user: UserId,
+    pub(super) session: SessionId,
+    pub(super) role: Role,
+    pub(super) acr: String,
+    pub(super) amr: Vec<String>,
+    pub(super) auth_time: DateTime<Utc>,
+    /// Number of the session's current refresh token.
+    pub(super) counter: i64,
+}
+
+/// Signs the tokens of a session.
+pub(super) fn issue(context: &AuthContext, view: &TenantView, grant: Grant) -> Result<TokenSet, AuthError> {
+    let Grant {
+        user,
+        session,
+        role,
+        acr,
+        amr,
+        auth_time,
+        counter,
+    } = grant;
+    let expires_in = context.settings.auth.access_token_ttl_s;
+    let now_s = clock::now_s();
+    let claims = AccessClaims {
+        iss: view.issuer.clone(),
+        aud: context.settings.auth.audience.clone(),
+        sub: user,
+        tid: view.tenant.id,
+        sid: session,
+        jti: clock::new_id(),
+        iat: now_s,
+        nbf: now_s,
+        exp: now_s + i64::try_from(expires_in).unwrap_or(0),
+        auth_time: auth_time.timestamp(),
+        acr,
+        amr,
+        roles: vec![role],
+        epoch: view.tenant.epoch,
+    };
+    let access_token = token::sign_access(&view.keys.signing, &claims).map_err(AuthError::Signing)?;
+    let refresh_token = RefreshToken { session, counter }.encode(view.tenant.id, &view.keys.refresh);
+    Ok(TokenSet {
+        access_token: access_token.into(),
+        expires_in,
+        refresh_token: refresh_token.into(),
+        session_id: session,
+    })
+}
+
+/// When a session that is used now ends without another refresh.
+pub(super) fn idle_expiry(context: &AuthContext, view: &TenantView, now: DateTime<Utc>) -> DateTime<Utc> {
+    let own = view.tenant.config.session.idle_timeout_s;
+    now + lifetime(context.settings.sessions.idle_timeout_s, own)
+}
+
+/// When a session that begins now ends.
+pub(super) fn absolute_expiry(context: &AuthContext, view: &TenantView, now: DateTime<Utc>) -> DateTime<Utc> {
+    let own = view.tenant.config.session.absolute_timeout_s;
+    now + lifetime(context.settings.sessions.absolute_timeout_s, own)
+}
+
+/// The shorter of the platform's and the tenant's own.
+fn lifetime(platform_s: u64, own_s: Option<u64>) -> TimeDelta {
+    let seconds = own_s.map_or(platform_s, |own_s| own_s.min(platform_s));
+    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000))
+}
+
+/// Rotates the refresh token, or repeats the last answer within the grace, or ends the family of a token used twice.
+pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<TokenSet, AuthError> {
+    let view = message.tenant.view_full();
+    let presented = RefreshToken::decode(
+        message.refresh_token.expose_secret(),
+        view.tenant.id,
+        &view.keys.refresh,
+    )
+    .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
+    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    let now = clock::now();
+    let rotated = sessions::rotate(
+        &mut tx,
+        presented.session,
+        presented.counter,
+        idle_expiry(context, &view, now),
+    )
+    .await?;
+    let session = sessions::find(&mut tx, presented.session)
+        .await?
+        .ok_or(AuthError::InvalidRefreshToken)?;
+    let role = Role::parse(&session.role).ok_or(AuthError::InvalidRefreshToken)?;
+    if !rotated {
+        let since_rotation_ms = (clock::now() - session.rotated_at).num_milliseconds();
+        let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s * 1_000).unwrap_or(0);
+        let decision = refresh_token::decide(presented.counter, session.refresh_ctr, since_rotation_ms, grace_ms);
+        if session.revoked_at.is_some() {
+            return Err(AuthError::SessionRevoked);
+        }
+        match decision {
+            RefreshDecision::Repeat => {}
+            RefreshDecision::Reuse => {
+                end_family(&mut tx, presented.session, session.user_id.into(), message.source).await?;
+                tx.commit().await?;
+                return Err(AuthError::SessionRevoked);
+            }
+            // The current number, and yet not rotated: the session ran out.
+            RefreshDecision::Rotate | RefreshDecision::Unknown => return Err(AuthError::InvalidRefreshToken),
+        }
+    }
+    if session.user_state != "active" {
+        return Err(AuthError::SessionRevoked);
+    }
+    tx.commit().await?;
+    issue(
+        context,
+        &view,
+        Grant {
+            user: session.user_id.into(),
+            session: session.id.into(),
+            role,
+            acr: session.acr,
+            amr: session.amr,
+            auth_time: session.auth_time,
+            counter: session.refresh_ctr,
+        },
+    )
+}
+
+async fn end_family(tx: &mut TenantTx, session: SessionId, user: UserId, source: AuditSource) -> Result<(), AuthError> {
+    sessions::revoke(tx, session, "refresh_token_reuse").await?;
+    let event = AuditEvent {
+        actor: AuditActor::Anonymous,
+        action: "session.refresh",
+        target_kind: "session",
+        target_id: Some(session.to_string()),
+        outcome: AuditOutcome::Denied,
+        code: Some("refresh-token-reuse"),
+        source,
+        detail: json!({ "user_id": user }),
+    };
+    Ok(audit::insert(tx, &event).await?)
+}

@@ -1,0 +1,130 @@
+//! What the rest of the program holds of an active tenant.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::supervisor::TenantSupervisor;
+use super::view::TenantView;
+use crate::actors::ask::ActorRef;
+use crate::clock;
+use crate::domain::ids::TenantId;
+use crate::domain::rate_limit::{Decision, RatePolicy};
+use crate::domain::tenant::Slug;
+
+/// An active tenant: its published view, its rate-limit state and its supervisor.
+#[derive(Debug)]
+pub struct TenantHandle {
+    id: TenantId,
+    slug: Slug,
+    view: ArcSwap<TenantView>,
+    /// Theoretical arrival time of the rate limit. It outlives views, so a config change does not refill the limit.
+    tat_ns: AtomicU64,
+    in_flight: AtomicU32,
+    last_used_ns: AtomicU64,
+    supervisor: OnceLock<ActorRef<TenantSupervisor>>,
+}
+
+impl TenantHandle {
+    pub(super) fn new(view: TenantView) -> Self {
+        Self {
+            id: view.tenant.id,
+            slug: view.tenant.slug.clone(),
+            view: ArcSwap::from_pointee(view),
+            tat_ns: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            last_used_ns: AtomicU64::new(clock::monotonic_ns()),
+            supervisor: OnceLock::new(),
+        }
+    }
+
+    /// The tenant's id.
+    #[must_use]
+    pub fn id(&self) -> TenantId {
+        self.id
+    }
+
+    /// The tenant's subdomain.
+    #[must_use]
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// The published view, for a moment's reading.
+    pub fn view(&self) -> Guard<Arc<TenantView>> {
+        self.view.load()
+    }
+
+    /// The published view, to keep.
+    #[must_use]
+    pub fn view_full(&self) -> Arc<TenantView> {
+        self.view.load_full()
+    }
+
+    pub(super) fn publish(&self, view: TenantView) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// The tenant's supervisor. `None` only while the tenant starts.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<&ActorRef<TenantSupervisor>> {
+        self.supervisor.get()
+    }
+
+    pub(super) fn set_supervisor(&self, supervisor: ActorRef<TenantSupervisor>) {
+        // A second call would mean two supervisors for one handle; the first one stays the writer.
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    /// Notes that the tenant is in use, so that it is not passivated.
+    pub fn touch(&self, now_ns: u64) {
+        self.last_used_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_idle(&self, now_ns: u64, idle_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_used_ns.load(Ordering::Relaxed)) >= idle_ns
+            && self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts one request against the tenant's limit, without a lock.
+    pub fn take(&self, policy: RatePolicy, now_ns: u64) -> Decision {
+        let mut tat = self.tat_ns.load(Ordering::Relaxed);
+        loop {
+            let decision = policy.take(tat, now_ns);
+            let Decision::Allowed { tat_ns, .. } = decision else {
+                return decision;
+            };
+            match self
+                .tat_ns
+                .compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return decision,
+                Err(current) => tat = current,
+            }
+        }
+    }
+
+    /// Enters one request, unless `limit` of them are in flight already. The guard leaves when dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, limit: u32) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let entered = InFlight {
+            tenant: Arc::clone(self),
+        };
+        (before < limit).then_some(entered)
+    }
+}
+
+/// One request of a tenant in flight.
+#[derive(Debug)]
+pub struct InFlight {
+    tenant: Arc<TenantHandle>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.tenant.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,68 @@
+//! Building a tenant's view from the database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actors::ask::{ActorRef, AskError};
+use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
+use crate::clock;
+use crate::config::Settings;
+use crate::db::{Db, DbError, TenantTx, sessions, tenants};
+use crate::domain::ids::{SessionId, TenantId};
+
+use super::view::TenantView;
+
+/// Longest wait for the secrets actor.
+const UNLOCK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A tenant cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not in the database (any more).
+    #[error("there is no such tenant")]
+    Gone,
+    /// The database did not answer.
+    #[error("the tenant could not be read")]
+    Db(#[from] DbError),
+    /// Its keys could not be opened.
+    #[error("the tenant's keys could not be opened")]
+    Keys(#[from] AskError<KeysError>),
+}
+
+/// What it takes to load a tenant.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The database.
+    pub db: Db,
+    /// Opens keys.
+    pub secrets: ActorRef<SecretsActor>,
+}
+
+impl Loader {
+    /// Reads everything that a tenant's view shows.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn load(&self, id: TenantId) -> Result<TenantView, LoadError> {
+        let ttl_s = self.token_life_s();
+        let mut tx = TenantTx::begin_read(&self.db, id).await?;
+        let tenant = tenants::find(&mut tx).await?;
+        let since = clock::now() - chrono::TimeDelta::seconds(ttl_s);
+        let revoked = sessions::list_revoked_since(&mut tx, since).await?;
+        tx.finish();
+        let tenant = tenant.ok_or(LoadError::Gone)?;
+        let keys = self.secrets.ask(UnlockTenant { tenant: id }, UNLOCK_DEADLINE).await?;
+        let until = clock::now_s() + ttl_s;
+        let revoked: HashMap<SessionId, i64> = revoked.into_iter().map(|session| (session, until)).collect();
+        Ok(TenantView::new(&self.settings, tenant, keys, Arc::new(revoked)))
+    }
+
+    /// For so long after a session's end a token of its may be alive: its life, and the leeway of clocks.
+    #[must_use]
+    pub fn token_life_s(&self) -> i64 {
+        i64::try_from(self.settings.auth.access_token_ttl_s).unwrap_or(i64::MAX / 2) + 60
+    }
+}

@@ -1,0 +1,19 @@
+//! Tenants at run time: one supervisor for each active tenant, and the registry that starts, finds and passivates them.
+//!
+//! The supervisor is the one writer of the tenant's cached state. It publishes an immutable [`TenantView`] in the tenant's
+//! [`TenantHandle`]; requests read that without a lock, a message or a query.
+
+mod handle;
+mod loader;
+mod messages;
+pub mod registry;
+mod state;
+mod supervisor;
+mod view;
+
+pub use handle::{InFlight, TenantHandle};
+pub use loader::{LoadError, Loader};
+pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeSession};
+pub use registry::{ResolveError, TenantRegistry, Wanted};
+pub use supervisor::TenantSupervisor;
+pub use view::{TenantView, canonical_url, plan_of};

@@ -1,0 +1,115 @@
+//! The supervisor's state without the actor around it: which sessions are revoked, and which reloads are under way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::domain::ids::SessionId;
+
+/// Sessions that ended while tokens of theirs may be alive.
+#[derive(Debug, Default)]
+pub(super) struct Revocations {
+    until_s: Arc<HashMap<SessionId, i64>>,
+}
+
+impl Revocations {
+    pub(super) fn new(until_s: Arc<HashMap<SessionId, i64>>) -> Self {
+        Self { until_s }
+    }
+
+    /// Adds a session and forgets those whose tokens have all expired. Returns the new table to publish, or `None` if
+    /// nothing is new.
+    pub(super) fn add(&mut self, session: SessionId, until_s: i64, now_s: i64) -> Option<Arc<HashMap<SessionId, i64>>> {
+        if self.until_s.contains_key(&session) {
+            return None;
+        }
+        let mut next: HashMap<_, _> = self
+            .until_s
+            .iter()
+            .filter(|(_, until)| **until > now_s)
+            .map(|(k, v)| (*k, *v))
+            .collect();
+        next.insert(session, until_s);
+        self.until_s = Arc::new(next);
+        Some(Arc::clone(&self.until_s))
+    }
+
+    /// Takes over a freshly read table. Revocations that arrived while it was read stay: revoked is for ever.
+    pub(super) fn merge(&mut self, read: &HashMap<SessionId, i64>, now_s: i64) -> Arc<HashMap<SessionId, i64>> {
+        let kept = self.until_s.iter().filter(|(_, until)| **until > now_s);
+        self.until_s = Arc::new(read.iter().chain(kept).map(|(k, v)| (*k, *v)).collect());
+        Arc::clone(&self.until_s)
+    }
+}
+
+/// What to do about a wish to reload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReloadStep {
+    /// Start reading.
+    Start,
+    /// Somebody reads already, but may have begun before the change: read once more after.
+    Queued,
+}
+
+/// At most one read at a time, and always one that began after the last wish.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    is_running: bool,
+    is_wanted_again: bool,
+}
+
+impl Reloads {
+    pub(super) fn wish(&mut self) -> ReloadStep {
+        if self.is_running {
+            self.is_wanted_again = true;
+            ReloadStep::Queued
+        } else {
+            self.is_running = true;
+            ReloadStep::Start
+        }
+    }
+
+    /// A read ended; returns whether to start another.
+    pub(super) fn ended(&mut self) -> bool {
+        self.is_running = std::mem::take(&mut self.is_wanted_again);
+        self.is_running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session(n: u128) -> SessionId {
+        Uuid::from_u128(n).into()
+    }
+
+    #[test]
+    fn a_revocation_is_published_once_and_forgotten_when_its_tokens_are_dead() {
+        let mut revocations = Revocations::default();
+        assert_eq!(revocations.add(session(1), 100, 0).map(|table| table.len()), Some(1));
+        assert!(revocations.add(session(1), 100, 0).is_none());
+        let table = revocations.add(session(2), 300, 100).expect("new");
+        assert!(!table.contains_key(&session(1)) && table.contains_key(&session(2)));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_revoked_meanwhile() {
+        let mut revocations = Revocations::default();
+        revocations.add(session(1), 100, 0);
+        let table = revocations.merge(&HashMap::from([(session(2), 100)]), 50);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn wishes_during_a_read_are_served_by_one_further_read() {
+        let mut reloads = Reloads::default();
+        assert_eq!(reloads.wish(), ReloadStep::Start);
+        assert_eq!(reloads.wish(), ReloadStep::Queued);
+        assert_eq!(reloads.wish(), ReloadStep::Queued);
+        assert!(reloads.ended());
+        assert!(!reloads.ended());
+        assert_eq!(reloads.wish(), ReloadStep::Start);
+    }
+}

@@ -1,0 +1,3 @@
+//! Outbound adapters: what the program reaches beyond the database.
+
+pub mod kms;

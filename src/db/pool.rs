@@ -1,0 +1,116 @@
+//! Connection pools, one for each role: what a role may not do, no bug on its pool can do either.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use super::error::DbError;
+
+/// Connections of role `app_auth`: look-ups before a tenant is known, and the config watcher.
+const AUTH_CONNECTIONS: u32 = 3;
+/// Connections of role `app_secrets`.
+const SECRETS_CONNECTIONS: u32 = 2;
+
+/// How to size the pools.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// Connections of the request path.
+    pub max_connections: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// Longest run of one statement.
+    pub statement_timeout: Duration,
+}
+
+/// The database as the server uses it.
+#[derive(Debug, Clone)]
+pub struct Db {
+    /// Role `app_rw`: tenants' tables under row-level security.
+    pub(super) rw: PgPool,
+    /// Role `app_auth`: pinned functions only.
+    pub(super) auth: PgPool,
+    /// Role `app_secrets`: tables of keys.
+    pub(super) secrets: PgPool,
+    pub(super) statement_timeout: Duration,
+}
+
+impl Db {
+    /// Makes the pools; no connection is opened before it is needed. `options` gives the connection options of a role.
+    #[must_use]
+    pub fn new(settings: PoolSettings, options: impl Fn(&str) -> PgConnectOptions) -> Self {
+        let pool = |role: &str, n: u32| {
+            PgPoolOptions::new()
+                .max_connections(n)
+                .acquire_timeout(settings.acquire_timeout)
+                .idle_timeout(Duration::from_secs(300))
+                .max_lifetime(Duration::from_secs(3_600))
+                .connect_lazy_with(options(role).application_name("businessos"))
+        };
+        Self {
+            rw: pool("app_rw", settings.max_connections),
+            auth: pool("app_auth", AUTH_CONNECTIONS),
+            secrets: pool("app_secrets", SECRETS_CONNECTIONS),
+            statement_timeout: settings.statement_timeout,
+        }
+    }
+
+    /// All connections that the pools may open together.
+    #[must_use]
+    pub fn total_connections(max_connections: u32) -> u32 {
+        max_connections + AUTH_CONNECTIONS + SECRETS_CONNECTIONS
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        sqlx::query("SELECT 1").execute(&self.auth).await?;
+        Ok(())
+    }
+
+    /// Refuses to go on if the server's own role could see through row-level security.
+    ///
+    /// # Errors
+    /// [`DbError`] if the database does not answer; `Ok(Some(reason))` if the role has a right that it must not have.
+    pub async fn role_objection(&self) -> Result<Option<String>, DbError> {
+        let row: (String, bool, bool) =
+            sqlx::query_as("SELECT rolname::text, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
+                .fetch_one(&self.rw)
+                .await?;
+        let (role, is_superuser, bypasses) = row;
+        Ok((is_superuser || bypasses).then(|| {
+            let right = if is_superuser { "SUPERUSER" } else { "BYPASSRLS" };
+            format!("role {role} has {right}: it would see every tenant's rows (ALTER ROLE {role} NO{right})")
+        }))
+    }
+
+    /// Runs the catalogue part of `rls-check` with the server's own rights.
+    ///
+    /// # Errors
+    /// [`DbError`] if the database does not answer.
+    #[expect(clippy::disallowed_methods, reason = "catalogue queries touch no tenant's rows")]
+    #[cfg(any())]
+    pub async fn check_catalogue(&self) -> Result<super::rls_check::Report, DbError> {
+        let mut connection = self.rw.acquire().await?;
+        Ok(super::rls_check::catalogue::check(&mut connection).await?)
+    }
+
+    /// A listener for the notifications of `platform.config_log`.
+    ///
+    /// # Errors
+    /// [`DbError`] if the database does not answer.
+    pub async fn listen(&self) -> Result<sqlx::postgres::PgListener, DbError> {
+        let mut listener = sqlx::postgres::PgListener::connect_with(&self.auth).await?;
+        listener.listen(super::config_log::CHANNEL).await?;
+        Ok(listener)
+    }
+
+    /// Closes the pools when what runs has ended.
+    pub async fn close(&self) {
+        self.rw.close().await;
+        self.auth.close().await;
+        self.secrets.close().await;
+    }
+}

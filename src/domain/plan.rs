@@ -1,0 +1,20 @@
+//! Plans: what a tenant may use.
+
+/// A plan's figures, resolved from the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// Requests a minute.
+    pub requests_per_minute: u32,
+    /// Modules included.
+    pub modules: Vec<String>,
+}
+
+impl Plan {
+    /// Whether the plan includes a module.
+    #[must_use]
+    pub fn includes(&self, module: &str) -> bool {
+        self.modules.iter().any(|name| name == module)
+    }
+}

@@ -1,0 +1,405 @@
+//! Tenants: names, subdomains, state and the configuration that their admins set.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ids::TenantId;
+
+/// Subdomains that belong to the platform or that would mislead people.
+const RESERVED: &[&str] = &[
+    "about",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "api",
+    "app",
+    "apps",
+    "assets",
+    "auth",
+    "autoconfig",
+    "autodiscover",
+    "billing",
+    "blog",
+    "cdn",
+    "console",
+    "dashboard",
+    "demo-admin",
+    "dev",
+    "developer",
+    "docs",
+    "email",
+    "ftp",
+    "gateway",
+    "help",
+    "hostmaster",
+    "id",
+    "imap",
+    "internal",
+    "localhost",
+    "login",
+    "mail",
+    "metrics",
+    "mx",
+    "noc",
+    "ns1",
+    "ns2",
+    "oauth",
+    "operator",
+    "platform",
+    "pop",
+    "postmaster",
+    "root",
+    "scim",
+    "security",
+    "smtp",
+    "sso",
+    "staging",
+    "static",
+    "status",
+    "support",
+    "system",
+    "test",
+    "webhook",
+    "webhooks",
+    "webmaster",
+    "wpad",
+    "www",
+];
+
+/// Slug of the platform's own small tenant, home of the operators.
+pub const PLATFORM_SLUG: &str = "platform";
+
+/// What is wrong with a tenant's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TenantError {
+    /// Not one DNS label.
+    #[error("must be 1 to 63 characters of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
+    MalformedSlug,
+    /// On the list of reserved words.
+    #[error("is reserved")]
+    ReservedSlug,
+    /// Empty, too long, or with control characters.
+    #[error("must be 1 to 200 characters without control characters")]
+    MalformedName,
+    /// Not an origin.
+    #[error("must be an origin such as https://app.example.com")]
+    MalformedOrigin,
+    /// Out of its range.
+    #[error("must be between {min} and {max}")]
+    OutOfRange {
+        /// Smallest value allowed.
+        min: u64,
+        /// Largest value allowed.
+        max: u64,
+    },
+    /// Too many entries.
+    #[error("must have at most {max} entries")]
+    TooMany {
+        /// Largest number allowed.
+        max: usize,
+    },
+}
+
+/// A tenant's subdomain: one DNS label (RFC 1035 §2.3.1), lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Slug(Box<str>);
+
+impl Slug {
+    /// Parses a label that exists already, reserved words included.
+    ///
+    /// # Errors
+    /// [`TenantError::MalformedSlug`].
+    pub fn parse(text: &str) -> Result<Self, TenantError> {
+        let bytes = text.as_bytes();
+        let is_edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let well_formed = bytes.len() <= 63
+            && is_edge(bytes.first())
+            && is_edge(bytes.last())
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
+        if well_formed {
+            Ok(Self(text.into()))
+        } else {
+            Err(TenantError::MalformedSlug)
+        }
+    }
+
+    /// Parses a label that somebody wants to have. Punycode (`xn--`) is refused: it imitates other names.
+    ///
+    /// # Errors
+    /// [`TenantError::MalformedSlug`] or [`TenantError::ReservedSlug`].
+    pub fn parse_new(text: &str, also_reserved: &[String]) -> Result<Self, TenantError> {
+        let slug = Self::parse(text)?;
+        let is_reserved =
+            RESERVED.contains(&text) || text.starts_with("xn--") || also_reserved.iter().any(|word| word == text);
+        if is_reserved {
+            Err(TenantError::ReservedSlug)
+        } else {
+            Ok(slug)
+        }
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A tenant's display name: 1 to 200 characters, trimmed, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TenantName(String);
+
+impl TenantName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`TenantError::MalformedName`].
+    pub fn parse(text: &str) -> Result<Self, TenantError> {
+        let text = text.trim();
+        let length = text.chars().count();
+        if (1..=200).contains(&length) && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TenantError::MalformedName)
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where a tenant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// In use.
+    Active,
+    /// Switched off by an operator; everything is kept.
+    Suspended,
+    /// Switched off; its data is erased after a grace period.
+    Deleting,
+}
+
+impl TenantState {
+    /// The word in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    /// The state that the database's word means.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended, Self::Deleting]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// A tenant as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its subdomain.
+    pub slug: Slug,
+    /// Its display name.
+    pub name: String,
+    /// Where its data lives.
+    pub region: String,
+    /// Name of its plan.
+    pub plan: String,
+    /// Where it is in its life.
+    pub state: TenantState,
+    /// Raised by security switches; tokens of a lower epoch are refused.
+    pub epoch: i64,
+    /// What its admins set.
+    pub config: TenantConfig,
+    /// Raised by every change of the tenant or its configuration.
+    pub config_version: i64,
+    /// When it was onboarded.
+    pub created_at: DateTime<Utc>,
+    /// When its data may be erased, for a tenant being deleted.
+    pub delete_after: Option<DateTime<Utc>>,
+}
+
+/// What a tenant's admins set for their own tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantConfig {
+    /// Origins whose pages may call this tenant's host with credentials (CORS); at most 50.
+    pub cors_origins: Vec<String>,
+    /// Tighter session lives than the platform's.
+    pub session: SessionConfig,
+    /// Everybody needs a second factor.
+    pub mfa_required: bool,
+    /// Tighter limits than the plan's.
+    pub limits: LimitConfig,
+}
+
+/// A tenant's own session lives; none = the platform's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionConfig {
+    /// Seconds without a refresh after which a session ends (60 to 31,536,000).
+    pub idle_timeout_s: Option<u64>,
+    /// Seconds after sign-in at which a session ends (60 to 31,536,000).
+    pub absolute_timeout_s: Option<u64>,
+}
+
+/// A tenant's own limits; none = the plan's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitConfig {
+    /// Requests a minute, at most the plan's figure.
+    pub requests_per_minute: Option<u32>,
+}
+
+impl TenantConfig {
+    /// Everything wrong with the configuration, as JSON pointer (RFC 6901) and mistake. `plan_per_minute` is the plan's
+    /// request limit, which a tenant may lower and not raise.
+    #[must_use]
+    pub fn mistakes(&self, plan_per_minute: u32) -> Vec<(String, TenantError)> {
+        let Self {
+            cors_origins,
+            session,
+            mfa_required: _,
+            limits,
+        } = self;
+        let mut mistakes = Vec::new();
+        if cors_origins.len() > 50 {
+            mistakes.push(("/cors_origins".to_owned(), TenantError::TooMany { max: 50 }));
+        }
+        for (index, origin) in cors_origins.iter().enumerate() {
+            if !is_origin(origin) {
+                mistakes.push((format!("/cors_origins/{index}"), TenantError::MalformedOrigin));
+            }
+        }
+        let seconds = 60..=31_536_000;
+        for (pointer, value) in [
+            ("/session/idle_timeout_s", session.idle_timeout_s),
+            ("/session/absolute_timeout_s", session.absolute_timeout_s),
+        ] {
+            if value.is_some_and(|value| !seconds.contains(&value)) {
+                let error = TenantError::OutOfRange {
+                    min: *seconds.start(),
+                    max: *seconds.end(),
+                };
+                mistakes.push((pointer.to_owned(), error));
+            }
+        }
+        if limits
+            .requests_per_minute
+            .is_some_and(|value| value == 0 || value > plan_per_minute)
+        {
+            let error = TenantError::OutOfRange {
+                min: 1,
+                max: u64::from(plan_per_minute),
+            };
+            mistakes.push(("/limits/requests_per_minute".to_owned(), error));
+        }
+        mistakes
+    }
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2): scheme, host and perhaps port, nothing after.
+fn is_origin(text: &str) -> bool {
+    text.len() <= 255
+        && text.parse::<http::Uri>().is_ok_and(|uri| {
+            let scheme = uri.scheme_str().unwrap_or_default();
+            let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+            matches!(scheme, "http" | "https")
+                && !authority.contains('@')
+                && !authority.is_empty()
+                && text.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_slug_is_one_dns_label() {
+        for good in ["a", "acme", "a-b", "a1", "1a", "x".repeat(63).as_str()] {
+            assert!(Slug::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a_b", "ä", "a b", "x".repeat(64).as_str()] {
+            assert_eq!(Slug::parse(bad), Err(TenantError::MalformedSlug), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reserved_words_and_punycode_are_refused_for_new_tenants_only() {
+        for word in ["www", "api", "platform", "xn--mnchen-3ya"] {
+            assert_eq!(Slug::parse_new(word, &[]), Err(TenantError::ReservedSlug), "{word}");
+            assert!(Slug::parse(word).is_ok());
+        }
+        assert_eq!(
+            Slug::parse_new("ours", &["ours".to_owned()]),
+            Err(TenantError::ReservedSlug)
+        );
+    }
+
+    #[test]
+    fn origins_have_no_path() {
+        for good in ["https://app.example.com", "http://localhost:8080"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "https://app.example.com/",
+            "*",
+            "null",
+            "ftp://x",
+            "https://a@b",
+            "https://a?b",
+            "",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_may_lower_its_limit_and_not_raise_it() {
+        let config = |limit| TenantConfig {
+            limits: LimitConfig {
+                requests_per_minute: Some(limit),
+            },
+            ..TenantConfig::default()
+        };
+        assert!(config(1_000).mistakes(1_000).is_empty());
+        assert_eq!(config(1_001).mistakes(1_000).len(), 1);
+        assert_eq!(config(0).mistakes(1_000).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_a_slug_never_panics_and_keeps_the_text(text in "\\PC{0,80}") {
+            if let Ok(slug) = Slug::parse(&text) {
+                prop_assert_eq!(slug.as_str(), text);
+            }
+        }
+    }
+}

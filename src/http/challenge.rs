@@ -1,0 +1,30 @@
+//! `WWW-Authenticate` challenges (RFC 6750 §3, RFC 9470).
+
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+use super::problem::{Kind, Problem, kinds};
+
+/// A 401 with the challenge that fits its kind.
+#[must_use]
+pub fn unauthorized(kind: &'static Kind, detail: &'static str) -> Problem {
+    let challenge = if kind == &kinds::INVALID_TOKEN { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+    Problem::new(kind, detail).header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// A 401 that asks for a stronger or fresher sign-in (RFC 9470 §3).
+#[must_use]
+pub fn step_up(min_acr: Option<&str>, max_age_s: Option<u64>) -> Problem {
+    let mut challenge = "Bearer error=\"insufficient_user_authentication\"".to_owned();
+    if let Some(acr) = min_acr {
+        challenge.push_str(&format!(", acr_values=\"{acr}\""));
+    }
+    if let Some(max_age_s) = max_age_s {
+        challenge.push_str(&format!(", max_age=\"{max_age_s}\""));
+    }
+    let problem = Problem::new(&kinds::STEP_UP_REQUIRED, "sign in again as the challenge asks");
+    match HeaderValue::from_str(&challenge) {
+        Ok(value) => problem.header(WWW_AUTHENTICATE, value),
+        // A configured acr that is no header text; the answer is 401 all the same.
+        Err(_malformed) => problem,
+    }
+}

@@ -1,0 +1,150 @@
+//! JSON bodies, with errors that name the field.
+
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use crate::http::problem::{Problem, kinds};
+use crate::http::state::AppState;
+
+/// A body of type `T`: 415 if it is not JSON, 413 if it is too large, 400 if it is malformed, 422 if a field is wrong.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<web::Data<AppState>>().map_or(0, |state| state.settings.limits.json_body_bytes);
+        let is_json = is_json(request);
+        let announced = request.headers().get(actix_web::http::header::CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+        let payload = payload.take();
+        Box::pin(async move {
+            if !is_json {
+                return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json"));
+            }
+            if announced.is_some_and(|length| length > limit) {
+                return Err(too_large(limit));
+            }
+            let bytes = read(payload, limit).await?;
+            parse(&bytes).map(Self)
+        })
+    }
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    request.headers().contains_key(CONTENT_TYPE)
+        && request.content_type().rsplit(['/', '+']).next().is_some_and(|subtype| subtype.eq_ignore_ascii_case("json"))
+}
+
+async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_framing: actix_web::error::PayloadError| {
+            Problem::new(&kinds::MALFORMED_REQUEST, "the body ended early or its framing is broken")
+        })?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(&kinds::PAYLOAD_TOO_LARGE, format!("at most {limit} bytes are read"))
+}
+
+/// Parses a body; a mistake in a field is told with a JSON pointer to it.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer: String = error.path().iter().map(pointer_part).collect();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::invalid_field(pointer, without_position(&inner)),
+            serde_json::error::Category::Syntax | serde_json::error::Category::Eof | serde_json::error::Category::Io => {
+                malformed(&inner)
+            }
+        }
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(
+        &kinds::MALFORMED_REQUEST,
+        format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
+    )
+}
+
+fn pointer_part(segment: &serde_path_to_error::Segment) -> String {
+    match segment {
+        serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
+        serde_path_to_error::Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        serde_path_to_error::Segment::Enum { variant } => format!("/{variant}"),
+        serde_path_to_error::Segment::Unknown => String::new(),
+    }
+}
+
+/// The library's sentence without its " at line 1 column 2": the pointer says where.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(sentence, _)| sentence.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only parsed")]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only parsed")]
+        n: Vec<u8>,
+    }
+
+    fn refusal(text: &str) -> (&'static str, String) {
+        let problem = parse::<Outer>(text.as_bytes()).expect_err("refused");
+        (problem.kind().code, problem.body("r"))
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_pointer() {
+        let (code, body) = refusal(r#"{"inner":{"n":[1,"x"]}}"#);
+        assert_eq!(code, "validation-failed");
+        assert!(body.contains(r#""pointer":"/inner/n/1""#), "{body}");
+        let (_, body) = refusal(r#"{"inner":{"n":[],"m":1}}"#);
+        assert!(body.contains("/inner") && body.contains("unknown field `m`"), "{body}");
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for text in ["", "{", "nope", r#"{"inner":{"n":[]}} x"#, "\u{0}"] {
+            assert_eq!(refusal(text).0, "malformed-request", "{text:?}");
+        }
+        assert_eq!(parse::<Outer>(b"{\"inner\":\"\xff\"}").expect_err("refused").kind().status / 100, 4);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_does_not_overflow() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(parse::<serde_json::Value>(deep.as_bytes()).expect_err("refused").kind().code, "malformed-request");
+    }
+}

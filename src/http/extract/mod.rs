@@ -1,0 +1,11 @@
+//! Extractors: a handler's signature is its policy.
+
+mod json;
+mod page;
+mod principal;
+mod tenant;
+
+pub use json::Json;
+pub use page::{Page, PageQuery};
+pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalOperator, Principal};
+pub use tenant::{Caller, TenantScope};

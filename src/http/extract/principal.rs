@@ -1,0 +1,134 @@
+//! Callers who proved who they are, by what they may do.
+
+use std::ops::Deref;
+use std::rc::Rc;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+
+use super::tenant::{Caller, TenantScope, state};
+use crate::domain::audit::AuditActor;
+use crate::domain::identity::Role;
+use crate::domain::tenant::PLATFORM_SLUG;
+use crate::http::challenge;
+use crate::http::credential::{self, Verified};
+use crate::http::problem::{Problem, kinds};
+use crate::http::state::AppState;
+use crate::http::tenancy;
+
+/// An authenticated user in the request's tenant.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Tenant and request.
+    pub scope: TenantScope,
+    /// What the access token says.
+    pub token: Rc<Verified>,
+}
+
+impl Principal {
+    async fn of(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
+        let scope = TenantScope::of(request, state).await?;
+        let context = &scope.caller.context;
+        let token = credential::authenticate(request, state, context, &scope.tenant, &scope.view)
+            .await?
+            .ok_or_else(|| challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token"))?;
+        tenancy::admit(state, context, &scope.tenant, &scope.view)?;
+        Ok(Self { scope, token })
+    }
+
+    /// Whether the user has one of these roles.
+    #[must_use]
+    pub fn has_role(&self, roles: &[Role]) -> bool {
+        self.token.claims.roles.iter().any(|role| roles.contains(role))
+    }
+
+    /// Whether the user is an operator of the platform. The role counts in the platform's own tenant only.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.scope.tenant.slug().as_str() == PLATFORM_SLUG && self.has_role(&[Role::Operator])
+    }
+
+    /// Who acts, for the audit log.
+    #[must_use]
+    pub fn audit_actor(&self) -> AuditActor {
+        let user = self.token.claims.sub;
+        if self.is_operator() { AuditActor::Operator(user) } else { AuditActor::User(user) }
+    }
+
+    fn forbidden() -> Problem {
+        Problem::new(&kinds::FORBIDDEN, "your role does not permit this")
+    }
+}
+
+macro_rules! role_extractor {
+    ($(#[$doc:meta])* $name:ident, $permits:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name(pub Principal);
+
+        impl Deref for $name {
+            type Target = Principal;
+
+            fn deref(&self) -> &Principal {
+                &self.0
+            }
+        }
+
+        impl FromRequest for $name {
+            type Error = Problem;
+            type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+                let request = request.clone();
+                Box::pin(async move {
+                    let principal = Principal::of(&request, state(&request)?).await?;
+                    let permits: fn(&Principal) -> bool = $permits;
+                    if permits(&principal) { Ok(Self(principal)) } else { Err(Principal::forbidden()) }
+                })
+            }
+        }
+    };
+}
+
+role_extractor!(
+    /// Any signed-in user of the tenant.
+    AnyUser,
+    |_| true
+);
+role_extractor!(
+    /// An owner or admin of the tenant, or an operator of the platform.
+    AdminOfTenant,
+    |principal| principal.has_role(&[Role::Owner, Role::Admin]) || principal.is_operator()
+);
+role_extractor!(
+    /// An operator of the platform.
+    Operator,
+    Principal::is_operator
+);
+
+/// An operator if the request brings a credential, nobody if it brings none.
+#[derive(Debug, Clone)]
+pub struct OptionalOperator {
+    /// The operator.
+    pub operator: Option<Principal>,
+    /// The request.
+    pub caller: Caller,
+}
+
+impl FromRequest for OptionalOperator {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let caller = Caller::of(&request)?;
+            if !request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+                return Ok(Self { operator: None, caller });
+            }
+            let principal = Principal::of(&request, state(&request)?).await?;
+            Ok(Self { operator: principal.is_operator().then_some(principal), caller })
+        })
+    }
+}

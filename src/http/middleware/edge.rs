@@ -1,0 +1,167 @@
+//! The edge: the outermost layer. It gives the request its id, refuses what is no proper request, and finishes every answer:
+//! problem bodies, security headers, rate-limit headers, metrics, access log.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody as _};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+
+use super::measured::{Measure, Measured};
+use super::security_headers;
+use crate::domain::rate_limit::{Decision, RatePolicy};
+use crate::http::context::RequestContext;
+use crate::http::gateway::hygiene::{self, HeadLimits, HygieneError};
+use crate::http::problem::{PROBLEM_JSON, Problem, kinds};
+use crate::http::state::AppState;
+use crate::http::tenancy;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// The middleware, for `actix_web::middleware::from_fn`.
+///
+/// # Errors
+/// None of its own: every refusal is an answer.
+pub async fn edge(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<Measured<BoxBody>>, Error> {
+    // Always there: the server registers it.
+    let state = request.app_data::<web::Data<AppState>>().cloned().ok_or_else(|| Problem::new(&kinds::INTERNAL, "no state"))?;
+    let context = Rc::new(make_context(&state, &request));
+    request.extensions_mut().insert(Rc::clone(&context));
+    let measure = Measure {
+        method: request.method().clone(),
+        path: request.path().to_owned(),
+        context: Rc::clone(&context),
+        status: StatusCode::OK,
+        bytes: 0,
+        is_complete: false,
+        state: state.clone(),
+    };
+    let n_in_flight = state.metrics.enter();
+    let refusal = match refuse(&state, &request, n_in_flight) {
+        Some(problem) => Some(problem),
+        None => {
+            if request.headers().contains_key(header::ORIGIN) {
+                // CORS asks for the tenant's origins, and cannot wait for a tenant to start.
+                let _ = tenancy::tenant_of(request.request(), &state, &context).await;
+            }
+            None
+        }
+    };
+    let response = match refusal {
+        Some(problem) => {
+            let mut response = problem.response();
+            response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+            request.into_response(response)
+        }
+        None => next.call(request).await?,
+    };
+    Ok(finish(&context, response, measure))
+}
+
+fn make_context(state: &AppState, request: &ServiceRequest) -> RequestContext {
+    let head = request.head();
+    let networks = &state.networks;
+    let host = networks.host(head).map(std::borrow::Cow::into_owned);
+    let is_secure = networks.is_secure(head, state.settings.server.tls_cert.is_some());
+    RequestContext::new(head, networks.client_ip(head), host, is_secure)
+}
+
+fn refuse(state: &AppState, request: &ServiceRequest, n_in_flight: u64) -> Option<Problem> {
+    let gateway = &state.settings.gateway;
+    let limits = HeadLimits { max_header_bytes: gateway.max_header_bytes, max_url_bytes: gateway.max_url_bytes };
+    if let Err(error) = hygiene::check_request(request.request(), &limits) {
+        return Some(problem_of(error));
+    }
+    if n_in_flight > state.settings.server.max_in_flight as u64 {
+        return Some(Problem::new(&kinds::OVERLOADED, "too many requests are being answered").retry_after(1));
+    }
+    None
+}
+
+fn problem_of(error: HygieneError) -> Problem {
+    match error {
+        HygieneError::HeaderName => Problem::new(&kinds::MALFORMED_REQUEST, "a header name has a character outside A-Z, a-z, 0-9 and '-'"),
+        HygieneError::HeadersTooLarge => Problem::new(&kinds::HEADERS_TOO_LARGE, "send fewer or shorter header fields"),
+        HygieneError::UrlTooLong => Problem::new(&kinds::URI_TOO_LONG, "send a shorter path and query"),
+        HygieneError::Method => Problem::new(&kinds::METHOD_NOT_ALLOWED, "TRACE and CONNECT are not served"),
+        HygieneError::Target => Problem::new(&kinds::MALFORMED_REQUEST, "the request target is neither a path nor a URL"),
+        HygieneError::HostMismatch => Problem::new(&kinds::MALFORMED_REQUEST, "the request target and Host name different hosts"),
+        HygieneError::UpgradeWithBody => Problem::new(&kinds::MALFORMED_REQUEST, "an upgrade request has no body"),
+        HygieneError::Expectation => Problem::new(&kinds::EXPECTATION_FAILED, "only 100-continue can be expected"),
+    }
+}
+
+fn finish(
+    context: &RequestContext,
+    response: ServiceResponse<BoxBody>,
+    mut measure: Measure,
+) -> ServiceResponse<Measured<BoxBody>> {
+    let is_head = *response.request().method() == Method::HEAD;
+    let mut response = response.map_body(|head, body| {
+        let problem = head.extensions().get::<Problem>().cloned();
+        match problem {
+            None => body,
+            Some(problem) => {
+                if context.flag.get().is_empty() {
+                    context.flag.set(problem.kind().flag);
+                }
+                head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+                head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                BoxBody::new(problem.body(&context.request_id))
+            }
+        }
+    });
+    let status = response.status();
+    let headers = response.headers_mut();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        security_headers::add(headers, context.is_secure);
+    }
+    if let Ok(id) = HeaderValue::from_str(&context.request_id) {
+        headers.insert(X_REQUEST_ID.clone(), id);
+    }
+    if let Some((policy, decision)) = context.rate.get() {
+        add_rate_limit(headers, policy, decision);
+    }
+    measure.status = status;
+    let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
+    measure.is_complete = is_head || is_empty;
+    response.map_body(|_, body| Measured::new(body, measure))
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers-10, and the ones that everybody had before.
+fn add_rate_limit(headers: &mut HeaderMap, policy: RatePolicy, decision: Decision) {
+    let (remaining, reset) = match decision {
+        Decision::Allowed { remaining, reset, .. } => (remaining, reset),
+        Decision::Refused { retry_after } => (0, retry_after),
+    };
+    let reset_s = ceil_s(reset);
+    let limit = policy.limit();
+    let text = |text: String| HeaderValue::from_str(&text).ok();
+    if let Some(value) = text(format!("\"tenant\";q={limit};w={}", policy.period().as_secs())) {
+        headers.insert(RATELIMIT_POLICY.clone(), value);
+    }
+    if let Some(value) = text(format!("\"tenant\";r={remaining};t={reset_s}")) {
+        headers.insert(RATELIMIT.clone(), value);
+    }
+    headers.insert(X_RATELIMIT_LIMIT.clone(), HeaderValue::from(limit));
+    headers.insert(X_RATELIMIT_REMAINING.clone(), HeaderValue::from(remaining));
+    headers.insert(X_RATELIMIT_RESET.clone(), HeaderValue::from(reset_s));
+}
+
+/// Seconds, rounded up: a client that waits so long is not too early.
+#[must_use]
+pub fn ceil_s(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,7 @@
+//! What wraps every request, outermost first: the edge, CORS, the limit for each client address.
+
+pub mod cors;
+pub mod edge;
+pub mod ip_limit;
+mod measured;
+mod security_headers;

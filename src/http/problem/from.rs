@@ -1,0 +1,123 @@
+//! Domain errors → problems, exhaustively. What went wrong inside is logged here, once, and not told.
+
+use std::convert::Infallible;
+use std::error::Error;
+
+use super::{Problem, kinds};
+use crate::actors::ask::AskError;
+use crate::actors::auth::{AuthError, HasherError};
+use crate::actors::onboarding::OnboardingError;
+use crate::actors::tenant::{ReloadError, ResolveError};
+use crate::db::DbError;
+use crate::domain::token::TokenError;
+use crate::http::challenge;
+
+/// Seconds after which somebody turned away by a full queue may try again.
+const RETRY_SOON_S: u64 = 1;
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        match &error {
+            DbError::Busy => overloaded(&error),
+            DbError::Unavailable(_) | DbError::Timeout(_) | DbError::OutcomeUnknown(_) => unavailable(&error),
+            DbError::BadValue(_) => Self::new(&kinds::MALFORMED_REQUEST, "a value cannot be stored"),
+            DbError::Constraint { .. } | DbError::Corrupt(_) | DbError::Statement(_) => internal(&error),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::InvalidCredentials => {
+                challenge::unauthorized(&kinds::INVALID_CREDENTIALS, "e-mail or password are wrong")
+            }
+            AuthError::InvalidRefreshToken => {
+                challenge::unauthorized(&kinds::INVALID_REFRESH_TOKEN, "sign in again to get a new one")
+            }
+            AuthError::SessionRevoked => challenge::unauthorized(&kinds::SESSION_REVOKED, "sign in again"),
+            AuthError::Busy(HasherError::Overloaded) => overloaded(&HasherError::Overloaded),
+            AuthError::Busy(HasherError::Failed) => internal(&HasherError::Failed),
+            AuthError::Db(error) => error.into(),
+            AuthError::Signing(error) => internal(&error),
+        }
+    }
+}
+
+impl From<OnboardingError> for Problem {
+    fn from(error: OnboardingError) -> Self {
+        match error {
+            OnboardingError::SubdomainTaken => Self::new(&kinds::SUBDOMAIN_TAKEN, "choose another subdomain"),
+            OnboardingError::Keys(error) => internal(&error),
+            OnboardingError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReloadError> for Problem {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Gone => Self::new(&kinds::UNKNOWN_TENANT, "the tenant is gone"),
+            ReloadError::Unavailable => unavailable(&error),
+        }
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Unknown => Self::new(&kinds::UNKNOWN_TENANT, "no tenant has this name"),
+            ResolveError::Unavailable => unavailable(&error),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        let detail = match error {
+            TokenError::Expired => "the token has expired",
+            TokenError::Revoked => "the token was revoked",
+            TokenError::Malformed
+            | TokenError::UnknownKey
+            | TokenError::BadSignature
+            | TokenError::WrongAudience
+            | TokenError::NotYetValid => "the token is not valid here",
+        };
+        challenge::unauthorized(&kinds::INVALID_TOKEN, detail)
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl<E: Error + 'static> From<AskError<E>> for Problem
+where
+    Self: From<E>,
+{
+    fn from(error: AskError<E>) -> Self {
+        match error {
+            AskError::Refused(refusal) => refusal.into(),
+            AskError::Overloaded => overloaded(&AskError::<Infallible>::Overloaded),
+            AskError::TimedOut => unavailable(&AskError::<Infallible>::TimedOut),
+            AskError::Unavailable => unavailable(&AskError::<Infallible>::Unavailable),
+        }
+    }
+}
+
+fn overloaded(error: &(dyn Error + 'static)) -> Problem {
+    tracing::debug!(error, "refused because of load");
+    Problem::new(&kinds::OVERLOADED, "too much at once; try again soon").retry_after(RETRY_SOON_S)
+}
+
+fn unavailable(error: &(dyn Error + 'static)) -> Problem {
+    tracing::warn!(error, "a part of the platform is not available");
+    Problem::new(&kinds::UNAVAILABLE, "a part of the platform is not available; try again soon").retry_after(RETRY_SOON_S)
+}
+
+fn internal(error: &(dyn Error + 'static)) -> Problem {
+    tracing::error!(error, "a request failed on a bug");
+    Problem::new(&kinds::INTERNAL, "quote the request id to support")
+}

@@ -1,0 +1,119 @@
+//! Every kind of problem that the platform answers with.
+
+/// A kind of problem: stable for programs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// HTTP status.
+    pub status: u16,
+    /// Name in `code` and at the end of `type`.
+    pub code: &'static str,
+    /// What it is, for people.
+    pub title: &'static str,
+    /// Two letters for the access log; empty where the status says it all.
+    pub flag: &'static str,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal $flag:literal;)*) => {
+        $($(#[$doc])* pub const $name: Kind = Kind { status: $status, code: $code, title: $title, flag: $flag };)*
+
+        /// All kinds.
+        pub const ALL: &[&Kind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    /// Not HTTP or not JSON as we read it.
+    MALFORMED_REQUEST = 400 "malformed-request" "The request is malformed" "PE";
+    /// No credential where one is needed.
+    AUTHENTICATION_REQUIRED = 401 "authentication-required" "Authentication is required" "UA";
+    /// A credential that is not believed.
+    INVALID_TOKEN = 401 "invalid-token" "The access token is not valid" "UA";
+    /// Wrong e-mail or password.
+    INVALID_CREDENTIALS = 401 "invalid-credentials" "E-mail or password are wrong" "UA";
+    /// Not a refresh token, or expired.
+    INVALID_REFRESH_TOKEN = 401 "invalid-refresh-token" "The refresh token is not valid" "UA";
+    /// The session was ended.
+    SESSION_REVOKED = 401 "session-revoked" "The session has ended" "UA";
+    /// RFC 9470: a stronger or fresher sign-in is needed.
+    STEP_UP_REQUIRED = 401 "insufficient_user_authentication" "A stronger or fresher sign-in is needed" "UA";
+    /// Not allowed for this caller.
+    FORBIDDEN = 403 "forbidden" "Not allowed" "";
+    /// Host, header and token name different tenants.
+    TENANT_MISMATCH = 403 "tenant-mismatch" "Host, header and token name different tenants" "TM";
+    /// The tenant is switched off.
+    TENANT_SUSPENDED = 403 "tenant-suspended" "The tenant is suspended" "TS";
+    /// The plan lacks the module.
+    MODULE_NOT_INCLUDED = 403 "module-not-included" "The plan does not include this module" "";
+    /// A page of another origin.
+    ORIGIN_NOT_ALLOWED = 403 "origin-not-allowed" "Pages of this origin may not call" "";
+    /// No such thing, or not the caller's.
+    NOT_FOUND = 404 "not-found" "There is no such thing" "";
+    /// No such tenant.
+    UNKNOWN_TENANT = 404 "unknown-tenant" "There is no such tenant" "NT";
+    /// No route.
+    NO_ROUTE = 404 "no-route" "Nothing is served at this path" "NR";
+    /// Another method is needed.
+    METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The method is not allowed here" "";
+    /// The subdomain is somebody else's.
+    SUBDOMAIN_TAKEN = 409 "subdomain-taken" "The subdomain is taken" "";
+    /// The thing is not in a state for this.
+    CONFLICT = 409 "conflict" "Not possible in the present state" "";
+    /// `If-Match` names another version.
+    PRECONDITION_FAILED = 412 "precondition-failed" "The thing was changed meanwhile" "";
+    /// Too many bytes in the body.
+    PAYLOAD_TOO_LARGE = 413 "payload-too-large" "The body is too large" "PE";
+    /// Too many bytes in the target.
+    URI_TOO_LONG = 414 "uri-too-long" "The request target is too long" "PE";
+    /// Not JSON.
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The media type is not supported" "";
+    /// An expectation other than 100-continue.
+    EXPECTATION_FAILED = 417 "expectation-failed" "The expectation cannot be met" "PE";
+    /// Fields are wrong.
+    VALIDATION_FAILED = 422 "validation-failed" "Some fields are not valid" "";
+    /// `If-Match` is missing.
+    PRECONDITION_REQUIRED = 428 "precondition-required" "If-Match is required" "";
+    /// Too many requests.
+    RATE_LIMITED = 429 "rate-limited" "Too many requests" "RL";
+    /// Too many bytes in the head.
+    HEADERS_TOO_LARGE = 431 "headers-too-large" "The header fields are too large" "PE";
+    /// The client went away.
+    CLIENT_CLOSED = 499 "client-closed" "The client closed the connection" "DC";
+    /// A bug of ours.
+    INTERNAL = 500 "internal" "Something went wrong" "";
+    /// Not implemented on purpose.
+    NOT_IMPLEMENTED = 501 "not-implemented" "Not implemented" "PE";
+    /// The service's answer could not be had or understood.
+    BAD_GATEWAY = 502 "bad-gateway" "The service did not answer properly" "UR";
+    /// The service cannot be reached.
+    UPSTREAM_UNAVAILABLE = 503 "upstream-unavailable" "The service is not available" "UF";
+    /// The database or another part of the platform is away.
+    UNAVAILABLE = 503 "unavailable" "Not available at the moment" "";
+    /// Too much at once.
+    OVERLOADED = 503 "overloaded" "Too much at once" "OV";
+    /// The service took too long.
+    UPSTREAM_TIMEOUT = 504 "upstream-timeout" "The service took too long" "UT";
+}
+
+/// The kind that stands for a bare status, where a library made the answer.
+#[must_use]
+pub fn for_status(status: u16) -> &'static Kind {
+    ALL.iter().copied().find(|kind| kind.status == status).unwrap_or(match status {
+        400..=499 => &MALFORMED_REQUEST,
+        _ => &INTERNAL,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique() {
+        let mut codes: Vec<_> = ALL.iter().map(|kind| kind.code).collect();
+        codes.sort_unstable();
+        let n = codes.len();
+        codes.dedup();
+        assert_eq!(codes.len(), n);
+    }
+}

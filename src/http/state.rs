@@ -1,0 +1,46 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::access_log::AccessLog;
+use super::client::TrustedNetworks;
+use super::gateway::routes::RouteTable;
+use super::metrics::HttpMetrics;
+use super::readiness::Readiness;
+use crate::actors::ask::ActorRef;
+use crate::actors::auth::AuthActor;
+use crate::actors::tenant::TenantRegistry;
+use crate::actors::tenant::registry::RegistryActor;
+use crate::clients::kms::MasterKey;
+use crate::config::Settings;
+use crate::db::Db;
+
+/// Shared by all workers.
+pub struct AppState {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The database, for plain tenant-scoped reads and writes.
+    pub db: Db,
+    /// Wraps new tenants' keys.
+    pub master: Arc<MasterKey>,
+    /// The active tenants.
+    pub registry: Arc<TenantRegistry>,
+    /// Starts the others.
+    pub registry_actor: ActorRef<RegistryActor>,
+    /// Signs users in and out.
+    pub auth: ActorRef<AuthActor>,
+    /// The gateway's routes.
+    pub routes: Arc<ArcSwap<RouteTable>>,
+    /// Reads the routes again from the configuration.
+    pub reload_routes: Box<dyn Fn() -> Result<usize, String> + Send + Sync>,
+    /// Whom to believe about clients' addresses and hosts.
+    pub networks: TrustedNetworks,
+    /// What is counted.
+    pub metrics: Arc<HttpMetrics>,
+    /// Where requests are logged.
+    pub access_log: AccessLog,
+    /// Whether the server may be sent requests.
+    pub readiness: Arc<Readiness>,
+}

@@ -1,0 +1,174 @@
+//! Which tenant a request is for. Host, header and token must agree; none of them wins over another, and nobody gets a default.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderMap, HeaderName};
+
+use super::context::RequestContext;
+use super::credential;
+use super::problem::{Problem, kinds};
+use super::state::AppState;
+use crate::actors::tenant::{ReloadTenant, TenantHandle, TenantView, Wanted};
+use crate::clock;
+use crate::domain::ids::TenantId;
+use crate::domain::tenant::{Slug, TenantState};
+use crate::domain::token;
+
+static X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
+static X_MIN_CONFIG_VERSION: HeaderName = HeaderName::from_static("x-min-config-version");
+
+/// Longest wait for a view that is new enough.
+const RELOAD_DEADLINE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// The request's tenant: by custom host, by subdomain, by `X-Tenant`, and, for a client that names none, by its token.
+///
+/// # Errors
+/// `unknown-tenant`, `tenant-mismatch`, or that it cannot be loaded now.
+pub async fn tenant_of(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<Arc<TenantHandle>, Problem> {
+    if let Some(tenant) = context.tenant.get() {
+        return Ok(Arc::clone(tenant));
+    }
+    let tenant = find(request, state, context).await?;
+    tenant.touch(context.started_ns);
+    if let Some(version) = min_version(request.headers())? {
+        ensure_version(&tenant, version).await?;
+    }
+    // Set once: the first resolution counts for the whole request.
+    Ok(Arc::clone(context.tenant.get_or_init(|| tenant)))
+}
+
+async fn find(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<Arc<TenantHandle>, Problem> {
+    let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
+    let by_header = request.headers().get(&X_TENANT).map(|value| value.to_str().unwrap_or_default());
+    let tenant = match (by_host, by_header) {
+        (Some(slug), _) => by_slug(state, slug).await?,
+        (None, Some(name)) => by_name(state, name).await?,
+        (None, None) => {
+            let named = credential::bearer(request.headers()).and_then(token::peek_tenant);
+            let id = named.ok_or_else(|| {
+                Problem::new(&kinds::UNKNOWN_TENANT, "name a tenant by its host, X-Tenant or an access token")
+            })?;
+            resolve(state, Wanted::Id(id)).await?
+        }
+    };
+    match by_header {
+        Some(name) if !names(&tenant, name) => {
+            Err(Problem::new(&kinds::TENANT_MISMATCH, "host and X-Tenant name different tenants"))
+        }
+        _ => Ok(tenant),
+    }
+}
+
+/// The subdomain that a host means: from the map of custom hosts, or one label before the base domain.
+fn slug_of_host<'a>(state: &'a AppState, host: &'a str) -> Option<&'a str> {
+    let gateway = &state.settings.gateway;
+    if let Some(slug) = gateway.hosts.get(host) {
+        return Some(slug);
+    }
+    host.strip_suffix(gateway.base_domain.as_str())?.strip_suffix('.')
+}
+
+fn names(tenant: &TenantHandle, name: &str) -> bool {
+    tenant.slug().as_str() == name || name.parse::<TenantId>().is_ok_and(|id| id == tenant.id())
+}
+
+async fn by_name(state: &AppState, name: &str) -> Result<Arc<TenantHandle>, Problem> {
+    match name.parse::<TenantId>() {
+        Ok(id) => resolve(state, Wanted::Id(id)).await,
+        Err(_not_an_id) => by_slug(state, name).await,
+    }
+}
+
+async fn by_slug(state: &AppState, slug: &str) -> Result<Arc<TenantHandle>, Problem> {
+    if let Some(tenant) = state.registry.find_slug(slug) {
+        return Ok(tenant);
+    }
+    // What is no subdomain is nobody's, and is not remembered as unknown either.
+    Slug::parse(slug).map_err(|_malformed: crate::domain::tenant::TenantError| {
+        Problem::new(&kinds::UNKNOWN_TENANT, "no tenant has this name")
+    })?;
+    resolve(state, Wanted::Slug(slug.into())).await
+}
+
+/// A tenant by id or slug, started if need be.
+///
+/// # Errors
+/// `unknown-tenant`, or that it cannot be loaded now.
+pub async fn resolve(state: &AppState, wanted: Wanted) -> Result<Arc<TenantHandle>, Problem> {
+    Ok(state.registry.resolve(&state.registry_actor, wanted).await?)
+}
+
+fn min_version(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(&X_MIN_CONFIG_VERSION) else { return Ok(None) };
+    let version = value.to_str().ok().and_then(|text| text.parse().ok());
+    version.map(Some).ok_or_else(|| Problem::new(&kinds::MALFORMED_REQUEST, "X-Min-Config-Version is not a version"))
+}
+
+/// Waits until the tenant's view is at least at this version: read-your-writes across nodes.
+///
+/// # Errors
+/// That the tenant cannot be read now.
+pub async fn ensure_version(tenant: &TenantHandle, version: i64) -> Result<(), Problem> {
+    if tenant.view().tenant.config_version >= version {
+        return Ok(());
+    }
+    reload(tenant, Some(version)).await
+}
+
+/// Has the supervisor read the tenant again, after a change of this node's own.
+///
+/// # Errors
+/// That the tenant cannot be read now; the change itself stands, and the config log brings it.
+pub async fn reload(tenant: &TenantHandle, at_least: Option<i64>) -> Result<(), Problem> {
+    if let Some(supervisor) = tenant.supervisor() {
+        supervisor.ask(ReloadTenant { at_least }, RELOAD_DEADLINE).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a tenant that is switched off, before any credential is looked at.
+///
+/// # Errors
+/// `tenant-suspended`.
+pub fn check_active(view: &TenantView) -> Result<(), Problem> {
+    match view.tenant.state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended => Err(Problem::new(&kinds::TENANT_SUSPENDED, "the platform's operator suspended this tenant")),
+        TenantState::Deleting => Err(Problem::new(&kinds::TENANT_SUSPENDED, "this tenant is being deleted")),
+    }
+}
+
+/// Takes one request from the tenant's limit and enters it into the tenant's requests in flight.
+///
+/// # Errors
+/// `rate-limited` or `overloaded`. A refused request counts against nothing.
+pub fn admit(
+    state: &AppState,
+    context: &RequestContext,
+    tenant: &Arc<TenantHandle>,
+    view: &TenantView,
+) -> Result<(), Problem> {
+    use crate::domain::rate_limit::Decision;
+    let in_flight = tenant.enter(state.settings.limits.tenant_in_flight).ok_or_else(|| {
+        Problem::new(&kinds::OVERLOADED, "too many requests of this tenant are being answered").retry_after(1)
+    })?;
+    let decision = tenant.take(view.rate, clock::monotonic_ns());
+    context.rate.set(Some((view.rate, decision)));
+    match decision {
+        Decision::Allowed { .. } => {
+            context.in_flight.set(Some(in_flight));
+            Ok(())
+        }
+        Decision::Refused { retry_after } => Err(Problem::new(&kinds::RATE_LIMITED, "the tenant's request limit is used up")
+            .retry_after(super::middleware::edge::ceil_s(retry_after))),
+    }
+}
