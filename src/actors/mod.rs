@@ -1,1 +1,7 @@
 //! The application itself: what happens when a message comes.
+//!
+//! Two rooms form the kernel and are the only ones that touch the actor framework: [`ask`] (how a message reaches an
+//! actor and how the answer comes back) and [`supervisor`] (how an actor lives, dies and is built again).
+
+pub mod ask;
+pub mod supervisor;
