@@ -8,10 +8,13 @@ use businessos::actors::supervisor::{ArbiterHandle, ChildSpec, Owner, supervise}
 use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 
-use crate::saboteur::{Add, Freeze, GetSum, No, SOON, Sabotage, World};
+use crate::saboteur::{Add, Freeze, GetSum, No, SOON, Sabotage, World, eventually};
 
 fn spec(mailbox_capacity: u32) -> ChildSpec {
-    ChildSpec { mailbox_capacity, ..ChildSpec::permanent("saboteur") }
+    ChildSpec {
+        mailbox_capacity,
+        ..ChildSpec::permanent("saboteur")
+    }
 }
 
 #[actix::test]
@@ -19,8 +22,14 @@ async fn a_reply_a_refusal_and_a_dropped_responder_reach_the_asker() {
     let child = World::new().supervise(spec(8));
     child.settled().await;
     assert_eq!(child.actor.ask(Add, SOON).await, Ok(1));
-    assert_eq!(child.actor.ask(Sabotage::Refuse, SOON).await, Err(AskError::Refused(No)));
-    assert_eq!(child.actor.ask(Sabotage::Ignore, SOON).await, Err(AskError::Unavailable));
+    assert_eq!(
+        child.actor.ask(Sabotage::Refuse, SOON).await,
+        Err(AskError::Refused(No))
+    );
+    assert_eq!(
+        child.actor.ask(Sabotage::Ignore, SOON).await,
+        Err(AskError::Unavailable)
+    );
     assert_eq!(child.restarts(), 0);
     child.stop().await;
 }
@@ -30,7 +39,7 @@ async fn a_full_mailbox_refuses_at_once_and_leaves_the_neighbour_alone() {
     let (world, neighbour) = (World::new(), World::new());
     let flooded = world.supervise(spec(3));
     let neighbour = neighbour.supervise(spec(3));
-    (flooded.settled().await, neighbour.settled().await);
+    tokio::join!(flooded.settled(), neighbour.settled());
 
     for _ in 0..3 {
         flooded.actor.tell(Freeze).unwrap();
@@ -49,7 +58,7 @@ async fn a_full_mailbox_refuses_at_once_and_leaves_the_neighbour_alone() {
 async fn an_actor_whose_mailbox_never_empties_does_not_starve_its_neighbour() {
     let flooded = World::new().supervise(spec(4));
     let neighbour = World::new().supervise(spec(4));
-    (flooded.settled().await, neighbour.settled().await);
+    tokio::join!(flooded.settled(), neighbour.settled());
     flooded.actor.tell(Sabotage::Flood).unwrap();
     for n in 1..=5 {
         assert_eq!(neighbour.actor.ask(Add, SOON).await, Ok(n));
@@ -64,7 +73,10 @@ async fn an_ask_that_is_dropped_after_it_was_queued_still_takes_effect() {
     let child = World::new().supervise(spec(8));
     child.settled().await;
     let mut ask = Box::pin(child.actor.ask(Add, SOON));
-    assert!(ask.as_mut().now_or_never().is_none(), "the actor shares this thread, so it cannot have answered yet");
+    assert!(
+        ask.as_mut().now_or_never().is_none(),
+        "the actor shares this thread, so it cannot have answered yet"
+    );
     drop(ask);
     assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(1));
     child.stop().await;
@@ -76,17 +88,21 @@ async fn a_frozen_handler_times_out_and_its_permit_returns_with_the_late_answer(
     let world = World::new();
     let child = world.supervise(spec(1));
     child.settled().await;
-    assert_eq!(child.actor.ask(Freeze, Duration::from_secs(1)).await, Err(AskError::TimedOut));
-    assert_eq!(child.actor.ask(GetSum, SOON).await, Err(AskError::Overloaded), "the permit is not back yet");
+    assert_eq!(
+        child.actor.ask(Freeze, Duration::from_secs(1)).await,
+        Err(AskError::TimedOut)
+    );
+    assert_eq!(
+        child.actor.ask(GetSum, SOON).await,
+        Err(AskError::Overloaded),
+        "the permit is not back yet"
+    );
 
     world.gate.add_permits(1);
-    tokio::time::timeout(SOON, async {
-        while child.actor.ask(GetSum, SOON).await == Err(AskError::Overloaded) {
-            tokio::task::yield_now().await;
-        }
+    eventually("the permit is back", async || {
+        child.actor.ask(GetSum, SOON).await == Ok(0)
     })
-    .await
-    .expect("the permit never came back");
+    .await;
     assert_eq!(world.journal(), ["thawed"]);
     child.stop().await;
 }
@@ -98,7 +114,10 @@ async fn whoever_sees_an_answer_finds_the_permit_returned() {
     for n in 1..=500 {
         assert_eq!(child.actor.ask(Add, SOON).await, Ok(n));
     }
-    assert_eq!(child.actor.ask(Sabotage::Ignore, SOON).await, Err(AskError::Unavailable));
+    assert_eq!(
+        child.actor.ask(Sabotage::Ignore, SOON).await,
+        Err(AskError::Unavailable)
+    );
     assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(500));
     child.stop().await;
 }
@@ -126,9 +145,10 @@ async fn what_became_of_messages_is_counted_by_kind_and_name() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let count = |message: &str, outcome: &str| {
-        let series =
-            format!(r#"actor_messages_total{{actor="saboteur",message="{message}",outcome="{outcome}"}} "#);
-        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |n| n.parse::<u32>().unwrap())
+        let series = format!(r#"actor_messages_total{{actor="saboteur",message="{message}",outcome="{outcome}"}} "#);
+        text.lines()
+            .find_map(|line| line.strip_prefix(&series))
+            .map_or(0, |n| n.parse::<u32>().unwrap())
     };
     assert_eq!(count("add", "asked"), 3, "{text}");
     assert_eq!(count("add", "overloaded"), 1, "{text}");
@@ -136,8 +156,7 @@ async fn what_became_of_messages_is_counted_by_kind_and_name() {
     assert_eq!(count("sabotage", "refused"), 1, "{text}");
     assert_eq!(count("freeze", "told"), 1, "{text}");
     for (message, n) in [("add", 1), ("sabotage", 1), ("freeze", 1)] {
-        let series =
-            format!(r#"actor_message_duration_seconds_count{{actor="saboteur",message="{message}"}} {n}"#);
+        let series = format!(r#"actor_message_duration_seconds_count{{actor="saboteur",message="{message}"}} {n}"#);
         assert!(text.contains(&series), "{series}\n{text}");
     }
 }
