@@ -1,14 +1,16 @@
 //! Delivery: bounds, deadlines, answers.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use businessos::actors::ask::{ActorMetrics, AskError, TellError};
-use businessos::actors::supervisor::{ArbiterHandle, ChildSpec, Owner, supervise};
+use businessos::actors::ask::{ActorMetrics, ActorRef, AskError, TellError};
+use businessos::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Owner, supervise};
 use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 
-use crate::saboteur::{Add, Freeze, GetSum, No, SOON, Sabotage, World, eventually};
+use crate::saboteur::{Add, Freeze, GetSum, No, SOON, Sabotage, Saboteur, World, eventually};
 
 fn spec(mailbox_capacity: u32) -> ChildSpec {
     ChildSpec {
@@ -56,8 +58,10 @@ async fn a_full_mailbox_refuses_at_once_and_leaves_the_neighbour_alone() {
 
 #[actix::test]
 async fn an_actor_whose_mailbox_never_empties_does_not_starve_its_neighbour() {
-    let flooded = World::new().supervise(spec(4));
-    let neighbour = World::new().supervise(spec(4));
+    // On a thread of their own, so that a starved neighbour cannot starve this test as well.
+    let arbiters = Arbiters::start(NonZeroUsize::MIN).unwrap();
+    let flooded = World::new().supervise_on(&arbiters.pick(0), spec(4));
+    let neighbour = World::new().supervise_on(&arbiters.pick(0), spec(4));
     tokio::join!(flooded.settled(), neighbour.settled());
     flooded.actor.tell(Sabotage::Flood).unwrap();
     for n in 1..=5 {
@@ -66,6 +70,7 @@ async fn an_actor_whose_mailbox_never_empties_does_not_starve_its_neighbour() {
     flooded.actor.tell(Sabotage::Panic).unwrap();
     neighbour.stop().await;
     flooded.stop().await;
+    arbiters.stop().await;
 }
 
 #[actix::test]
@@ -111,15 +116,34 @@ async fn a_frozen_handler_times_out_and_its_permit_returns_with_the_late_answer(
 async fn whoever_sees_an_answer_finds_the_permit_returned() {
     let child = World::new().supervise(spec(1));
     child.settled().await;
-    for n in 1..=500 {
-        assert_eq!(child.actor.ask(Add, SOON).await, Ok(n));
+    for how in [Sabotage::Ignore, Sabotage::Refuse] {
+        let probe = Arc::new(Probe {
+            actor: child.actor.clone(),
+            told: Mutex::new(None),
+        });
+        let waker = Waker::from(Arc::clone(&probe));
+        let mut ask = Box::pin(child.actor.ask(how, SOON));
+        assert!(ask.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        eventually("the answer is there", async || probe.told.lock().unwrap().is_some()).await;
+        assert_eq!(*probe.told.lock().unwrap(), Some(Ok(())), "{how:?}");
+        eventually("the probe's own message is done", async || {
+            child.actor.ask(GetSum, SOON).await.is_ok()
+        })
+        .await;
     }
-    assert_eq!(
-        child.actor.ask(Sabotage::Ignore, SOON).await,
-        Err(AskError::Unavailable)
-    );
-    assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(500));
     child.stop().await;
+}
+
+/// Sends a message at the very moment at which the answer of another arrives.
+struct Probe {
+    actor: ActorRef<Saboteur>,
+    told: Mutex<Option<Result<(), TellError>>>,
+}
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        self.told.lock().unwrap().get_or_insert_with(|| self.actor.tell(GetSum));
+    }
 }
 
 #[actix::test]

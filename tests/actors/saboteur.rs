@@ -17,6 +17,8 @@ pub struct World {
     pub n_starts: AtomicU32,
     pub fails_to_start: AtomicBool,
     pub panics_when_started: AtomicBool,
+    /// Once only.
+    pub panics_when_dropped: AtomicBool,
     /// What happened, in order.
     pub journal: Mutex<Vec<String>>,
     /// Frozen messages wait for a permit of it.
@@ -31,6 +33,7 @@ impl World {
             n_starts: AtomicU32::new(0),
             fails_to_start: AtomicBool::new(false),
             panics_when_started: AtomicBool::new(false),
+            panics_when_dropped: AtomicBool::new(false),
             journal: Mutex::default(),
             gate: Arc::new(Semaphore::new(0)),
             failures: Mutex::default(),
@@ -83,6 +86,15 @@ impl Owner for World {
 pub struct Saboteur {
     world: Arc<World>,
     n_added: u32,
+}
+
+impl Drop for Saboteur {
+    fn drop(&mut self) {
+        assert!(
+            !self.world.panics_when_dropped.swap(false, Ordering::SeqCst),
+            "sabotaged when dropped"
+        );
+    }
 }
 
 impl ChildActor for Saboteur {

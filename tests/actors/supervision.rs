@@ -47,6 +47,16 @@ async fn after_a_panic_a_fresh_actor_serves_the_next_ask() {
 }
 
 #[actix::test]
+async fn an_actor_that_panics_even_while_it_is_dropped_is_built_again() {
+    let world = World::new();
+    let child = start(&world, ChildSpec::permanent("saboteur")).await;
+    world.panics_when_dropped.store(true, Ordering::SeqCst);
+    child.actor.tell(Sabotage::Crash).unwrap();
+    reborn(&child, 1).await;
+    child.stop().await;
+}
+
+#[actix::test]
 async fn messages_queued_behind_a_panic_are_answered_unavailable() {
     let child = start(&World::new(), ChildSpec::permanent("saboteur")).await;
     child.actor.tell(Sabotage::Panic).unwrap();
