@@ -311,6 +311,7 @@ async fn a_stop_ends_the_wait_for_a_restart() {
         .wait_for(|state| *state == ChildState::Restarting)
         .await
         .unwrap();
+    assert!(!child.actor.is_available());
     assert_eq!(timeout(SOON, child.stop()).await, Ok(()));
     assert_eq!(child.state(), ChildState::Stopped);
     assert_eq!(world.n_starts(), 1);
