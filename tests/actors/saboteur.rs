@@ -182,6 +182,8 @@ pub enum Sabotage {
     Ignore,
     /// Keeps the mailbox from ever being empty.
     Flood,
+    /// Answers a second later.
+    AnswerLater,
     /// Starts work that nobody waits for and that ends when the gate opens.
     WorkInTheBackground,
 }
@@ -209,6 +211,7 @@ impl Handle<Sabotage> for Saboteur {
                 ctx.stop();
                 responder.reply(());
             }
+            Sabotage::AnswerLater => ctx.run_later(Duration::from_secs(1), |_, _| responder.reply(())),
             Sabotage::Refuse => responder.refuse(No),
             Sabotage::Ignore => drop(responder),
             Sabotage::Flood => {

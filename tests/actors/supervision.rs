@@ -250,6 +250,27 @@ async fn a_stop_answers_all_that_was_queued_and_then_flushes() {
 }
 
 #[actix::test]
+async fn a_stop_waits_for_work_that_no_message_waits_for() {
+    let world = World::new();
+    let child = start(&world, ChildSpec::permanent("saboteur")).await;
+    child.actor.ask(Sabotage::WorkInTheBackground, SOON).await.unwrap();
+    tokio::join!(child.stop(), async {
+        eventually("the mailbox is closed", async || !child.actor.is_available()).await;
+        world.gate.add_permits(1);
+    });
+    assert_eq!(world.journal(), ["worked", "flushed 0"]);
+}
+
+#[actix::test]
+async fn a_stop_waits_for_an_answer_that_was_put_off() {
+    tokio::time::pause();
+    let child = start(&World::new(), ChildSpec::permanent("saboteur")).await;
+    let (answer, ()) = tokio::join!(biased; child.actor.ask(Sabotage::AnswerLater, SOON), child.stop());
+    assert_eq!(answer, Ok(()));
+    assert_eq!(child.state(), ChildState::Stopped);
+}
+
+#[actix::test]
 async fn a_stop_that_hangs_is_bounded_and_its_askers_are_told() {
     tokio::time::pause();
     let world = World::new();
