@@ -3,7 +3,7 @@
 //! The framework does not see panics and would start the same struct again. So each child has one supervising task,
 //! on the thread of the child, that owns the actor's future itself: a panic ends the future, not the task. A dead child
 //! is replaced by a fresh one from its factory, which reads the database; too many deaths are handed up to the
-//! [`Owner`]. However the task itself ends, its [`ExitGuard`] reports it.
+//! [`Owner`]. However the task itself ends, its exit guard reports it.
 //!
 //! A child costs one task and a few small allocations, so that ten thousand tenants can share a few threads.
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use businessos::actors::ask::{ActorMetrics, ActorRef, AskError, TellError};
 use businessos::actors::supervisor::{
-    ArbiterHandle, Arbiters, ChildHandle, ChildSpec, ChildState, RestartPolicy, Supervisor,
+    ArbiterHandle, Arbiters, ChildHandle, ChildSpec, ChildState, RestartPolicy, Supervisor, supervise,
 };
 use tokio::time::timeout;
 
@@ -106,14 +106,27 @@ async fn a_factory_that_hangs_counts_as_a_failed_start() {
     };
     let arbiter = ArbiterHandle::current().unwrap();
     let owner = Arc::<World>::clone(&world);
-    let child: ChildHandle<Saboteur> = businessos::actors::supervisor::supervise(
-        &arbiter,
-        spec,
-        &ActorMetrics::default(),
-        owner,
-        std::future::pending,
-    );
+    let child: ChildHandle<Saboteur> = supervise(&arbiter, spec, &ActorMetrics::default(), owner, std::future::pending);
     assert_eq!(timeout(SOON, child.ended()).await, Ok(ChildState::Failed));
+}
+
+#[actix::test]
+async fn a_factory_that_panics_counts_as_a_death() {
+    tokio::time::pause();
+    let world = World::new();
+    let owner = Arc::<World>::clone(&world);
+    let arbiter = ArbiterHandle::current().unwrap();
+    let factory = {
+        let world = Arc::clone(&world);
+        move || {
+            world.note("called");
+            async { panic!("sabotaged while built") }
+        }
+    };
+    let spec = ChildSpec::permanent("unbuildable");
+    let child: ChildHandle<Saboteur> = supervise(&arbiter, spec, &ActorMetrics::default(), owner, factory);
+    assert_eq!(timeout(SOON, child.ended()).await, Ok(ChildState::Failed));
+    assert_eq!(world.journal().len(), 6);
 }
 
 #[actix::test]
