@@ -123,6 +123,12 @@ say 'starting the server'
 start_in_background "$businessos" serve
 server_pid=$!
 
+# ended WHAT CODE: hands on the code of a process that ended by itself (78: the configuration is wrong).
+ended() {
+  printf 'error: %s ended with exit code %s; its messages are above\n' "$1" "$2" >&2
+  exit $(($2 == 0 ? 1 : $2))
+}
+
 # wait_until WHAT PID COMMAND...: until the command succeeds, unless the process ends or the time is up.
 wait_until() {
   local what=$1 pid=$2 code=0 deadline=$((SECONDS + READY_TIMEOUT_S))
@@ -130,7 +136,7 @@ wait_until() {
   until "$@" >/dev/null 2>&1; do
     if ! alive "$pid"; then
       wait "$pid" || code=$?
-      die "$what ended with exit code $code; its messages are above"
+      ended "$what" "$code"
     fi
     [ "$SECONDS" -lt "$deadline" ] || die "$what was not ready within $READY_TIMEOUT_S s; its messages are above"
     sleep 0.1
@@ -203,4 +209,4 @@ MESSAGE
 code=0
 wait "$server_pid" || code=$?
 server_pid=''
-[ "$code" = 0 ] || die "the server ended with exit code $code; its messages are above"
+[ "$code" = 0 ] || ended 'the server' "$code"
