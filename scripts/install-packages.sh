@@ -84,10 +84,15 @@ install_with_apt() {
         fi
         packages+=("$(newest_postgresql)")
         ;;
-      redis) packages+=(redis-server) services+=(redis-server) ;;
+      redis) packages+=(redis-server) ;;
       node) packages+=(nodejs) ;;
-      haproxy | nginx) packages+=("$name") services+=("$name") ;;
       *) packages+=("$name") ;;
+    esac
+  done
+  # Those that bring a service of the same name, and are new here.
+  for name in redis-server haproxy nginx; do
+    case " ${packages[*]} " in
+      *" $name "*) dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || services+=("$name") ;;
     esac
   done
   say "apt-get install ${packages[*]}"
