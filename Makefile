@@ -1,0 +1,32 @@
+# The commands of this project; each is a script under scripts/, which says what it does at its top.
+# Build output goes to ~/.cache/businessos/target unless CARGO_TARGET_DIR says otherwise.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench fmt sqlx-prepare setup clean-data
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: ## start everything with a demo tenant, and print what to try (Ctrl-C stops it)
+	@scripts/run.sh
+
+test: ## run every test (ARGS="name" runs the tests with that in their name)
+	@scripts/test.sh $(ARGS)
+
+check: ## format, lints, documentation, .sqlx/, licences: what CI asks before it runs the tests
+	@scripts/check.sh
+
+bench: ## measure against the alternatives on this machine; writes docs/benchmarks.md
+	@scripts/bench.sh $(ARGS)
+
+fmt: ## format the code
+	@cargo fmt --all
+
+sqlx-prepare: ## describe the queries again after a change of SQL or of migrations
+	@scripts/sqlx-prepare.sh
+
+setup: ## install what running, testing and measuring need (run, test and bench do it themselves)
+	@scripts/setup.sh bench
+
+clean-data: ## delete the local database and everything else under data/
+	@scripts/clean-data.sh

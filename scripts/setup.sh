@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Usage: scripts/setup.sh [run|test|bench]
+#
+# Installs what is missing on this machine, and nothing else: for `run` a C compiler (cryptography is partly C and
+# assembly), curl and the PostgreSQL server binaries; for `test` also Redis, Python 3 and Node; for `bench` also HAProxy,
+# nginx and wrk. When nothing is missing it needs neither root nor a network and returns at once.
+# No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
+
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+purpose=${1:-run}
+missing=()
+need() { # need COMMAND PACKAGE
+  PATH="$PATH:/usr/sbin:/sbin" have "$1" || missing+=("$2")
+}
+
+case $purpose in
+  run | test | bench) ;;
+  *) die "usage: $0 [run|test|bench]" ;;
+esac
+
+have cargo || die 'there is no Rust toolchain; see https://rustup.rs'
+need cc compiler
+need curl curl
+pg_bin_dir >/dev/null || missing+=(postgresql)
+if [ "$purpose" != run ]; then
+  need redis-server redis
+  need python3 python3
+  need node node
+fi
+if [ "$purpose" = bench ]; then
+  need npm npm
+  need haproxy haproxy
+  need nginx nginx
+  need wrk wrk
+fi
+
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+say "missing for '$purpose': ${missing[*]}"
+install=("$ROOT/scripts/install-packages.sh" "${missing[@]}")
+if [ "$(uname -s)" = Darwin ] || [ "$(id -u)" = 0 ]; then
+  bash "${install[@]}"
+elif have sudo && { sudo -n true 2>/dev/null || { [ -t 0 ] && [ -z "${CI:-}" ]; }; }; then
+  sudo bash "${install[@]}"
+else
+  die "installing needs root, and sudo is not usable here. Run this as root, then try again:
+    bash ${install[*]}"
+fi
+
+pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"
