@@ -126,6 +126,7 @@ def busy_memory(run):
 def many_tenants(run):
     """Ten tenants against many, in alternating rounds; then the memory, all of the tenants having been active."""
     options = run.options
+    add_tokens(run.product, run.tenants, 60 + len(run.tenants) * 0.25)  # those of the run's beginning may expire soon
     more = options.many_tenants - len(run.tenants)
     if more > 0:
         budget = 60 + more * 0.25

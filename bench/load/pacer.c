@@ -103,6 +103,12 @@ static int is_whole(struct connection *c) {
     }
 }
 
+static void add_sample(uint64_t due, uint64_t sent, uint64_t now) {
+    if (due < count_from || n_samples >= max_samples) return;
+    from_due[n_samples] = (uint32_t)((now - due) / 1000);
+    from_send[n_samples++] = (uint32_t)((now - sent) / 1000);
+}
+
 static void receive(int n) {
     struct connection *c = &connections[n];
     ssize_t got = recv(c->fd, c->buffer + c->used, BUFFER - 1 - c->used, 0);
@@ -116,10 +122,7 @@ static void receive(int n) {
     uint64_t now = now_ns();
     n_answers++;
     if (strncmp(c->buffer, "HTTP/1.1 200", 12) != 0) n_status_errors++;
-    if (c->due >= count_from && n_samples < max_samples) {
-        from_due[n_samples] = (uint32_t)((now - c->due) / 1000);
-        from_send[n_samples++] = (uint32_t)((now - c->sent) / 1000);
-    }
+    add_sample(c->due, c->sent, now);
     put_idle(n);
 }
 
@@ -194,6 +197,15 @@ int main(int argc, char **argv) {
         int n_events = epoll_pwait2(poller, events, 256, &timeout, NULL);
         if (n_events < 0 && errno != EINTR) fail("epoll_pwait2");
         for (int n = 0; n < n_events; n++) receive((int)events[n].data.u32);
+    }
+
+    /* Requests without an answer count with the time they have waited: leaving them out would flatter a stalled server. */
+    now = now_ns();
+    for (int n = 0; n < n_connections; n++)
+        if (connections[n].busy) add_sample(connections[n].due, connections[n].sent, now);
+    for (uint64_t n = n_sent; n < n_due; n++) {
+        uint64_t due = start + (uint64_t)((double)n * 1e9 / rate);
+        add_sample(due, due, now);
     }
 
     qsort(from_due, n_samples, sizeof *from_due, by_value);
