@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchlib import life, load, machine, report, rows, tokens, traffic
+from benchlib import life, load, machine, report, tokens, traffic
 from benchlib.gateways import BASE_DOMAIN, Bench
 from benchlib.proc import Servers
 from benchlib.product import SEEDERS

@@ -73,9 +73,10 @@ def markdown(run, machine):
         parts += ["## Targets", targets(rows)]
     if "throughput" in run.raw or "gateway_errors" in run.raw:
         parts += ["## Gateways side by side", gateways(run)]
-    others = {part: reason for part, reason in run.failed.items() if options.baselines_only or part not in {r["part"] for r in rows}}
+    shown = set() if options.baselines_only else {r[field] for r in rows for field in ("part", "key")}
+    others = {step: reason for step, reason in run.failed.items() if step not in shown}
     if others:
-        parts += ["## Steps that failed", table(["step", "reason"], [[part, reason] for part, reason in others.items()])]
+        parts += ["## Steps that failed", table(["step", "reason"], [[step, reason] for step, reason in others.items()])]
     return "\n\n".join(parts)
 
 

@@ -58,8 +58,8 @@ def judge(run):
         if value is not None:
             verdict = "measured" if row.reached is None else "reached" if row.reached(value) else "missed"
             note = run.notes.get(row.key, "")
-        elif row.part in run.failed:
-            verdict, note = "failed", run.failed[row.part]
+        elif row.key in run.failed or row.part in run.failed:
+            verdict, note = "failed", run.failed.get(row.key) or run.failed[row.part]
         else:
             verdict, note = "not measured", run.notes.get(row.key) or run.skipped.get(row.part, "no figure was produced")
         judged.append({"key": row.key, "part": row.part, "what": row.what.format(many=run.options.many_tenants), "unit": row.unit,

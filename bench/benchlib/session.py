@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from .proc import StepFailed
 
 
+class OutOfTime(Exception):
+    """A part's deadline passed; not a `StepFailed`, so that no inner step takes it for its own failure and goes on."""
+
+
 @dataclass
 class Run:
     """One run: its options, what it started, and what it has measured so far."""
@@ -42,10 +46,10 @@ def say(text):
 
 @contextlib.contextmanager
 def deadline(seconds, what):
-    """Raises `StepFailed` in the main thread when the block takes longer; the outermost bound of every part."""
+    """Raises `OutOfTime` in the main thread when the block takes longer; the outermost bound of every part."""
 
     def late(*_):
-        raise StepFailed(f"{what} did not end within {seconds:.0f} s")
+        raise OutOfTime(f"{what} did not end within {seconds:.0f} s")
 
     before, began = signal.signal(signal.SIGALRM, late), time.monotonic()
     outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -65,7 +69,7 @@ def attempt(run, part, seconds, work):
     try:
         with deadline(seconds, part):
             work(run)
-    except StepFailed as e:
+    except (StepFailed, OutOfTime) as e:
         run.failed[part] = "; ".join(filter(None, [run.failed.get(part), str(e)]))
         say(f"{part} FAILED: {e}")
     except Exception as e:  # a defect of this program must not hide the parts that worked

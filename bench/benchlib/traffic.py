@@ -22,38 +22,37 @@ def start_gateways(run):
                 ("express-single", lambda: bench.start_express(files, 1))]
     if run.product:
         starters.insert(0, ("businessos", run.product.gateway))
-    errors = run.raw.setdefault("gateway_errors", {})
     for key, start in starters:
         try:
             gateway = start()
             check(gateway, run.tenants)
             run.gateways[key] = gateway
         except StepFailed as e:
-            errors[key] = str(e)
-            say(f"{key} is left out: {e}")
+            leave_out(run, key, e)
+
+
+def leave_out(run, key, error):
+    """Remembers why a gateway has no figures (the report shows it) and goes on with the others."""
+    run.raw.setdefault("gateway_errors", {})[key] = str(error)
+    say(f"  {key} is left out: {error}")
 
 
 def throughput(run):
     """Every gateway in turn, the order reversed in every other round, so that no one always follows the same neighbour."""
-    options, rounds, order = run.options, {}, list(run.gateways)
-    for key in order:  # connections, caches and JIT are warm before the clock starts
-        load.throughput(run.gateways[key].port, run.files.pairs, CONNECTIONS, 2, run.options.threads)
-        run.gateways[key].process.take_log()
-    for number in range(options.rounds):
-        for key in order if number % 2 == 0 else reversed(order):
-            gateway = run.gateways[key]
-            result = load.throughput(gateway.port, run.files.pairs, CONNECTIONS, options.seconds, options.threads)
-            lines = gateway.process.take_log()
-            if gateway.has_rules:
-                result["logged_share"] = lines / result["requests"]
-            rounds.setdefault(key, []).append(result)
-            say(f"  round {number + 1}: {key} {result['per_second']:,.0f}/s, p99 {result['p99_us']} µs")
+    options, rounds = run.options, {key: [] for key in run.gateways}
+    for number in range(options.rounds + 1):
+        for key in list(rounds) if number % 2 else list(reversed(rounds)):
+            try:
+                result = _one_round(run, run.gateways[key], 2 if number == 0 else options.seconds)
+            except StepFailed as e:
+                del rounds[key]
+                leave_out(run, key, e)
+                continue
+            if number > 0:  # before the first round, connections, caches and compilers get warm
+                rounds[key].append(result)
+                say(f"  round {number}: {key} {result['per_second']:,.0f}/s, p99 {result['p99_us']} µs")
     run.raw["throughput"] = rounds
     run.rates = {key: median([r["per_second"] for r in results]) for key, results in rounds.items()}
-    for key, results in rounds.items():
-        shares = [r["logged_share"] for r in results if "logged_share" in r]
-        if key != "businessos" and shares and min(shares) < 0.99:
-            raise StepFailed(f"{key} logged only {min(shares):.1%} of its requests: the comparison would not be fair")
     if "businessos" in rounds:
         _compare(run, rounds)
     elif run.product:
@@ -62,17 +61,27 @@ def throughput(run):
         run.skipped["throughput"] = run.product_error
 
 
+def _one_round(run, gateway, seconds):
+    result = load.throughput(gateway.port, run.files.pairs, CONNECTIONS, seconds, run.options.threads)
+    lines = gateway.process.take_log()
+    if gateway.has_rules:
+        result["logged_share"] = lines / result["requests"]
+        if gateway.key != "businessos" and result["logged_share"] < 0.99:
+            raise StepFailed(f"it logged only {result['logged_share']:.1%} of its requests: the comparison would not be fair")
+    return result
+
+
 def _compare(run, rounds):
     own = rounds["businessos"]
     run.put("rate", run.rates["businessos"], _spread(own))
     run.put("log_share", min(100.0, 100 * min(r["logged_share"] for r in own)))
     express = max((k for k in rounds if k.startswith("express")), key=lambda k: run.rates[k], default=None)
     for key, other in (("ratio_jwt", "haproxy-jwt"), ("ratio_rules", "haproxy-rules"), ("ratio_express", express), ("ratio_nginx", "nginx")):
-        if other in rounds:
+        if rounds.get(other):
             ratios = [a["per_second"] / b["per_second"] for a, b in zip(own, rounds[other], strict=True)]
             run.put(key, median(ratios), f"{min(ratios):.2f} to {max(ratios):.2f} over the rounds")
         else:
-            run.notes[key] = f"failed: {run.raw['gateway_errors'].get(other, 'the gateway did not run')}"
+            run.failed[key] = f"{other or 'express'}: {run.raw.get('gateway_errors', {}).get(other, 'it has no figures')}"
 
 
 def _spread(results):
@@ -84,24 +93,34 @@ def latency(run):
     """Each gateway at half of its own throughput, and the upstream alone at the same rate right before it."""
     if not run.rates:
         raise StepFailed("there is no throughput to take half of")
-    upstream, found = run.gateways["upstream"], {}
+    found = run.raw.setdefault("latency", {})
     for key, rate in run.rates.items():
         if key == "upstream":
             continue
-        for _ in range(run.options.latency_rounds):
-            alone = load.paced(run.pacer, upstream.port, run.files.pairs, rate / 2, run.options.seconds + 1)
-            through = load.paced(run.pacer, run.gateways[key].port, run.files.pairs, rate / 2, run.options.seconds + 1)
-            run.gateways[key].process.take_log()
-            added = {p: through[f"{p}_us"] - alone[f"{p}_us"] for p in ("p50", "p99")}
-            found.setdefault(key, []).append({"alone": alone, "through": through, "added": added})
+        try:
+            found[key] = [_added(run, run.gateways[key], rate / 2) for _ in range(run.options.latency_rounds)]
+        except StepFailed as e:
+            found.pop(key, None)
+            if key == "businessos":
+                run.failed["latency"] = str(e)
+            leave_out(run, f"{key} (latency)", e)
+            continue
         added = {p: median([r["added"][p] for r in found[key]]) for p in ("p50", "p99")}
         say(f"  {key} at {rate / 2:,.0f}/s adds p50 {added['p50']:.0f} µs, p99 {added['p99']:.0f} µs")
         if key == "businessos":
             run.put("added_p50", added["p50"], f"at {rate / 2:,.0f}/s")
             run.put("added_p99", added["p99"], f"at {rate / 2:,.0f}/s")
-    run.raw["latency"] = found
     if "added_p50" not in run.values:
         run.skipped["latency"] = run.product_error or "businessos did not pass its checks"
+
+
+def _added(run, gateway, rate):
+    """One round: the upstream alone, then through the gateway, at the same rate; the difference of the percentiles."""
+    seconds = run.options.seconds + 1  # the pacer does not count its first
+    alone = load.paced(run.pacer, run.gateways["upstream"].port, run.files.pairs, rate, seconds)
+    through = load.paced(run.pacer, gateway.port, run.files.pairs, rate, seconds)
+    gateway.process.take_log()
+    return {"alone": alone, "through": through, "added": {p: through[f"{p}_us"] - alone[f"{p}_us"] for p in ("p50", "p99")}}
 
 
 def busy_memory(run):
