@@ -89,12 +89,16 @@ def write_json(run, machine):
     return target
 
 
+def read_document(path):
+    """What stands before and after the markers; raises `ValueError` if they are not there, each once and in order."""
+    text = Path(path).read_text() if Path(path).exists() else PREFACE
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{path} must have the lines {BEGIN} and {END}, each once and in order")
+    return text.split(BEGIN)[0], text.split(END)[1]
+
+
 def write_document(path, text):
-    """Replaces what is between the markers; a document without them is not touched."""
-    path = Path(path)
-    old = path.read_text() if path.exists() else PREFACE
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
-        raise ValueError(f"{path} does not have the two markers, each once and in order")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before, after = old.split(BEGIN)[0], old.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    """Replaces what is between the markers, and nothing else."""
+    before, after = read_document(path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
