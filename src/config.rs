@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 pub use gateway::{GatewaySettings, RouteAuth, RouteSettings};
 pub use load::{ConfigError, load};
+pub(crate) use validate::parse_network;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Deserialize)]
@@ -157,8 +158,6 @@ pub struct LimitSettings {
 pub enum OnboardingMode {
     /// Anybody.
     Open,
-    /// Anybody with an invitation code from an operator.
-    Invite,
     /// Operators only.
     Operator,
 }

@@ -3,10 +3,14 @@
 //! The rooms, in reading order. Arrows point down only, and `tests/architecture.rs` checks them:
 //! `main → app → http → actors → db → domain`; `config`, `clock` and `telemetry` serve all of them.
 
+pub mod app;
+pub mod http;
 pub mod actors;
 pub mod clients;
-pub mod clock;
-pub mod config;
 pub mod db;
 pub mod domain;
-pub mod http;
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod telemetry;

@@ -39,12 +39,8 @@ pub struct Session {
     pub user_id: Uuid,
     /// Number of the current refresh token.
     pub refresh_ctr: i64,
-    /// When it was given out.
-    pub rotated_at: DateTime<Utc>,
-    /// Ends without a refresh before then.
-    pub idle_expires_at: DateTime<Utc>,
-    /// Ends then.
-    pub absolute_expires_at: DateTime<Utc>,
+    /// Milliseconds since it was given out, by the database's clock.
+    pub since_rotation_ms: i64,
     /// How strongly the user proved who they are.
     pub acr: String,
     /// By what means.
@@ -93,10 +89,10 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Option<Session>, D
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         Session,
-        "SELECT s.id, s.user_id, s.refresh_ctr, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, s.acr, s.amr,
-                s.auth_time, s.revoked_at, u.role, u.state AS user_state
+        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.revoked_at, u.role, u.state AS user_state,
+                  (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
          FROM auth.sessions s JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
-         WHERE s.tenant_id = $1 AND s.id = $2",
+         WHERE s.tenant_id = $1 AND s.id = $2"#,
         tenant,
         id.uuid()
     )

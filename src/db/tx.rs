@@ -107,11 +107,12 @@ impl TenantTx {
     }
 
     /// Ends a transaction that only read, off the caller's path.
+    #[expect(clippy::disallowed_methods, reason = "one round trip that nobody waits for; its failure closes the connection")]
     pub fn finish(mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        actix_rt::spawn(async move {
+        tokio::spawn(async move {
             if connection.execute("COMMIT").await.is_err() {
                 connection.close_on_drop();
             }

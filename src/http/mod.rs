@@ -1,1 +1,85 @@
-//! actix-web: route table, extractors, middleware.
+//! actix-web: the route table, extractors, middleware, and one file for each resource.
+//!
+//! [`configure`] is the whole route table. What it does not name goes to the gateway's own routes ([`proxy`]).
+
+pub mod access_log;
+pub mod admin;
+mod auth;
+mod challenge;
+mod client;
+mod context;
+mod credential;
+mod docs;
+pub mod extract;
+pub mod gateway;
+mod gateway_identity;
+mod health;
+pub mod metrics;
+pub mod middleware;
+pub mod openapi;
+mod operator;
+pub mod problem;
+mod proxy;
+pub mod readiness;
+pub mod server;
+pub mod state;
+mod tenancy;
+mod tenants;
+mod tls;
+mod well_known;
+
+use actix_web::web::{self, ServiceConfig, get, patch, post, put};
+
+pub use client::TrustedNetworks;
+
+use self::problem::{Problem, kinds};
+
+/// The whole route table.
+pub fn configure(service: &mut ServiceConfig) {
+    // Any host.
+    resource(service, "/healthz", |r| r.route(get().to(health::healthz)).route(web::head().to(health::healthz)));
+    resource(service, "/readyz", |r| r.route(get().to(health::readyz)).route(web::head().to(health::readyz)));
+    resource(service, "/openapi.json", |r| r.route(get().to(docs::openapi)));
+    resource(service, "/docs", |r| r.route(get().to(docs::page)));
+    resource(service, "/docs/{file}", |r| r.route(get().to(docs::asset)));
+    resource(service, "/tenants/onboard", |r| r.route(post().to(tenants::onboard)));
+    // A tenant's host.
+    resource(service, "/.well-known/jwks.json", |r| r.route(get().to(well_known::jwks)));
+    resource(service, "/.well-known/openid-configuration", |r| r.route(get().to(well_known::discovery)));
+    resource(service, "/auth/login", |r| r.route(post().to(auth::login)));
+    resource(service, "/auth/refresh", |r| r.route(post().to(auth::refresh)));
+    resource(service, "/auth/logout", |r| r.route(post().to(auth::logout)));
+    resource(service, "/auth/validate", |r| {
+        r.route(get().to(auth::validate)).route(post().to(auth::validate_by_post))
+    });
+    resource(service, "/auth/me", |r| r.route(get().to(auth::me)));
+    resource(service, "/tenants/{id}", |r| {
+        r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))
+    });
+    resource(service, "/tenants/{id}/config", |r| {
+        r.route(get().to(tenants::get_config)).route(put().to(tenants::put_config))
+    });
+    // The platform's own tenant.
+    resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
+    resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));
+    resource(service, "/operator/tenants/{id}/resume", |r| r.route(post().to(operator::resume)));
+    resource(service, "/operator/tenants/{id}/delete", |r| r.route(post().to(operator::delete)));
+    resource(service, "/operator/tenants/{id}/rebuild", |r| r.route(post().to(operator::rebuild)));
+    resource(service, "/operator/rls-check", |r| r.route(get().to(operator::rls_check)));
+    resource(service, "/operator/reload", |r| r.route(post().to(operator::reload)));
+    service.default_service(web::to(proxy::proxy));
+}
+
+/// A resource whose other methods are answered 405.
+fn resource(
+    service: &mut ServiceConfig,
+    path: &'static str,
+    routes: impl FnOnce(actix_web::Resource) -> actix_web::Resource,
+) {
+    let resource = routes(web::resource(path)).default_service(web::to(method_not_allowed));
+    service.service(resource);
+}
+
+async fn method_not_allowed(_caller: extract::Caller) -> Result<actix_web::HttpResponse, Problem> {
+    Err(Problem::new(&kinds::METHOD_NOT_ALLOWED, "see the API document for the methods of this path"))
+}

@@ -29,7 +29,7 @@ pub struct FieldError {
 }
 
 /// The body of every error answer.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct ProblemBody<'a> {
     /// Stable name of the kind of problem, as a URN.
     #[serde(rename = "type")]

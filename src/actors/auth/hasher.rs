@@ -82,7 +82,7 @@ impl Hasher {
         let admitted = admitted.map_err(|_full: tokio::sync::TryAcquireError| HasherError::Overloaded)?;
         let working = Arc::clone(&self.working).acquire_owned().await;
         let working = working.map_err(|_closed: tokio::sync::AcquireError| HasherError::Failed)?;
-        let done = actix_rt::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             // The permits go with the work: a caller who leaves does not make room that is not there.
             let _permits = (admitted, working);
             work()
@@ -101,7 +101,7 @@ fn hasher() -> Result<Argon2<'static>, HasherError> {
 mod tests {
     use super::*;
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
         let hasher = Hasher::new(1, 8);
         let hash = hasher.hash("correct horse".into()).await.expect("hashed");
@@ -113,13 +113,13 @@ mod tests {
         assert_eq!(hasher.verify("wrong horse".into(), Some(hash)).await, Ok(false));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn nobody_has_no_password() {
         let hasher = Hasher::new(1, 8);
         assert_eq!(hasher.verify("x".into(), None).await, Ok(false));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let hasher = Hasher::new(1, 1);
         let calls = (0..5).map(|_| hasher.verify("x".into(), None));

@@ -8,6 +8,7 @@ use super::AuthContext;
 use super::messages::{AuthError, Refresh, TokenSet};
 use crate::actors::tenant::TenantView;
 use crate::clock;
+use crate::db::sessions::Session;
 use crate::db::{TenantTx, audit, sessions};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::Role;
@@ -94,39 +95,20 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
     )
     .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let now = clock::now();
-    let rotated = sessions::rotate(
-        &mut tx,
-        presented.session,
-        presented.counter,
-        idle_expiry(context, &view, now),
-    )
-    .await?;
-    let session = sessions::find(&mut tx, presented.session)
-        .await?
-        .ok_or(AuthError::InvalidRefreshToken)?;
-    let role = Role::parse(&session.role).ok_or(AuthError::InvalidRefreshToken)?;
-    if !rotated {
-        let since_rotation_ms = (clock::now() - session.rotated_at).num_milliseconds();
-        let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s * 1_000).unwrap_or(0);
-        let decision = refresh_token::decide(presented.counter, session.refresh_ctr, since_rotation_ms, grace_ms);
-        if session.revoked_at.is_some() {
-            return Err(AuthError::SessionRevoked);
-        }
-        match decision {
-            RefreshDecision::Repeat => {}
-            RefreshDecision::Reuse => {
-                end_family(&mut tx, presented.session, session.user_id.into(), message.source).await?;
-                tx.commit().await?;
-                return Err(AuthError::SessionRevoked);
+    let idle_expires_at = idle_expiry(context, &view, clock::now());
+    let rotated = sessions::rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
+    let found = sessions::find(&mut tx, presented.session).await?;
+    let session = match judge(context, presented.counter, rotated, found) {
+        Ok(session) => session,
+        Err(refusal) => {
+            if let Refusal::Reuse(session) = &refusal {
+                end_family(&mut tx, session, message.source).await?;
             }
-            // The current number, and yet not rotated: the session ran out.
-            RefreshDecision::Rotate | RefreshDecision::Unknown => return Err(AuthError::InvalidRefreshToken),
+            tx.commit().await?;
+            return Err(refusal.into());
         }
-    }
-    if session.user_state != "active" {
-        return Err(AuthError::SessionRevoked);
-    }
+    };
+    let role = Role::parse(&session.role).ok_or(AuthError::InvalidRefreshToken)?;
     tx.commit().await?;
     issue(
         context,
@@ -143,17 +125,53 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
     )
 }
 
-async fn end_family(tx: &mut TenantTx, session: SessionId, user: UserId, source: AuditSource) -> Result<(), AuthError> {
-    sessions::revoke(tx, session, "refresh_token_reuse").await?;
+/// Why a refresh is refused.
+enum Refusal {
+    /// Never given out, or its session ran out or is gone.
+    Invalid,
+    /// Its session or user was ended.
+    Ended,
+    /// Used before, and not just now.
+    Reuse(Session),
+}
+
+impl From<Refusal> for AuthError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid => Self::InvalidRefreshToken,
+            Refusal::Ended | Refusal::Reuse(_) => Self::SessionRevoked,
+        }
+    }
+}
+
+fn judge(context: &AuthContext, counter: i64, rotated: bool, found: Option<Session>) -> Result<Session, Refusal> {
+    let session = found.ok_or(Refusal::Invalid)?;
+    if session.revoked_at.is_some() || session.user_state != "active" {
+        return Err(Refusal::Ended);
+    }
+    if rotated {
+        return Ok(session);
+    }
+    let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s).unwrap_or(0) * 1_000;
+    match refresh_token::decide(counter, session.refresh_ctr, session.since_rotation_ms, grace_ms) {
+        RefreshDecision::Repeat => Ok(session),
+        RefreshDecision::Reuse => Err(Refusal::Reuse(session)),
+        // The current number, and yet not rotated: the session ran out.
+        RefreshDecision::Rotate | RefreshDecision::Unknown => Err(Refusal::Invalid),
+    }
+}
+
+async fn end_family(tx: &mut TenantTx, session: &Session, source: AuditSource) -> Result<(), AuthError> {
+    sessions::revoke(tx, session.id.into(), "refresh_token_reuse").await?;
     let event = AuditEvent {
         actor: AuditActor::Anonymous,
         action: "session.refresh",
         target_kind: "session",
-        target_id: Some(session.to_string()),
+        target_id: Some(session.id.to_string()),
         outcome: AuditOutcome::Denied,
         code: Some("refresh-token-reuse"),
         source,
-        detail: json!({ "user_id": user }),
+        detail: json!({ "user_id": session.user_id }),
     };
     Ok(audit::insert(tx, &event).await?)
 }

@@ -14,6 +14,7 @@ use crate::actors::tenant::handle::TenantHandle;
 use crate::actors::tenant::loader::{LoadError, Loader};
 use crate::actors::tenant::messages::{ReloadTenant, RevokeSession};
 use crate::actors::tenant::supervisor::TenantSupervisor;
+use crate::clock;
 use crate::db::config_log::{Change, ConfigChange};
 use crate::db::{SystemReason, SystemTx, directory};
 use crate::domain::ids::TenantId;
@@ -22,6 +23,9 @@ use crate::domain::ids::TenantId;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// A change that a full mailbox did not take is offered again after this long.
 const RETRY_CHANGE_AFTER: Duration = Duration::from_millis(100);
+
+/// A tenant whose supervisor gave up is not started again for so long.
+const COOL_DOWN_NS: u64 = 5_000_000_000;
 
 /// Query: the handle of a tenant, started if need be. Sent by requests that found no active tenant; idempotent.
 #[derive(Debug)]
@@ -73,6 +77,8 @@ pub struct RegistryActor {
     orphans: Vec<ChildHandle<TenantSupervisor>>,
     /// Starts under way, and who waits for them.
     starting: HashMap<Wanted, Vec<Responder<StartTenant>>>,
+    /// Tenants whose supervisor gave up, and when each may be tried again.
+    cooling: HashMap<TenantId, u64>,
     /// A change arrived while something started: what starts may have read the state before it.
     is_dirty: bool,
 }
@@ -91,18 +97,20 @@ impl RegistryActor {
             mailbox_capacity: u32::try_from(settings.mailbox_capacity).unwrap_or(u32::MAX),
             loader,
             starting: HashMap::new(),
+            cooling: HashMap::new(),
             is_dirty: false,
         }
     }
 
     fn finish_start(&mut self, wanted: &Wanted, found: Result<Found, ResolveError>, ctx: &mut Ctx<'_, Self>) {
         let waiting = self.starting.remove(wanted).unwrap_or_default();
-        let found = found.map(|found| match found {
+        let found = found.and_then(|found| match found {
             // Active by another name, or started by it meanwhile.
-            Found::Active(handle) => handle,
+            Found::Active(handle) => Ok(handle),
             Found::Loaded(handle) => match self.registry.find_id(handle.id()) {
-                Some(active) => active,
-                None => self.adopt(handle, ctx),
+                Some(active) => Ok(active),
+                None if self.is_cooling(handle.id()) => Err(ResolveError::Unavailable),
+                None => Ok(self.adopt(handle, ctx)),
             },
         });
         if self.is_dirty
@@ -120,6 +128,12 @@ impl RegistryActor {
                 Err(ResolveError::Unavailable) => Err(ResolveError::Unavailable),
             });
         }
+    }
+
+    fn is_cooling(&mut self, id: TenantId) -> bool {
+        let now_ns = clock::monotonic_ns();
+        self.cooling.retain(|_, until_ns| *until_ns > now_ns);
+        self.cooling.contains_key(&id)
     }
 
     fn adopt(&mut self, handle: Arc<TenantHandle>, ctx: &mut Ctx<'_, Self>) -> Arc<TenantHandle> {
@@ -278,6 +292,7 @@ impl Handle<TenantFailed> for RegistryActor {
     fn handle(&mut self, message: TenantFailed, responder: Responder<TenantFailed>, _ctx: &mut Ctx<'_, Self>) {
         if self.registry.child_state(message.tenant) == Some(ChildState::Failed) {
             self.registry.remove(message.tenant);
+            self.cooling.insert(message.tenant, clock::monotonic_ns() + COOL_DOWN_NS);
         }
         responder.reply(());
     }

@@ -1,0 +1,33 @@
+//! The admin listener: metrics and health, for the machine's own network only.
+
+use std::sync::Arc;
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpResponse, web};
+use prometheus_client::registry::Registry;
+
+use super::health;
+use super::state::AppState;
+
+/// Content type of the text format that scrapers ask for.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The admin listener's routes.
+pub fn configure(service: &mut web::ServiceConfig) {
+    service
+        .route("/metrics", web::get().to(metrics))
+        .route("/healthz", web::get().to(|| async { HttpResponse::Ok().json(serde_json::json!({ "status": "ok" })) }))
+        .route("/readyz", web::get().to(|state: web::Data<AppState>| async move { health::answer(&state).await }));
+}
+
+async fn metrics(state: web::Data<AppState>, registry: web::Data<Arc<Registry>>) -> HttpResponse {
+    state.metrics.set_active_tenants(state.registry.n_active());
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &registry) {
+        Ok(()) => HttpResponse::Ok().insert_header((CONTENT_TYPE, OPENMETRICS)).body(text),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Sign-in, refresh, sign-out, and the question whether a token is good.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderName};
+use actix_web::{HttpResponse, web};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{AnyUser, Json, TenantScope};
+use super::gateway_identity::roles;
+use super::problem::{Problem, kinds};
+use super::state::AppState;
+use crate::actors::auth::{Refresh, SignIn, SignOut, TokenSet};
+use crate::db::{TenantTx, users};
+use crate::domain::identity::Role;
+use crate::domain::ids::{SessionId, TenantId, UserId};
+
+/// Longest wait for a sign-in: the queue for hashing, the hash, the database.
+const SIGN_IN_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for the rest.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Who signs in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginRequest {
+    /// E-mail address.
+    #[schema(example = "owner@acme.test")]
+    email: String,
+    /// Password.
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+}
+
+/// Tokens of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenResponse {
+    /// Access token (RFC 9068), for `Authorization: Bearer`.
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Life of the access token, in seconds.
+    expires_in: u64,
+    /// Good for one refresh.
+    refresh_token: String,
+    /// The session.
+    session_id: SessionId,
+}
+
+impl From<TokenSet> for TokenResponse {
+    fn from(tokens: TokenSet) -> Self {
+        let TokenSet { access_token, expires_in, refresh_token, session_id } = tokens;
+        Self {
+            access_token: access_token.expose_secret().to_owned(),
+            token_type: "Bearer",
+            expires_in,
+            refresh_token: refresh_token.expose_secret().to_owned(),
+            session_id,
+        }
+    }
+}
+
+fn token_answer(tokens: TokenSet) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(TokenResponse::from(tokens))
+}
+
+/// Sign in with e-mail and password.
+#[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "session.create", request_body = LoginRequest,
+    responses((status = 200, description = "Signed in", body = TokenResponse),
+              (status = 401, description = "`invalid-credentials`", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
+              super::openapi::BodyProblems, super::openapi::TenantProblems))]
+pub(super) async fn login(
+    scope: TenantScope,
+    state: web::Data<AppState>,
+    Json(body): Json<LoginRequest>,
+) -> Result<HttpResponse, Problem> {
+    let LoginRequest { email, password } = body;
+    let message = SignIn { tenant: scope.tenant, email, password, source: scope.caller.source };
+    Ok(token_answer(state.auth.ask(message, SIGN_IN_DEADLINE).await?))
+}
+
+/// The token to exchange.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefreshRequest {
+    /// The latest refresh token of the session.
+    #[schema(value_type = String, format = Password)]
+    refresh_token: SecretString,
+}
+
+/// Exchange a refresh token for new tokens. The same token again within the grace gets the same refresh token again; an older
+/// one ends the session, because somebody else must have used it.
+#[utoipa::path(post, path = "/auth/refresh", tag = "auth", operation_id = "session.refresh", request_body = RefreshRequest,
+    responses((status = 200, description = "New tokens", body = TokenResponse),
+              (status = 401, description = "`invalid-refresh-token` or `session-revoked`", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
+              super::openapi::BodyProblems, super::openapi::TenantProblems))]
+pub(super) async fn refresh(
+    scope: TenantScope,
+    state: web::Data<AppState>,
+    Json(body): Json<RefreshRequest>,
+) -> Result<HttpResponse, Problem> {
+    let message =
+        Refresh { tenant: scope.tenant, refresh_token: body.refresh_token, source: scope.caller.source };
+    Ok(token_answer(state.auth.ask(message, DEADLINE).await?))
+}
+
+/// What to end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogoutRequest {
+    /// End every session of the user, not only this one.
+    all: bool,
+}
+
+/// Sign out. The access token is refused from now on, on every node within a second.
+#[utoipa::path(post, path = "/auth/logout", tag = "auth", operation_id = "session.end", request_body = Option<LogoutRequest>,
+    security(("bearer" = [])),
+    responses((status = 204, description = "Signed out"), super::openapi::BodyProblems, super::openapi::SignedInProblems))]
+pub(super) async fn logout(
+    user: AnyUser,
+    state: web::Data<AppState>,
+    body: Option<Json<LogoutRequest>>,
+    request: actix_web::HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let all = match body {
+        Some(Json(body)) => body.all,
+        // No body at all is fine; a body that is not understood is not.
+        None if has_body(&request) => return Err(Problem::new(&kinds::MALFORMED_REQUEST, "the body is not understood")),
+        None => false,
+    };
+    let claims = &user.token.claims;
+    let message = SignOut {
+        tenant: std::sync::Arc::clone(&user.scope.tenant),
+        user: claims.sub,
+        session: claims.sid,
+        all,
+        source: user.scope.caller.source.clone(),
+    };
+    state.auth.ask(message, DEADLINE).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn has_body(request: &actix_web::HttpRequest) -> bool {
+    use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    let length = request.headers().get(CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes() != b"0") || request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+/// What a good token says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ValidateResponse {
+    /// Always true; a token that is not good is answered 401.
+    active: bool,
+    /// The tenant.
+    tenant_id: TenantId,
+    /// The user.
+    user_id: UserId,
+    /// The user's roles.
+    roles: Vec<Role>,
+    /// The session.
+    session_id: SessionId,
+    /// How strongly the user proved who they are.
+    acr: String,
+    /// When the token expires, in seconds since 1970.
+    exp: i64,
+}
+
+/// Whether an access token is good: for services that are not behind the gateway, and for `auth_request` of nginx, `forwardAuth`
+/// of Traefik and `forward_auth` of Caddy, which copy the answer's headers. It asks no database.
+#[utoipa::path(get, path = "/auth/validate", tag = "auth", operation_id = "session.validate", security(("bearer" = [])),
+    responses((status = 200, description = "The token is good", body = ValidateResponse,
+               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String))),
+              super::openapi::SignedInProblems))]
+pub(super) async fn validate(user: AnyUser) -> HttpResponse {
+    validated(&user)
+}
+
+/// The same by POST.
+#[utoipa::path(post, path = "/auth/validate", tag = "auth", operation_id = "session.validate_by_post", security(("bearer" = [])),
+    responses((status = 200, description = "The token is good", body = ValidateResponse,
+               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String))),
+              super::openapi::SignedInProblems))]
+pub(super) async fn validate_by_post(user: AnyUser) -> HttpResponse {
+    validated(&user)
+}
+
+fn validated(user: &AnyUser) -> HttpResponse {
+    let claims = &user.token.claims;
+    let header = |name: &'static str, value: String| (HeaderName::from_static(name), value);
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(header("x-tenant-id", claims.tid.to_string()))
+        .insert_header(header("x-user-id", claims.sub.to_string()))
+        .insert_header(header("x-user-roles", roles(&claims.roles)))
+        .json(ValidateResponse {
+            active: true,
+            tenant_id: claims.tid,
+            user_id: claims.sub,
+            roles: claims.roles.clone(),
+            session_id: claims.sid,
+            acr: claims.acr.clone(),
+            exp: claims.exp,
+        })
+}
+
+/// The signed-in user.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MeResponse {
+    /// Id.
+    id: UserId,
+    /// E-mail address.
+    email: String,
+    /// Display name.
+    name: Option<String>,
+    /// Role.
+    role: Role,
+    /// The tenant.
+    tenant: MyTenant,
+    /// The session of the request.
+    session_id: SessionId,
+    /// How strongly the user proved who they are.
+    acr: String,
+}
+
+/// The signed-in user's tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MyTenant {
+    /// Id.
+    id: TenantId,
+    /// Display name.
+    name: String,
+    /// Subdomain.
+    subdomain: String,
+    /// Plan.
+    plan: String,
+}
+
+/// Who am I?
+#[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "session.me", security(("bearer" = [])),
+    responses((status = 200, description = "The signed-in user", body = MeResponse), super::openapi::SignedInProblems))]
+pub(super) async fn me(user: AnyUser, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let claims = &user.token.claims;
+    let tenant = &user.scope.view.tenant;
+    let mut tx = TenantTx::begin_read(&state.db, tenant.id).await?;
+    let stored = users::find(&mut tx, claims.sub).await?;
+    tx.finish();
+    let stored = stored.ok_or_else(|| Problem::new(&kinds::NOT_FOUND, "the user is gone"))?;
+    Ok(HttpResponse::Ok().json(MeResponse {
+        id: stored.id,
+        email: stored.email,
+        name: stored.name,
+        role: stored.role,
+        tenant: MyTenant {
+            id: tenant.id,
+            name: tenant.name.clone(),
+            subdomain: tenant.slug.to_string(),
+            plan: tenant.plan.clone(),
+        },
+        session_id: claims.sid,
+        acr: claims.acr.clone(),
+    }))
+}

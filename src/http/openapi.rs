@@ -1,0 +1,176 @@
+//! The OpenAPI document, generated from the handlers. Sets of error answers that many calls share stand here once.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+use super::problem::{FieldError, PROBLEM_JSON};
+use super::{auth, docs, health, operator, tenants, well_known};
+
+/// An error answer (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemSchema {
+    /// Stable name of the kind of problem, as a URN.
+    #[schema(example = "urn:businessos:problem:rate-limited")]
+    r#type: String,
+    /// What kind of problem it is, for people.
+    title: String,
+    /// The HTTP status again.
+    status: u16,
+    /// Stable name of the kind of problem, for programs.
+    #[schema(example = "rate-limited")]
+    code: String,
+    /// What happened in this case.
+    detail: String,
+    /// Id of the request, to quote to support.
+    request_id: String,
+    /// The fields that are wrong, with status 422.
+    errors: Option<Vec<FieldError>>,
+    /// Where to get what the plan lacks.
+    upgrade_url: Option<String>,
+}
+
+/// It works.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// Always `ok`.
+    status: String,
+}
+
+/// It does not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotReady {
+    /// Always `unavailable`.
+    status: String,
+    /// Part → what is wrong with it.
+    failing: BTreeMap<String, String>,
+}
+
+/// A JSON Web Key Set (RFC 7517 §5).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Jwks {
+    /// The keys.
+    #[schema(value_type = Vec<Object>)]
+    keys: Vec<serde_json::Value>,
+}
+
+/// Where a tenant's endpoints are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Discovery {
+    /// Issuer of the tenant's tokens.
+    issuer: String,
+    /// Where its keys are.
+    jwks_uri: String,
+}
+
+fn problems(list: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    list.iter()
+        .map(|(status, description)| {
+            let content = Content::new(Some(Ref::from_schema_name("ProblemSchema")));
+            let response = ResponseBuilder::new().description(*description).content(PROBLEM_JSON, content).build();
+            ((*status).to_owned(), RefOr::T(response))
+        })
+        .collect()
+}
+
+macro_rules! problem_set {
+    ($(#[$doc:meta])* $name:ident $(extends $base:ident)? : $($status:literal $description:literal),+) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                let bases: Vec<BTreeMap<String, RefOr<Response>>> = vec![$($base::responses())?];
+                let own = problems(&[$(($status, $description)),+]);
+                bases.into_iter().flatten().chain(own).collect()
+            }
+        }
+    };
+}
+
+problem_set!(
+    /// What every call may answer.
+    CommonProblems:
+    "400" "`malformed-request`: not a proper request",
+    "414" "`uri-too-long`",
+    "417" "`expectation-failed`",
+    "429" "`rate-limited`: wait for `Retry-After` seconds",
+    "431" "`headers-too-large`",
+    "500" "`internal`: a bug; quote the request id",
+    "503" "`unavailable` or `overloaded`: wait for `Retry-After` seconds"
+);
+problem_set!(
+    /// What a call with a body may answer.
+    BodyProblems extends CommonProblems:
+    "413" "`payload-too-large`",
+    "415" "`unsupported-media-type`: send JSON",
+    "422" "`validation-failed`, with JSON pointers to the fields"
+);
+problem_set!(
+    /// What a call on a tenant's host may answer.
+    TenantProblems extends CommonProblems:
+    "403" "`tenant-suspended`, or `tenant-mismatch`: host, header and token name different tenants",
+    "404" "`unknown-tenant`"
+);
+problem_set!(
+    /// What a call with an access token may answer.
+    SignedInProblems extends CommonProblems:
+    "401" "`authentication-required` or `invalid-token`",
+    "403" "`forbidden`, `tenant-suspended` or `tenant-mismatch`",
+    "404" "`unknown-tenant`"
+);
+problem_set!(
+    /// What a call on a thing may answer.
+    ThingProblems extends CommonProblems:
+    "401" "`authentication-required` or `invalid-token`",
+    "403" "`forbidden`, `tenant-suspended` or `tenant-mismatch`",
+    "404" "`not-found` (the same for a thing of another tenant) or `unknown-tenant`"
+);
+problem_set!(
+    /// What a change of state may answer besides.
+    SwitchProblems:
+    "409" "`conflict`: not possible in the present state"
+);
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "BusinessOS core", description = "Gateway, sign-in and tenants. A tenant's calls go to its own host, \
+        `<subdomain>.<base domain>`; a client that cannot set the host sends `X-Tenant`."),
+    paths(
+        health::healthz, health::readyz, docs::openapi, docs::page, docs::asset,
+        tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
+        well_known::jwks, well_known::discovery,
+        auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
+        operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
+        operator::rls_check, operator::reload,
+    ),
+    components(schemas(ProblemSchema, FieldError)),
+    modifiers(&Bearer),
+    tags(
+        (name = "platform", description = "On any host"),
+        (name = "tenants", description = "Onboarding, and what a tenant's admins see and set"),
+        (name = "auth", description = "On a tenant's host"),
+        (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
+    )
+)]
+struct Api;
+
+/// The document as JSON.
+#[must_use]
+pub fn json() -> String {
+    // A generated document always serialises.
+    Api::openapi().to_pretty_json().unwrap_or_default()
+}

@@ -1,0 +1,178 @@
+//! The gateway's pipeline for the company's own services: tenant → credential → limit → route → headers → service.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::challenge;
+use super::context::RequestContext;
+use super::credential::{self, Verified};
+use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
+use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward};
+use super::gateway_identity::{PreparedHeaders, value};
+use super::problem::{Problem, kinds};
+use super::state::AppState;
+use super::tenancy;
+use crate::actors::tenant::TenantView;
+use crate::clock;
+use crate::config::{RouteAuth, RouteSettings};
+
+/// Everything that the platform does not serve itself.
+///
+/// # Errors
+/// A problem of the platform's; a service's own errors pass as they are.
+pub(super) async fn proxy(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let context = RequestContext::of(&request).ok_or_else(|| Problem::new(&kinds::INTERNAL, "no context"))?;
+    let table = state.routes.load();
+    let route = Arc::clone(table.find(request.uri().path()).map_err(miss)?);
+    drop(table);
+    *context.route.borrow_mut() = route.label().clone();
+    let settings = route.settings();
+    let tenant = tenancy::tenant_of(&request, &state, &context).await?;
+    let view = tenant.view_full();
+    tenancy::check_active(&view)?;
+    let token = identity(&request, &state, &context, &tenant, &view, settings).await?;
+    tenancy::admit(&state, &context, &tenant, &view)?;
+    permit(&state, settings, &view, token.as_deref())?;
+    let headers = context_headers(&route, &context, &view, token.as_deref());
+    let authorization = match (settings.auth, &token) {
+        (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
+        (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
+    };
+    let make_headers = || hygiene::upstream_headers(&request, &headers, authorization);
+    let forward_settings = ForwardSettings::from(&state.settings.gateway);
+    let payload: Payload = payload.into_inner();
+    match forward(&request, payload, &route, make_headers, &forward_settings).await {
+        Ok(answer) => {
+            context.upstream.set(Some(answer.upstream_latency));
+            Ok(answer.response)
+        }
+        Err(error) => {
+            context.flag.set(error.response_flag());
+            Err(failure(error))
+        }
+    }
+}
+
+fn miss(miss: RouteMiss) -> Problem {
+    match miss {
+        RouteMiss::NoRoute => Problem::new(&kinds::NO_ROUTE, "no service is configured for this path"),
+        RouteMiss::AmbiguousPath => {
+            Problem::new(&kinds::MALFORMED_REQUEST, "the path can be read in more than one way: send it without '..', '//', '\\' and encoded separators")
+        }
+    }
+}
+
+async fn identity(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    tenant: &crate::actors::tenant::TenantHandle,
+    view: &Arc<TenantView>,
+    settings: &RouteSettings,
+) -> Result<Option<Rc<Verified>>, Problem> {
+    match settings.auth {
+        RouteAuth::None => Ok(None),
+        RouteAuth::Optional => credential::authenticate(request, state, context, tenant, view).await,
+        RouteAuth::Required => {
+            let token = credential::authenticate(request, state, context, tenant, view).await?;
+            match token {
+                Some(token) => Ok(Some(token)),
+                None => Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token")),
+            }
+        }
+    }
+}
+
+/// What the route asks of the tenant's plan and of the user.
+fn permit(
+    state: &AppState,
+    settings: &RouteSettings,
+    view: &TenantView,
+    token: Option<&Verified>,
+) -> Result<(), Problem> {
+    if let Some(module) = &settings.module
+        && !view.plan.includes(module)
+    {
+        let problem = Problem::new(&kinds::MODULE_NOT_INCLUDED, format!("the plan {} does not include {module}", view.plan.name));
+        return Err(problem.upgrade_url(&state.settings.gateway.upgrade_url));
+    }
+    let claims = token.map(|token| &token.claims);
+    if !settings.roles.is_empty() {
+        let has_role = claims.is_some_and(|claims| {
+            claims.roles.iter().any(|role| settings.roles.iter().any(|wanted| wanted == role.as_str()))
+        });
+        if !has_role {
+            return Err(Problem::new(&kinds::FORBIDDEN, "your role does not permit this"));
+        }
+    }
+    if settings.min_acr.is_some() || settings.max_age_s.is_some() {
+        let is_strong = claims.is_some_and(|claims| settings.min_acr.as_deref().is_none_or(|min| claims.acr.as_str() >= min));
+        let is_fresh = claims.is_some_and(|claims| {
+            let age_s = clock::now_s().saturating_sub(claims.auth_time);
+            settings.max_age_s.is_none_or(|max_age_s| u64::try_from(age_s).unwrap_or(0) <= max_age_s)
+        });
+        if !(is_strong && is_fresh) {
+            return Err(challenge::step_up(settings.min_acr.as_deref(), settings.max_age_s));
+        }
+    }
+    Ok(())
+}
+
+/// What the service is told: about tenant and user from what was prepared for the token, about the request from its context.
+fn context_headers(
+    route: &Route,
+    context: &RequestContext,
+    view: &Arc<TenantView>,
+    token: Option<&Verified>,
+) -> TenantContextHeaders {
+    let claims = token.map(|token| &token.claims);
+    let anonymous = RefCell::new(None);
+    let prepared = token.map_or(&anonymous, |token| &token.prepared);
+    let mut prepared = prepared.borrow_mut();
+    let prepared = match prepared.take().filter(|known| known.is_for(view)) {
+        Some(known) => prepared.insert(known),
+        None => prepared.insert(PreparedHeaders::new(view, claims)),
+    };
+    let prefix = route.label();
+    let headers = if route.settings().bind_request_id {
+        prepared.for_request(prefix, claims, &context.request_id)
+    } else {
+        prepared.for_route(prefix, claims)
+    };
+    TenantContextHeaders {
+        request_id: value(&context.request_id),
+        traceparent: value(&context.traceparent),
+        forwarded_for: context.client_ip.and_then(|ip| value(&ip.to_string())),
+        forwarded_host: context.host.as_deref().and_then(value),
+        forwarded_proto: Some(http::HeaderValue::from_static(if context.is_secure { "https" } else { "http" })),
+        ..headers
+    }
+}
+
+fn failure(error: ForwardError) -> Problem {
+    match error {
+        ForwardError::ConnectFailed => {
+            Problem::new(&kinds::UPSTREAM_UNAVAILABLE, "the service cannot be reached").retry_after(1)
+        }
+        ForwardError::FirstByteTimeout | ForwardError::IdleTimeout => {
+            Problem::new(&kinds::UPSTREAM_TIMEOUT, "the service did not answer in time")
+        }
+        ForwardError::UpstreamReset | ForwardError::UpstreamProtocol => {
+            Problem::new(&kinds::BAD_GATEWAY, "the service did not answer properly")
+        }
+        ForwardError::BodyTooLarge => Problem::new(&kinds::PAYLOAD_TOO_LARGE, "the body is larger than this route permits"),
+        ForwardError::MalformedBody => Problem::new(&kinds::MALFORMED_REQUEST, "the body's framing is broken"),
+        ForwardError::MalformedTarget => Problem::new(&kinds::MALFORMED_REQUEST, "the request target is malformed"),
+        ForwardError::ClientGone | ForwardError::ClientStalled => {
+            Problem::new(&kinds::CLIENT_CLOSED, "the client stopped sending")
+        }
+    }
+}

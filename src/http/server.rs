@@ -1,0 +1,152 @@
+//! The listeners.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::{App, HttpServer, web};
+use prometheus_client::registry::Registry;
+
+use super::middleware::ip_limit::IpLimit;
+use super::middleware::{cors, edge};
+use super::state::AppState;
+use super::tls::Certificate;
+use super::{access_log, admin, configure};
+use crate::config::ServerSettings;
+
+pub use super::tls::TlsError;
+
+/// A listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Opens a socket, or takes over the one that systemd holds open for us (`LISTEN_FDS`), so that a restart refuses nobody.
+///
+/// # Errors
+/// [`ServerError::Listen`].
+pub fn bind(address: SocketAddr, take_over: bool) -> Result<TcpListener, ServerError> {
+    let failed = |source| ServerError::Listen { address, source };
+    if take_over && let Some(inherited) = listenfd::ListenFd::from_env().take_tcp_listener(0).map_err(failed)? {
+        return Ok(inherited);
+    }
+    TcpListener::bind(address).map_err(failed)
+}
+
+/// The public listener's server, its handle, and its certificate if it has one.
+pub struct PublicServer {
+    /// Runs until it is stopped.
+    pub server: Server,
+    /// Stops it.
+    pub handle: ServerHandle,
+    /// To be asked now and then to read its files again.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// Starts the public listener.
+///
+/// # Errors
+/// [`ServerError`].
+pub fn public(
+    listener: TcpListener,
+    settings: &ServerSettings,
+    n_workers: usize,
+    ip_limit: Option<IpLimit>,
+    state: web::Data<AppState>,
+) -> Result<PublicServer, ServerError> {
+    let address = settings.listen;
+    let failed = |source| ServerError::Listen { address, source };
+    let log = state.access_log.clone();
+    let server = HttpServer::new(move || {
+        flush_access_log(log.clone());
+        let limit = ip_limit.as_ref().map(IpLimit::middleware);
+        let is_limited = limit.is_some();
+        // The last `wrap` is the outermost.
+        App::new()
+            .app_data(state.clone())
+            .app_data(query_errors())
+            .configure(configure)
+            .wrap(Condition::from_option(limit.filter(|_| is_limited)))
+            .wrap(cors::cors())
+            .wrap(from_fn(edge::edge))
+    })
+    .workers(n_workers)
+    .max_connections(settings.max_connections_per_worker)
+    .client_request_timeout(Duration::from_millis(settings.header_timeout_ms))
+    // Never 0: it lets an early answer out while the client still sends.
+    .client_disconnect_timeout(Duration::from_secs(2))
+    .keep_alive(Duration::from_millis(settings.keep_alive_ms))
+    .tcp_nodelay(true)
+    .shutdown_timeout(settings.shutdown_timeout_s)
+    .disable_signals();
+    let (server, certificate) = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => {
+            let certificate = Certificate::load(cert, key)?;
+            let config = certificate.server_config()?;
+            (server.listen_rustls_0_23(listener, config).map_err(failed)?, Some(certificate))
+        }
+        _ => (server.listen(listener).map_err(failed)?, None),
+    };
+    let server = server.run();
+    let handle = server.handle();
+    Ok(PublicServer { server, handle, certificate })
+}
+
+/// Starts the admin listener.
+///
+/// # Errors
+/// [`ServerError`].
+pub fn private(
+    listener: TcpListener,
+    address: SocketAddr,
+    state: web::Data<AppState>,
+    registry: Arc<Registry>,
+) -> Result<Server, ServerError> {
+    let registry = web::Data::new(registry);
+    let server = HttpServer::new(move || {
+        App::new().app_data(state.clone()).app_data(registry.clone()).configure(admin::configure)
+    })
+    .workers(1)
+    .max_connections(64)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .listen(listener)
+    .map_err(|source| ServerError::Listen { address, source })?;
+    Ok(server.run())
+}
+
+/// A query that cannot be read is answered as a problem.
+fn query_errors() -> web::QueryConfig {
+    use super::problem::{Problem, kinds};
+    web::QueryConfig::default().error_handler(|error, _request| {
+        tracing::debug!(%error, "a query was refused");
+        Problem::new(&kinds::MALFORMED_REQUEST, "a query parameter is unknown, repeated or of the wrong type").into()
+    })
+}
+
+/// Hands the calling worker's lines over from time to time; ends with the worker.
+#[expect(clippy::disallowed_methods, reason = "a worker's own timer, which lives and dies with the worker's thread")]
+fn flush_access_log(log: access_log::AccessLog) {
+    if !log.is_on() {
+        return;
+    }
+    actix_web::rt::spawn(async move {
+        loop {
+            tokio::time::sleep(access_log::FLUSH_EVERY).await;
+            log.flush();
+        }
+    });
+}

@@ -1,0 +1,122 @@
+//! A tenant's configuration, replaced whole and only by somebody who has seen the version before.
+
+use actix_web::http::header::{ETAG, IF_MATCH};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{event, target};
+use crate::actors::tenant::plan_of;
+use crate::db::{TenantTx, audit, tenants};
+use crate::domain::tenant::{LimitConfig, SessionConfig, Tenant, TenantConfig};
+use crate::http::extract::{AdminOfTenant, Json};
+use crate::http::problem::{FieldError, Problem, kinds};
+use crate::http::state::AppState;
+use crate::http::{openapi, tenancy};
+
+/// A tenant's configuration with its version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ConfigResponse {
+    /// The configuration.
+    #[serde(flatten)]
+    config: TenantConfig,
+    /// Its version, also in `ETag`.
+    version: i64,
+}
+
+/// A tenant's configuration; what is left out has its default.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ConfigRequest {
+    /// Origins whose pages may call this tenant's host (CORS); at most 50.
+    #[serde(default)]
+    cors_origins: Vec<String>,
+    /// Tighter session lives than the platform's.
+    #[serde(default)]
+    session: SessionConfig,
+    /// Everybody needs a second factor.
+    #[serde(default)]
+    mfa_required: bool,
+    /// Tighter limits than the plan's.
+    #[serde(default)]
+    limits: LimitConfig,
+    /// As it was read; `If-Match` decides.
+    version: Option<i64>,
+}
+
+/// A tenant's configuration.
+#[utoipa::path(get, path = "/tenants/{id}/config", tag = "tenants", operation_id = "tenant_config.get", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The tenant's id")),
+    responses((status = 200, description = "The configuration", body = ConfigResponse, headers(("ETag" = String))),
+              openapi::ThingProblems))]
+pub(in crate::http) async fn get_config(
+    user: AdminOfTenant,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let tenant = target(&state, &user, &id).await?;
+    Ok(answer(&tenant.view().tenant))
+}
+
+/// Replace a tenant's configuration. It holds on every node at once (the log says within milliseconds).
+#[utoipa::path(put, path = "/tenants/{id}/config", tag = "tenants", operation_id = "tenant_config.replace", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The tenant's id"),
+           ("If-Match" = String, Header, description = "The version that was read, as in `ETag`")),
+    request_body = ConfigRequest,
+    responses((status = 200, description = "The configuration after the change", body = ConfigResponse, headers(("ETag" = String))),
+              (status = 412, description = "`precondition-failed`: changed meanwhile", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 428, description = "`precondition-required`: no `If-Match`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::BodyProblems, openapi::ThingProblems))]
+pub(in crate::http) async fn put_config(
+    user: AdminOfTenant,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    Json(body): Json<ConfigRequest>,
+) -> Result<HttpResponse, Problem> {
+    let tenant = target(&state, &user, &id).await?;
+    let ConfigRequest { cors_origins, session, mfa_required, limits, version: stated } = body;
+    let version = if_match(&request)?;
+    if stated.is_some_and(|stated| stated != version) {
+        return Err(Problem::invalid_field("/version", "must be the version of If-Match"));
+    }
+    let config = TenantConfig { cors_origins, session, mfa_required, limits };
+    let plan = plan_of(&state.settings, &tenant.view().tenant.plan);
+    let errors: Vec<_> = config
+        .mistakes(plan.requests_per_minute)
+        .into_iter()
+        .map(|(pointer, error)| FieldError { pointer, detail: error.to_string() })
+        .collect();
+    if !errors.is_empty() {
+        return Err(Problem::invalid_fields(errors));
+    }
+    let stored = serde_json::to_value(&config).map_err(|_never: serde_json::Error| Problem::new(&kinds::INTERNAL, "no JSON"))?;
+    let mut tx = TenantTx::begin(&state.db, tenant.id()).await?;
+    let Some(after) = tenants::replace_config(&mut tx, version, &stored).await? else {
+        return Err(Problem::new(&kinds::PRECONDITION_FAILED, "read the configuration again: it was changed meanwhile"));
+    };
+    let detail = json!({ "version": after, "config": stored });
+    audit::insert(&mut tx, &event(&user, "tenant_config.replace", tenant.id(), detail)).await?;
+    tx.commit().await?;
+    tenancy::ensure_version(&tenant, after).await?;
+    Ok(answer(&tenant.view().tenant))
+}
+
+fn answer(tenant: &Tenant) -> HttpResponse {
+    let version = tenant.config_version;
+    HttpResponse::Ok()
+        .insert_header((ETAG, format!("\"{version}\"")))
+        .json(ConfigResponse { config: tenant.config.clone(), version })
+}
+
+/// The version of a strong entity tag (RFC 9110 §13.1.1).
+fn if_match(request: &HttpRequest) -> Result<i64, Problem> {
+    let Some(value) = request.headers().get(IF_MATCH) else {
+        return Err(Problem::new(&kinds::PRECONDITION_REQUIRED, "send If-Match with the ETag that was read"));
+    };
+    let tag = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    tag.parse().map_err(|_other: std::num::ParseIntError| {
+        Problem::new(&kinds::PRECONDITION_FAILED, "If-Match is no version of this configuration")
+    })
+}

@@ -1,0 +1,184 @@
+//! `POST /tenants/onboard`.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{TenantResponse, region_error};
+use crate::actors::auth::HashPassword;
+use crate::actors::onboarding::{self, FirstUser, Onboard};
+use crate::actors::tenant::canonical_url;
+use crate::config::OnboardingMode;
+use crate::domain::audit::AuditActor;
+use crate::domain::identity::{EmailAddress, NewPassword, Role, parse_person_name};
+use crate::domain::ids::UserId;
+use crate::domain::tenant::{Slug, TenantName, TenantState};
+use crate::http::extract::{Json, OptionalOperator};
+use crate::http::problem::{FieldError, Problem, kinds};
+use crate::http::state::AppState;
+use crate::http::{challenge, openapi};
+
+/// Longest wait for the password's hash.
+const HASH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A tenant to be, and its first user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct OnboardRequest {
+    /// Display name, 1 to 200 characters.
+    #[schema(example = "Acme GmbH")]
+    name: String,
+    /// One DNS label that nobody has; the tenant lives at `<subdomain>.<base domain>`.
+    #[schema(example = "acme")]
+    subdomain: String,
+    /// Where its data lives; the platform's first region if left out.
+    region: Option<String>,
+    /// Plan; the platform's default plan if left out.
+    plan: Option<String>,
+    /// The first user, who becomes the owner.
+    admin: AdminRequest,
+}
+
+/// The first user of a tenant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct AdminRequest {
+    /// E-mail address.
+    #[schema(example = "owner@acme.test")]
+    email: String,
+    /// Password, 8 to 128 characters.
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+    /// Display name, 1 to 200 characters.
+    name: Option<String>,
+}
+
+/// What onboarding made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct OnboardResponse {
+    /// The tenant.
+    tenant: TenantResponse,
+    /// Its owner.
+    admin: AdminResponse,
+    /// Where it lives.
+    url: String,
+}
+
+/// The owner of a new tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct AdminResponse {
+    /// Id.
+    id: UserId,
+    /// E-mail address.
+    email: String,
+    /// Role.
+    role: Role,
+}
+
+/// A request whose every field is well formed.
+struct Wish {
+    name: TenantName,
+    slug: Slug,
+    region: String,
+    plan: String,
+    email: EmailAddress,
+    password: NewPassword,
+    person: Option<String>,
+}
+
+/// Create a tenant and its owner.
+#[utoipa::path(post, path = "/tenants/onboard", tag = "tenants", operation_id = "tenant.onboard", request_body = OnboardRequest,
+    responses((status = 201, description = "Made", body = OnboardResponse),
+              (status = 401, description = "Onboarding is for operators, and no token was sent; or a token that is not good", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 403, description = "Onboarding is for operators; or the token is for another tenant", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 404, description = "`unknown-tenant`, of the token", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 409, description = "`subdomain-taken`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::BodyProblems, openapi::CommonProblems))]
+pub(in crate::http) async fn onboard(
+    caller: OptionalOperator,
+    state: web::Data<AppState>,
+    Json(body): Json<OnboardRequest>,
+) -> Result<HttpResponse, Problem> {
+    let actor = match (state.settings.onboarding.mode, &caller.operator) {
+        (_, Some(operator)) => operator.audit_actor(),
+        (OnboardingMode::Open, None) => AuditActor::Anonymous,
+        (OnboardingMode::Operator, None) => {
+            return Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "an operator must do this"));
+        }
+    };
+    let Wish { name, slug, region, plan, email, password, person } = check(&state, body)?;
+    let password_hash = state.auth.ask(HashPassword { password }, HASH_DEADLINE).await?;
+    let admin = FirstUser { email: email.clone(), name: person, password_hash, role: Role::Owner };
+    let wish = Onboard {
+        slug: slug.clone(),
+        name: name.clone(),
+        region: region.clone(),
+        plan: plan.clone(),
+        admin: Some(admin),
+        actor,
+        source: caller.caller.source,
+    };
+    let made = onboarding::onboard(&state.settings, &state.db, &state.master, wish).await?;
+    // Somebody may have asked for this name a moment ago.
+    state.registry.forget_unknown();
+    let admin = made.admin.ok_or_else(|| Problem::new(&kinds::INTERNAL, "no admin"))?;
+    let url = canonical_url(&state.settings, &slug);
+    Ok(HttpResponse::Created().insert_header((actix_web::http::header::LOCATION, format!("/tenants/{}", made.tenant))).json(
+        OnboardResponse {
+            tenant: TenantResponse {
+                id: made.tenant,
+                name: name.as_str().to_owned(),
+                subdomain: slug.to_string(),
+                region,
+                plan,
+                state: TenantState::Active,
+                created_at: made.created_at,
+                delete_after: None,
+            },
+            admin: AdminResponse { id: admin, email: email.to_string(), role: Role::Owner },
+            url,
+        },
+    ))
+}
+
+/// Checks every field, so that one answer names all mistakes.
+fn check(state: &AppState, body: OnboardRequest) -> Result<Wish, Problem> {
+    let OnboardRequest { name, subdomain, region, plan, admin } = body;
+    let AdminRequest { email, password, name: person } = admin;
+    let onboarding = &state.settings.onboarding;
+    let mut errors = Vec::new();
+    let name = collect(&mut errors, "/name", TenantName::parse(&name));
+    let slug = collect(&mut errors, "/subdomain", Slug::parse_new(&subdomain, &onboarding.reserved_subdomains));
+    let email = collect(&mut errors, "/admin/email", EmailAddress::parse(&email));
+    let password = collect(&mut errors, "/admin/password", NewPassword::parse(password));
+    let person = match person.as_deref().map(parse_person_name) {
+        None => Some(None),
+        Some(parsed) => collect(&mut errors, "/admin/name", parsed).map(Some),
+    };
+    let region = region.unwrap_or_else(|| onboarding.regions.first().cloned().unwrap_or_default());
+    errors.extend(region_error(state, &region));
+    let plan = plan.unwrap_or_else(|| onboarding.default_plan.clone());
+    if !state.settings.plans.contains_key(&plan) {
+        let plans: Vec<_> = state.settings.plans.keys().map(String::as_str).collect();
+        errors.push(FieldError { pointer: "/plan".to_owned(), detail: format!("must be one of {}", plans.join(", ")) });
+    }
+    match (name, slug, email, password, person) {
+        (Some(name), Some(slug), Some(email), Some(password), Some(person)) if errors.is_empty() => {
+            Ok(Wish { name, slug, region, plan, email, password, person })
+        }
+        _ => Err(Problem::invalid_fields(errors)),
+    }
+}
+
+fn collect<T, E: std::fmt::Display>(errors: &mut Vec<FieldError>, pointer: &str, parsed: Result<T, E>) -> Option<T> {
+    match parsed {
+        Ok(value) => Some(value),
+        Err(error) => {
+            errors.push(FieldError { pointer: pointer.to_owned(), detail: error.to_string() });
+            None
+        }
+    }
+}

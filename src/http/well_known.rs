@@ -1,0 +1,41 @@
+//! A tenant's keys and where to find its endpoints.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::json;
+
+use super::extract::TenantScope;
+
+/// How long clients may keep the keys; a new key is published longer than this before it signs.
+const CACHE: &str = "public, max-age=300";
+
+/// The tenant's public keys (RFC 7517).
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", operation_id = "keys.list",
+    responses((status = 200, description = "The keys", body = super::openapi::Jwks),
+              super::openapi::TenantProblems))]
+pub(super) async fn jwks(scope: TenantScope) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .insert_header((CACHE_CONTROL, CACHE))
+        .body(scope.view.jwks.clone())
+}
+
+/// Where the tenant's endpoints are (OpenID Connect Discovery 1.0 §3, RFC 8414).
+#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "auth", operation_id = "keys.discover",
+    responses((status = 200, description = "The endpoints", body = super::openapi::Discovery),
+              super::openapi::TenantProblems))]
+pub(super) async fn discovery(scope: TenantScope) -> HttpResponse {
+    let issuer = &scope.view.issuer;
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).json(json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "token_endpoint": format!("{issuer}/auth/login"),
+        "userinfo_endpoint": format!("{issuer}/auth/me"),
+        "end_session_endpoint": format!("{issuer}/auth/logout"),
+        "introspection_endpoint": format!("{issuer}/auth/validate"),
+        "response_types_supported": ["none"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256", "EdDSA"],
+        "acr_values_supported": ["aal1", "aal2"],
+    }))
+}
