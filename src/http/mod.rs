@@ -1,1 +1,3 @@
 //! actix-web: route table, extractors, middleware.
+
+pub mod gateway;
