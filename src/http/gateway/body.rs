@@ -93,7 +93,12 @@ impl std::fmt::Debug for PayloadBox {
 impl RequestBody {
     /// A body without bytes.
     pub(super) fn empty() -> Self {
-        Self { payload: None, length_left: None, limit_left: 0, upload: None }
+        Self {
+            payload: None,
+            length_left: None,
+            limit_left: 0,
+            upload: None,
+        }
     }
 
     /// The body that `framing` announces.
@@ -141,7 +146,9 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         let this = self.get_mut();
-        let Some(PayloadBox(payload)) = &mut this.payload else { return Poll::Ready(None) };
+        let Some(PayloadBox(payload)) = &mut this.payload else {
+            return Poll::Ready(None);
+        };
         let Poll::Ready(item) = Pin::new(payload).poll_next(cx) else {
             if let Some(upload) = &this.upload {
                 upload.starved.set(true);
@@ -209,7 +216,15 @@ impl ResponseBody {
         idle_timeout: Duration,
     ) -> Self {
         let size = incoming.size_hint().exact().map_or(BodySize::Stream, BodySize::Sized);
-        Self { incoming, lease: Some(lease), in_flight: Some(in_flight), upload, size, idle_timeout, timer: None }
+        Self {
+            incoming,
+            lease: Some(lease),
+            in_flight: Some(in_flight),
+            upload,
+            size,
+            idle_timeout,
+            timer: None,
+        }
     }
 
     fn finish(&mut self) {
@@ -224,7 +239,11 @@ impl ResponseBody {
         self.timer = None;
         self.in_flight = None;
         self.lease = None;
-        Poll::Ready(Some(Err(self.upload.as_ref().and_then(|upload| upload.failure()).unwrap_or(error))))
+        Poll::Ready(Some(Err(self
+            .upload
+            .as_ref()
+            .and_then(|upload| upload.failure())
+            .unwrap_or(error))))
     }
 
     /// Nothing came; has it been quiet for too long? Bytes that still go up count as sound.
@@ -233,7 +252,10 @@ impl ResponseBody {
         loop {
             ready!(timer.as_mut().poll(cx));
             let quiet = self.upload.as_ref().map(|upload| upload.last_progress().elapsed());
-            match quiet.and_then(|quiet| self.idle_timeout.checked_sub(quiet)).filter(|left| !left.is_zero()) {
+            match quiet
+                .and_then(|quiet| self.idle_timeout.checked_sub(quiet))
+                .filter(|left| !left.is_zero())
+            {
                 Some(left) => timer.as_mut().reset(actix_web::rt::time::Instant::now() + left),
                 None => return Poll::Ready(()),
             }

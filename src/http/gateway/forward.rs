@@ -135,7 +135,12 @@ pub async fn forward(
         let failure = match exchange.attempt(endpoint, fresh).await {
             Ok((response, upstream_latency)) => {
                 let endpoint = Arc::clone(endpoint);
-                return Ok(Forwarded { response, upstream_latency, endpoint, retries });
+                return Ok(Forwarded {
+                    response,
+                    upstream_latency,
+                    endpoint,
+                    retries,
+                });
             }
             Err(failure) => failure,
         };
@@ -260,7 +265,10 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             Ok(lease) => lease,
             Err(_cause) => {
                 endpoint.record_connect_failure();
-                return Err(Failure { error: ForwardError::ConnectFailed, reused: false });
+                return Err(Failure {
+                    error: ForwardError::ConnectFailed,
+                    reused: false,
+                });
             }
         };
         let reused = lease.is_reused();
@@ -299,11 +307,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
     }
 
     /// Sends the request and waits for the head of the answer; interim answers (1xx) are skipped by hyper.
-    async fn send(
-        &mut self,
-        lease: &mut Lease,
-        endpoint: &Endpoint,
-    ) -> Result<http::Response<Incoming>, ForwardError> {
+    async fn send(&mut self, lease: &mut Lease, endpoint: &Endpoint) -> Result<http::Response<Incoming>, ForwardError> {
         let mut message = self.unsent.take().unwrap_or_else(|| self.message(RequestBody::empty()));
         if !self.request.headers().contains_key(old::HOST) {
             message.headers_mut().insert(header::HOST, endpoint.authority().clone());
@@ -327,7 +331,9 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
     /// The time for the first byte runs from the last progress of the request body: a long upload is not a slow service.
     /// While the client is the one that is waited for, its silence is measured by the idle timeout.
     fn more_patience(&self, started: Instant) -> Result<Duration, ForwardError> {
-        let Some(upload) = &self.upload else { return Err(ForwardError::FirstByteTimeout) };
+        let Some(upload) = &self.upload else {
+            return Err(ForwardError::FirstByteTimeout);
+        };
         let (limit, error) = if upload.is_starved() && !upload.is_done() {
             (self.route.idle_timeout(), ForwardError::ClientStalled)
         } else {
@@ -348,7 +354,10 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             return Err(ForwardError::UpstreamProtocol);
         }
         let status = convert::status_to_actix(head.status).ok_or(ForwardError::UpstreamProtocol)?;
-        let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let declared = head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         let is_streamed = incoming.size_hint().exact().is_none();
         let is_bodyless =
             self.method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -361,12 +370,20 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             }
         } else {
             let idle_timeout = self.route.idle_timeout();
-            BoxBody::new(ResponseBody::new(incoming, lease, in_flight, self.upload.clone(), idle_timeout))
+            BoxBody::new(ResponseBody::new(
+                incoming,
+                lease,
+                in_flight,
+                self.upload.clone(),
+                idle_timeout,
+            ))
         };
         let mut answer = HttpResponse::with_body(status, body);
         hygiene::downstream_headers(&head.headers, answer.headers_mut());
         if let (StatusCode::NOT_MODIFIED, Some(length)) = (head.status, declared) {
-            answer.headers_mut().insert(old::CONTENT_LENGTH, old::HeaderValue::from(length));
+            answer
+                .headers_mut()
+                .insert(old::CONTENT_LENGTH, old::HeaderValue::from(length));
         }
         if is_streamed && self.request.version() < Version::HTTP_11 {
             // No chunks in HTTP/1.0: the end of the connection ends the body.
@@ -382,11 +399,17 @@ fn framing(headers: &old::HeaderMap) -> Result<Framing, ForwardError> {
     if headers.contains_key(old::TRANSFER_ENCODING) {
         return Ok(Framing::Chunked);
     }
-    let Some(length) = headers.get(old::CONTENT_LENGTH) else { return Ok(Framing::Absent) };
+    let Some(length) = headers.get(old::CONTENT_LENGTH) else {
+        return Ok(Framing::Absent);
+    };
     let length = length.to_str().ok().and_then(|length| length.trim().parse().ok());
     length.map(Framing::Length).ok_or(ForwardError::MalformedBody)
 }
 
 fn classify(error: &hyper::Error) -> ForwardError {
-    if error.is_parse() { ForwardError::UpstreamProtocol } else { ForwardError::UpstreamReset }
+    if error.is_parse() {
+        ForwardError::UpstreamProtocol
+    } else {
+        ForwardError::UpstreamReset
+    }
 }

@@ -78,7 +78,11 @@ pub fn check_request(request: &HttpRequest, limits: &HeadLimits) -> Result<(), H
     check_target(request, headers, limits)?;
     let mut n_bytes = 0_usize;
     for (name, value) in headers {
-        if !name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if !name
+            .as_str()
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
             return Err(HygieneError::HeaderName);
         }
         n_bytes = n_bytes.saturating_add(name.as_str().len()).saturating_add(value.len());
@@ -90,7 +94,11 @@ pub fn check_request(request: &HttpRequest, limits: &HeadLimits) -> Result<(), H
             _ => {}
         }
     }
-    if n_bytes > limits.max_header_bytes { Err(HygieneError::HeadersTooLarge) } else { Ok(()) }
+    if n_bytes > limits.max_header_bytes {
+        Err(HygieneError::HeadersTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 fn check_target(request: &HttpRequest, headers: &old::HeaderMap, limits: &HeadLimits) -> Result<(), HygieneError> {
@@ -103,7 +111,9 @@ fn check_target(request: &HttpRequest, headers: &old::HeaderMap, limits: &HeadLi
     if !path.starts_with('/') && !(path == "*" && *request.method() == Method::OPTIONS) {
         return Err(HygieneError::Target);
     }
-    let Some(authority) = uri.authority() else { return Ok(()) };
+    let Some(authority) = uri.authority() else {
+        return Ok(());
+    };
     match uri.scheme_str() {
         Some("http" | "https") => {}
         Some(_) | None => return Err(HygieneError::Target),
@@ -202,14 +212,18 @@ fn is_reserved(name: &str) -> bool {
         return false;
     }
     let folded = || name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-    FAMILIES.iter().any(|family| folded().take(family.len()).eq(family.bytes()))
+    FAMILIES
+        .iter()
+        .any(|family| folded().take(family.len()).eq(family.bytes()))
         || NAMES.iter().any(|reserved| folded().eq(reserved.bytes()))
 }
 
 /// Names in `Connection`: they are of this hop only, as the sender says (RFC 9110 §7.6.1).
 fn is_listed<'a>(mut connection: impl Iterator<Item = &'a [u8]>, name: &str) -> bool {
     connection.any(|value| {
-        value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+        value
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
     })
 }
 
@@ -218,7 +232,11 @@ fn is_listed<'a>(mut connection: impl Iterator<Item = &'a [u8]>, name: &str) -> 
 /// `Connection` is processed first and the context is set last, so that `Connection: x-tenant-id` removes nothing of
 /// ours. Not copied: headers of the hop, everything in the platform's namespace, `Expect` (answered here) and
 /// `Content-Length` (set with the body). `Host` is the client's.
-pub fn upstream_headers(request: &HttpRequest, context: &TenantContextHeaders, authorization: Authorization) -> HeaderMap {
+pub fn upstream_headers(
+    request: &HttpRequest,
+    context: &TenantContextHeaders,
+    authorization: Authorization,
+) -> HeaderMap {
     let headers = request.headers();
     let n_bytes = headers.iter().map(|(_, value)| value.len()).sum();
     let mut values = Values::with_capacity(n_bytes);

@@ -2,7 +2,10 @@ use actix_web::test::TestRequest;
 
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits { max_header_bytes: 200, max_url_bytes: 40 };
+const LIMITS: HeadLimits = HeadLimits {
+    max_header_bytes: 200,
+    max_url_bytes: 40,
+};
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> HttpRequest {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -19,20 +22,45 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
     let long_path = format!("/{}", "x".repeat(40));
     for (method, target, headers, expected) in [
         ("GET", "/", &[("X-Tenant-Id", "a")][..], None),
-        ("GET", "/", &[("X_Tenant_Id", "a")], Some((HygieneError::HeaderName, 400))),
+        (
+            "GET",
+            "/",
+            &[("X_Tenant_Id", "a")],
+            Some((HygieneError::HeaderName, 400)),
+        ),
         ("GET", "/", &[("x.tenant", "a")], Some((HygieneError::HeaderName, 400))),
         ("GET", "/", &[("x!", "a")], Some((HygieneError::HeaderName, 400))),
-        ("GET", "/", &[("a", long.as_str())], Some((HygieneError::HeadersTooLarge, 431))),
+        (
+            "GET",
+            "/",
+            &[("a", long.as_str())],
+            Some((HygieneError::HeadersTooLarge, 431)),
+        ),
         ("GET", &long_path, &[], Some((HygieneError::UrlTooLong, 414))),
-        ("GET", "/?123456789012345678901234567890123456789", &[], Some((HygieneError::UrlTooLong, 414))),
+        (
+            "GET",
+            "/?123456789012345678901234567890123456789",
+            &[],
+            Some((HygieneError::UrlTooLong, 414)),
+        ),
         ("TRACE", "/", &[], Some((HygieneError::Method, 405))),
         ("CONNECT", "/", &[], Some((HygieneError::Method, 405))),
         ("OPTIONS", "*", &[], None),
         ("GET", "*", &[], Some((HygieneError::Target, 400))),
         ("GET", "example.com:80", &[], Some((HygieneError::Target, 400))),
-        ("GET", "ftp://a.example/", &[("host", "a.example")], Some((HygieneError::Target, 400))),
+        (
+            "GET",
+            "ftp://a.example/",
+            &[("host", "a.example")],
+            Some((HygieneError::Target, 400)),
+        ),
         ("GET", "http://a.example/", &[("host", "A.example")], None),
-        ("GET", "http://a.example/", &[("host", "b.example")], Some((HygieneError::HostMismatch, 400))),
+        (
+            "GET",
+            "http://a.example/",
+            &[("host", "b.example")],
+            Some((HygieneError::HostMismatch, 400)),
+        ),
         ("GET", "http://a.example/", &[], Some((HygieneError::HostMismatch, 400))),
         ("GET", "/", &[("upgrade", "websocket"), ("connection", "upgrade")], None),
         (
@@ -48,8 +76,18 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
             Some((HygieneError::UpgradeWithBody, 400)),
         ),
         ("POST", "/", &[("expect", "100-Continue")], None),
-        ("POST", "/", &[("expect", "100-continue, x")], Some((HygieneError::Expectation, 417))),
-        ("POST", "/", &[("expect", "a-miracle")], Some((HygieneError::Expectation, 417))),
+        (
+            "POST",
+            "/",
+            &[("expect", "100-continue, x")],
+            Some((HygieneError::Expectation, 417)),
+        ),
+        (
+            "POST",
+            "/",
+            &[("expect", "a-miracle")],
+            Some((HygieneError::Expectation, 417)),
+        ),
     ] {
         let found = check_request(&request(method, target, headers), &LIMITS).err();
         let found = found.map(|error| (error, error.status().as_u16()));
@@ -59,8 +97,10 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
 
 /// The headers as text, sorted.
 fn lines(headers: &HeaderMap) -> Vec<String> {
-    let mut lines: Vec<_> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let mut lines: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
     lines.sort();
     lines
 }
@@ -71,14 +111,44 @@ fn value(text: &'static str) -> Option<HeaderValue> {
 
 #[test]
 fn a_client_cannot_speak_for_the_platform() {
-    let context = TenantContextHeaders { tenant_id: value("ours"), forwarded_for: value("192.0.2.1"), ..Default::default() };
+    let context = TenantContextHeaders {
+        tenant_id: value("ours"),
+        forwarded_for: value("192.0.2.1"),
+        ..Default::default()
+    };
     for spoof in [
-        "X-Tenant-Id", "x-TENANT-id", "X_Tenant_Id", "X-Tenant_Plan", "X-Tenant", "X-Tenant-Context", "X-User-Id",
-        "X-User-Roles", "X_User_Roles", "X-User-Anything", "X-Auth-Acr", "X-Auth-User", "X-Internal-Call", "Forwarded",
-        "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Real-IP", "X_Real_Ip",
-        "X-Request-Id", "X-Api-Key", "traceparent", "X-Original-URL", "X-Rewrite-Url", "Proxy",
+        "X-Tenant-Id",
+        "x-TENANT-id",
+        "X_Tenant_Id",
+        "X-Tenant_Plan",
+        "X-Tenant",
+        "X-Tenant-Context",
+        "X-User-Id",
+        "X-User-Roles",
+        "X_User_Roles",
+        "X-User-Anything",
+        "X-Auth-Acr",
+        "X-Auth-User",
+        "X-Internal-Call",
+        "Forwarded",
+        "X-Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Prefix",
+        "X-Real-IP",
+        "X_Real_Ip",
+        "X-Request-Id",
+        "X-Api-Key",
+        "traceparent",
+        "X-Original-URL",
+        "X-Rewrite-Url",
+        "Proxy",
     ] {
-        let request = request("GET", "/", &[("host", "t.example"), (spoof, "theirs"), (spoof, "twice")]);
+        let request = request(
+            "GET",
+            "/",
+            &[("host", "t.example"), (spoof, "theirs"), (spoof, "twice")],
+        );
         let out = upstream_headers(&request, &context, Authorization::Forward);
         let expected = ["host: t.example", "x-forwarded-for: 192.0.2.1", "x-tenant-id: ours"];
         assert_eq!(lines(&out), expected, "{spoof}");
@@ -87,7 +157,11 @@ fn a_client_cannot_speak_for_the_platform() {
 
 #[test]
 fn connection_removes_what_it_lists_but_nothing_of_ours() {
-    let context = TenantContextHeaders { tenant_id: value("ours"), request_id: value("r"), ..Default::default() };
+    let context = TenantContextHeaders {
+        tenant_id: value("ours"),
+        request_id: value("r"),
+        ..Default::default()
+    };
     let request = request(
         "GET",
         "/",
@@ -102,14 +176,26 @@ fn connection_removes_what_it_lists_but_nothing_of_ours() {
         ],
     );
     let out = upstream_headers(&request, &context, Authorization::Forward);
-    assert_eq!(lines(&out), ["host: t.example", "x-kept: 1", "x-request-id: r", "x-tenant-id: ours"]);
+    assert_eq!(
+        lines(&out),
+        ["host: t.example", "x-kept: 1", "x-request-id: r", "x-tenant-id: ours"]
+    );
 }
 
 #[test]
 fn headers_of_the_hop_do_not_pass_upstream() {
     for name in [
-        "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer",
-        "Transfer-Encoding", "Upgrade", "Expect", "Content-Length",
+        "Connection",
+        "Proxy-Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Expect",
+        "Content-Length",
     ] {
         let request = request("GET", "/", &[("host", "t.example"), (name, "1"), ("accept", "*/*")]);
         let out = upstream_headers(&request, &TenantContextHeaders::default(), Authorization::Forward);
@@ -119,9 +205,30 @@ fn headers_of_the_hop_do_not_pass_upstream() {
 
 #[test]
 fn other_headers_pass_with_all_their_values() {
-    let sent = [("accept", "a"), ("accept", "b"), ("cookie", "c=d"), ("user-agent", "u"), ("x-trace", ""), ("xtenant", "x")];
-    let out = upstream_headers(&request("GET", "/", &sent), &TenantContextHeaders::default(), Authorization::Forward);
-    assert_eq!(lines(&out), ["accept: a", "accept: b", "cookie: c=d", "user-agent: u", "x-trace: ", "xtenant: x"]);
+    let sent = [
+        ("accept", "a"),
+        ("accept", "b"),
+        ("cookie", "c=d"),
+        ("user-agent", "u"),
+        ("x-trace", ""),
+        ("xtenant", "x"),
+    ];
+    let out = upstream_headers(
+        &request("GET", "/", &sent),
+        &TenantContextHeaders::default(),
+        Authorization::Forward,
+    );
+    assert_eq!(
+        lines(&out),
+        [
+            "accept: a",
+            "accept: b",
+            "cookie: c=d",
+            "user-agent: u",
+            "x-trace: ",
+            "xtenant: x"
+        ]
+    );
 }
 
 #[test]
@@ -152,9 +259,19 @@ fn every_context_header_is_injected_under_its_name() {
     };
     let out = upstream_headers(&request("GET", "/", &[]), &context, Authorization::Withhold);
     let expected = [
-        "traceparent: a", "x-auth-acr: 7", "x-forwarded-for: b", "x-forwarded-host: c", "x-forwarded-proto: d",
-        "x-request-id: 8", "x-tenant-context: 9", "x-tenant-id: 1", "x-tenant-plan: 3", "x-tenant-region: 4",
-        "x-tenant-slug: 2", "x-user-id: 5", "x-user-roles: 6",
+        "traceparent: a",
+        "x-auth-acr: 7",
+        "x-forwarded-for: b",
+        "x-forwarded-host: c",
+        "x-forwarded-proto: d",
+        "x-request-id: 8",
+        "x-tenant-context: 9",
+        "x-tenant-id: 1",
+        "x-tenant-plan: 3",
+        "x-tenant-region: 4",
+        "x-tenant-slug: 2",
+        "x-user-id: 5",
+        "x-user-roles: 6",
     ];
     assert_eq!(lines(&out), expected);
 }
@@ -177,11 +294,25 @@ fn an_answer_keeps_its_cookies_and_loses_the_hop() {
         ("x-powered-by", "p"),
         ("x-usage", "ai_tokens=3"),
     ] {
-        from.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value));
+        from.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_static(value),
+        );
     }
     let mut to = old::HeaderMap::new();
     downstream_headers(&from, &mut to);
-    let mut lines: Vec<_> = to.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let mut lines: Vec<_> = to
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
     lines.sort();
-    assert_eq!(lines, ["content-type: text/plain", "set-cookie: a=1", "set-cookie: b=2", "x-usage: ai_tokens=3"]);
+    assert_eq!(
+        lines,
+        [
+            "content-type: text/plain",
+            "set-cookie: a=1",
+            "set-cookie: b=2",
+            "x-usage: ai_tokens=3"
+        ]
+    );
 }

@@ -12,7 +12,8 @@ pub fn is_ambiguous(path: &str) -> bool {
     if has_empty_segment(bytes) || bytes.contains(&b'\\') {
         return true;
     }
-    path.split('/').any(|segment| has_encoded_separator(segment.as_bytes()) || is_dots(segment))
+    path.split('/')
+        .any(|segment| has_encoded_separator(segment.as_bytes()) || is_dots(segment))
 }
 
 fn has_empty_segment(path: &[u8]) -> bool {
@@ -86,8 +87,26 @@ mod tests {
     #[test]
     fn paths_that_two_programs_may_read_differently_are_ambiguous() {
         for path in [
-            "/a%2fb", "/a%2Fb", "/a%5cb", "/a%5C", "/a\\b", "/a%00", "//a", "/a//b", "/a//", "/..", "/a/../b", "/a/..",
-            "/a/./b", "/.", "/a/%2e%2e/b", "/a/.%2E/b", "/a/%2e", "/a/..;x=1/b", "/a/..%3bx/b", "/a/.;/b",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a%5C",
+            "/a\\b",
+            "/a%00",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/..",
+            "/a/../b",
+            "/a/..",
+            "/a/./b",
+            "/.",
+            "/a/%2e%2e/b",
+            "/a/.%2E/b",
+            "/a/%2e",
+            "/a/..;x=1/b",
+            "/a/..%3bx/b",
+            "/a/.;/b",
         ] {
             assert!(is_ambiguous(path), "{path}");
         }
@@ -96,8 +115,24 @@ mod tests {
     #[test]
     fn ordinary_paths_are_not_ambiguous() {
         for path in [
-            "/", "/a", "/a/", "/a/b.txt", "/a/.well-known/x", "/a/...", "/a/..b", "/a/b..", "/a%20b", "/a/%2eb", "/%25",
-            "/a%2", "/a%", "/a/b;v=1", "/a/%C3%A9", "/a/;x", "/a%zz", "*",
+            "/",
+            "/a",
+            "/a/",
+            "/a/b.txt",
+            "/a/.well-known/x",
+            "/a/...",
+            "/a/..b",
+            "/a/b..",
+            "/a%20b",
+            "/a/%2eb",
+            "/%25",
+            "/a%2",
+            "/a%",
+            "/a/b;v=1",
+            "/a/%C3%A9",
+            "/a/;x",
+            "/a%zz",
+            "*",
         ] {
             assert!(!is_ambiguous(path), "{path}");
         }
@@ -105,10 +140,27 @@ mod tests {
 
     #[test]
     fn a_segment_in_disguise_is_seen() {
-        for segment in ["%61dmin", "a%64min", "%61%64%6d%69%6e", "%61%64%6D%69%6E", "admin;x=1", "admin;", "admin%3b"] {
+        for segment in [
+            "%61dmin",
+            "a%64min",
+            "%61%64%6d%69%6e",
+            "%61%64%6D%69%6E",
+            "admin;x=1",
+            "admin;",
+            "admin%3b",
+        ] {
             assert!(is_disguise(segment, "admin"), "{segment}");
         }
-        for segment in ["admin", "admin1", "%61dmi", "%61dmin1", "administrator", "%2561dmin", ";admin", "%zzadmin"] {
+        for segment in [
+            "admin",
+            "admin1",
+            "%61dmi",
+            "%61dmin1",
+            "administrator",
+            "%2561dmin",
+            ";admin",
+            "%zzadmin",
+        ] {
             assert!(!is_disguise(segment, "admin"), "{segment}");
         }
     }

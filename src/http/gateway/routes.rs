@@ -119,7 +119,10 @@ struct Node {
 
 impl Node {
     fn child(&self, segment: &str) -> Option<&Self> {
-        let at = self.children.binary_search_by(|(label, _)| (**label).cmp(segment)).ok()?;
+        let at = self
+            .children
+            .binary_search_by(|(label, _)| (**label).cmp(segment))
+            .ok()?;
         self.children.get(at).map(|(_, node)| node)
     }
 
@@ -128,10 +131,13 @@ impl Node {
             self.route = Some(route);
             return;
         };
-        let at = self.children.binary_search_by(|(label, _)| (**label).cmp(segment)).unwrap_or_else(|at| {
-            self.children.insert(at, (segment.into(), Self::default()));
-            at
-        });
+        let at = self
+            .children
+            .binary_search_by(|(label, _)| (**label).cmp(segment))
+            .unwrap_or_else(|at| {
+                self.children.insert(at, (segment.into(), Self::default()));
+                at
+            });
         if let Some((_, node)) = self.children.get_mut(at) {
             node.insert(rest, route);
         }
@@ -158,7 +164,12 @@ impl RouteTable {
         let mut known: HashMap<(String, Option<String>), Arc<Endpoint>> = previous
             .into_iter()
             .flat_map(Self::endpoints)
-            .map(|endpoint| ((endpoint.url().to_owned(), endpoint.health_path().map(Into::into)), Arc::clone(endpoint)))
+            .map(|endpoint| {
+                (
+                    (endpoint.url().to_owned(), endpoint.health_path().map(Into::into)),
+                    Arc::clone(endpoint),
+                )
+            })
             .collect();
         let mut drafts = Vec::with_capacity(settings.len());
         for (index, route) in settings.iter().enumerate() {
@@ -249,7 +260,12 @@ fn is_protected(route: &RouteSettings) -> bool {
 }
 
 fn error(index: usize, route: &RouteSettings, key: &'static str, problem: String) -> RouteError {
-    RouteError { index, prefix: route.prefix.clone(), key, problem }
+    RouteError {
+        index,
+        prefix: route.prefix.clone(),
+        key,
+        problem,
+    }
 }
 
 fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(), RouteError> {
@@ -259,10 +275,19 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
         return fail("prefix", "must start with a slash".into());
     }
     if prefix != "/" && prefix.ends_with('/') {
-        return fail("prefix", "must not end with a slash: it matches whole segments anyway".into());
+        return fail(
+            "prefix",
+            "must not end with a slash: it matches whole segments anyway".into(),
+        );
     }
-    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte)) {
-        return fail("prefix", "may only have characters that a path carries unencoded, and no semicolon".into());
+    if !prefix
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte))
+    {
+        return fail(
+            "prefix",
+            "may only have characters that a path carries unencoded, and no semicolon".into(),
+        );
     }
     if path::is_ambiguous(prefix) {
         return fail("prefix", "must not have empty segments, `.` or `..`".into());
@@ -283,9 +308,10 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
         }
     }
     match &route.health_path {
-        Some(health) if !health.starts_with('/') || health.parse::<PathAndQuery>().is_err() => {
-            fail("health_path", format!("found {health:?}, expected a path such as \"/health\""))
-        }
+        Some(health) if !health.starts_with('/') || health.parse::<PathAndQuery>().is_err() => fail(
+            "health_path",
+            format!("found {health:?}, expected a path such as \"/health\""),
+        ),
         Some(_) | None => Ok(()),
     }
 }
@@ -301,9 +327,14 @@ fn parse_upstream(url: &str) -> Result<(Address, HeaderValue), String> {
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err(wrong());
     }
-    let port = match authority.port() {
-        Some(_) => authority.port_u16().filter(|port| *port > 0).ok_or_else(wrong)?,
-        None => 80,
+    // Not `Authority::port`: it knows no port that does not fit and would mean 80.
+    let port = match authority.as_str().strip_prefix(authority.host()).ok_or_else(wrong)? {
+        "" => 80,
+        port => port
+            .strip_prefix(':')
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port > 0)
+            .ok_or_else(wrong)?,
     };
     let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
     let address = match bare.parse() {
