@@ -97,8 +97,8 @@ fn a_request_that_two_programs_may_read_differently_never_reaches_the_service() 
 #[test]
 fn an_answer_keeps_two_cookies_and_loses_the_hop() {
     let service = Service::answering(
-        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nServer: s\r\nX-Powered-By: p\r\nKeep-Alive: timeout=5\r\n\
-         content-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nServer: s\r\nX-Powered-By: p\r\n\
+         Keep-Alive: timeout=5\r\ncontent-length: 2\r\n\r\nok",
     );
     let gateway = Gateway::start(&[service.address], "");
     let reply = gateway.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

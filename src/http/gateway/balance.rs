@@ -157,8 +157,8 @@ impl Endpoint {
         }
     }
 
-    /// A connection was made.
-    pub fn record_connected(&self) {
+    /// A connection was made, or an answer came on one.
+    pub fn record_contact(&self) {
         if self.connect_failures.load(Relaxed) != 0 {
             self.connect_failures.store(0, Relaxed);
             self.left_until_ms.store(0, Relaxed);
@@ -170,7 +170,7 @@ impl Endpoint {
         if passed {
             self.failed_checks.store(0, Relaxed);
             self.checked_down.store(false, Relaxed);
-            self.record_connected();
+            self.record_contact();
         } else if self.failed_checks.fetch_add(1, Relaxed) >= 1 {
             self.checked_down.store(true, Relaxed);
         }
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(chosen(&all, None, 100 + LEAVE_MS - 1), [all[1].id]);
         assert!(all[0].admits_at(100 + LEAVE_MS), "the probe");
         assert!(!all[0].admits_at(100 + LEAVE_MS), "only one");
-        all[0].record_connected();
+        all[0].record_contact();
         assert!(all[0].is_healthy());
         assert!(all[0].admits_at(100 + LEAVE_MS));
     }

@@ -74,20 +74,11 @@ pub(super) enum Framing {
 }
 
 /// A client's request body on its way to the service, counted against the route's limit.
-#[derive(Debug)]
 pub(super) struct RequestBody {
-    payload: Option<PayloadBox>,
+    payload: Option<Payload>,
     length_left: Option<u64>,
     limit_left: u64,
     upload: Option<Rc<Upload>>,
-}
-
-struct PayloadBox(Payload);
-
-impl std::fmt::Debug for PayloadBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Payload")
-    }
 }
 
 impl RequestBody {
@@ -109,7 +100,7 @@ impl RequestBody {
             Framing::Chunked => None,
         };
         Self {
-            payload: Some(PayloadBox(payload)),
+            payload: Some(payload),
             length_left,
             limit_left: limit.unwrap_or(u64::MAX),
             upload: Some(Rc::new(Upload::new())),
@@ -146,7 +137,7 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         let this = self.get_mut();
-        let Some(PayloadBox(payload)) = &mut this.payload else {
+        let Some(payload) = &mut this.payload else {
             return Poll::Ready(None);
         };
         let Poll::Ready(item) = Pin::new(payload).poll_next(cx) else {
@@ -263,8 +254,8 @@ impl ResponseBody {
     }
 }
 
-/// Gives a connection back after a complete answer, unless the service answered before it had the whole request: what is
-/// left of that request would be read as the next one.
+/// Gives a connection back after a complete answer, unless the service answered before it had the whole request: what
+/// is left of that request would be read as the next one.
 pub(super) fn release(lease: Lease, upload: Option<&Upload>) {
     if upload.is_none_or(Upload::is_done) {
         lease.give_back();

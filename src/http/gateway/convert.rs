@@ -35,11 +35,13 @@ macro_rules! common_names {
 
 // Names that the crates do not know themselves: for those they know, no allocation is needed either.
 common_names! {
-    "baggage", "idempotency-key", "x-csrf-token", "x-powered-by", "x-requested-with", "priority", "sec-ch-ua", "sec-ch-ua-mobile",
-    "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user", "sec-gpc", "tracestate", "traceparent",
-    "x-accel-buffering", "x-correlation-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id",
-    "x-total-count", "x-usage", "cross-origin-opener-policy", "cross-origin-resource-policy", "permissions-policy", "server-timing",
-    "keep-alive", "proxy-connection", "x-tenant", "x-api-key", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+    "baggage", "cross-origin-opener-policy", "cross-origin-resource-policy", "idempotency-key", "keep-alive",
+    "permissions-policy", "priority", "proxy-connection", "sec-ch-ua", "sec-ch-ua-mobile",
+    "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user", "sec-gpc",
+    "server-timing", "traceparent", "tracestate", "x-accel-buffering", "x-api-key", "x-correlation-id",
+    "x-csrf-token", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-powered-by",
+    "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-real-ip", "x-request-id",
+    "x-requested-with", "x-tenant", "x-total-count", "x-usage",
 }
 
 /// A header name of actix-web for hyper. `None` cannot happen for a name that was parsed; it is not a panic either.

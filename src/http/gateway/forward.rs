@@ -109,12 +109,12 @@ pub struct Forwarded {
 /// Sends a request to one of the route's endpoints and returns the answer as soon as its head is there.
 ///
 /// Both bodies are streamed as they come, at the same time, each as fast as its reader. `headers` makes the headers for
-/// the service ([`hygiene::upstream_headers`]); it is called again for a retry. Dropping the future, or the answer before
-/// its end, closes the connection to the service.
+/// the service ([`hygiene::upstream_headers`]); it is called again for a retry. Dropping the future, or the answer
+/// before its end, closes the connection to the service.
 ///
-/// A request is sent again if it provably was not sent, or if it is a `GET`, `HEAD` or `OPTIONS` without body that got no
-/// answer; RFC 9110 §9.2.2 lets a proxy repeat those. Closed idle connections are replaced without counting; everything
-/// else counts against `retries` of the route and the budget, and goes to another endpoint if there is one.
+/// A request is sent again if it provably was not sent, or if it is a `GET`, `HEAD` or `OPTIONS` without body that got
+/// no answer; RFC 9110 §9.2.2 lets a proxy repeat those. Closed idle connections are replaced without counting;
+/// everything else counts against `retries` of the route and the budget, and goes to another endpoint if there is one.
 ///
 /// # Errors
 ///
@@ -273,13 +273,14 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
         };
         let reused = lease.is_reused();
         if !reused {
-            endpoint.record_connected();
+            endpoint.record_contact();
         }
         let started = Instant::now();
         match self.send(&mut lease, endpoint).await {
             Ok(response) => {
                 let latency = started.elapsed();
-                endpoint.record_latency(latency);
+                endpoint.record_contact();
+                endpoint.record_latency(self.waited_since(started).elapsed());
                 self.answer(response, lease, in_flight)
                     .map(|response| (response, latency))
                     .map_err(|error| Failure { error, reused: false })
@@ -328,8 +329,8 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
         }
     }
 
-    /// The time for the first byte runs from the last progress of the request body: a long upload is not a slow service.
-    /// While the client is the one that is waited for, its silence is measured by the idle timeout.
+    /// The time for the first byte runs from the last progress of the request body: a long upload is not a slow
+    /// service. While the client is the one that is waited for, its silence is measured by the idle timeout.
     fn more_patience(&self, started: Instant) -> Result<Duration, ForwardError> {
         let Some(upload) = &self.upload else {
             return Err(ForwardError::FirstByteTimeout);
@@ -339,8 +340,15 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
         } else {
             (self.route.first_byte_timeout(), ForwardError::FirstByteTimeout)
         };
-        let quiet = upload.last_progress().max(started).elapsed();
+        let quiet = self.waited_since(started).elapsed();
         limit.checked_sub(quiet).filter(|left| !left.is_zero()).ok_or(error)
+    }
+
+    /// Since when nothing but the service was waited for: the start, or the last progress of the request body.
+    fn waited_since(&self, started: Instant) -> Instant {
+        self.upload
+            .as_ref()
+            .map_or(started, |upload| upload.last_progress().max(started))
     }
 
     fn answer(

@@ -1,9 +1,9 @@
 //! What a request must look like, and which headers pass in either direction.
 //!
-//! actix-http already refuses, with 400 and before any handler: both `Content-Length` and `Transfer-Encoding`, either of
-//! them twice, a length that is not a plain number, a coding other than `chunked`, `Transfer-Encoding` in HTTP/1.0, a
-//! missing `Host` (HTTP/1.1) or two of them, folded lines and bytes outside a field's grammar, more than 96 fields, and a
-//! head above 128 KiB. It also answers `Expect: 100-continue` itself. [`check_request`] adds the rest.
+//! actix-http already refuses, with 400 and before any handler: both `Content-Length` and `Transfer-Encoding`, either
+//! of them twice, a length that is not a plain number, a coding other than `chunked`, `Transfer-Encoding` in HTTP/1.0,
+//! a missing `Host` (HTTP/1.1) or two of them, folded lines and bytes outside a field's grammar, more than 96 fields,
+//! and a head above 128 KiB. It also answers `Expect: 100-continue` itself. [`check_request`] adds the rest.
 
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode, Version, header as old};
@@ -108,7 +108,8 @@ fn check_target(request: &HttpRequest, headers: &old::HeaderMap, limits: &HeadLi
     if n_bytes > limits.max_url_bytes {
         return Err(HygieneError::UrlTooLong);
     }
-    if !path.starts_with('/') && !(path == "*" && *request.method() == Method::OPTIONS) {
+    let is_for_the_server = path == "*" && *request.method() == Method::OPTIONS;
+    if !path.starts_with('/') && !is_for_the_server {
         return Err(HygieneError::Target);
     }
     let Some(authority) = uri.authority() else {
@@ -130,8 +131,8 @@ fn has_body(headers: &old::HeaderMap) -> bool {
     headers.contains_key(old::CONTENT_LENGTH) || headers.contains_key(old::TRANSFER_ENCODING)
 }
 
-/// What the platform says about a request, as header values made once by the caller. A value that is `None` is not sent;
-/// whatever the client sent under its name is dropped all the same.
+/// What the platform says about a request, as header values made once by the caller. A value that is `None` is not
+/// sent; whatever the client sent under its name is dropped all the same.
 #[derive(Debug, Clone, Default)]
 pub struct TenantContextHeaders {
     /// `X-Tenant-Id`
@@ -165,8 +166,8 @@ pub struct TenantContextHeaders {
 /// Whether the client's `Authorization` header goes to the service.
 ///
 /// It is dropped once the platform has taken an identity from it: a service that could replay a user's token against
-/// other services or the platform would hold far more than the signed context it is given. It passes on routes where the
-/// platform did not use it (`auth = "none"`, or `optional` without an identity), for services that check their own.
+/// other services or the platform would hold far more than the signed context it is given. It passes on routes where
+/// the platform did not use it (`auth = "none"`, or `optional` without an identity), for services that check their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorization {
     /// Nothing was taken from it.

@@ -1,7 +1,7 @@
 //! Connections to endpoints, kept by each worker thread for itself.
 //!
-//! Last in, first out: the connection used most recently is the one least likely to have been closed by the service, and
-//! the others get old enough to be closed. A connection carries one request at a time and comes back only after a
+//! Last in, first out: the connection used most recently is the one least likely to have been closed by the service,
+//! and the others get old enough to be closed. A connection carries one request at a time and comes back only after a
 //! complete exchange; in every other case it is closed at once.
 
 use std::cell::RefCell;
@@ -149,11 +149,6 @@ pub(super) async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Resul
 
 thread_local! {
     static POOL: RefCell<Pool> = RefCell::new(Pool::default());
-}
-
-/// Idle connections of this thread.
-pub fn n_idle() -> usize {
-    POOL.with_borrow(|pool| pool.idle.values().map(Vec::len).sum())
 }
 
 #[derive(Debug, Default)]

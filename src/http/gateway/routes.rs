@@ -222,9 +222,9 @@ impl RouteTable {
     ///
     /// # Errors
     ///
-    /// [`RouteMiss::AmbiguousPath`] if the route asks for something (credential, role, module…), or shares a service with
-    /// a route that does, and the path could be read as another one; also if a segment is another prefix in disguise
-    /// (`/%61dmin`, `/admin;x`). [`RouteMiss::NoRoute`] if nothing matches.
+    /// [`RouteMiss::AmbiguousPath`] if the route asks for something (credential, role, module…), or shares a service
+    /// with a route that does, and the path could be read as another one; also if a segment is another prefix in
+    /// disguise (`/%61dmin`, `/admin;x`). [`RouteMiss::NoRoute`] if nothing matches.
     pub fn find(&self, raw_path: &str) -> Result<&Arc<Route>, RouteMiss> {
         let mut node = &self.root;
         let mut found = node.route.as_ref();
