@@ -1,0 +1,175 @@
+use super::*;
+
+fn route(prefix: &str, upstream: &str, more: &str) -> RouteSettings {
+    toml::from_str(&format!("prefix = \"{prefix}\"\nupstreams = [\"{upstream}\"]\n{more}")).unwrap()
+}
+
+fn table(prefixes: &[&str]) -> RouteTable {
+    let settings: Vec<_> = prefixes
+        .iter()
+        .map(|prefix| route(prefix, "http://127.0.0.1:1", ""))
+        .collect();
+    RouteTable::build(&settings).unwrap()
+}
+
+#[test]
+fn the_longest_prefix_of_whole_segments_wins() {
+    let table = table(&["/crm", "/crm/admin", "/crm/admin/x/y", "/b.c", "/a"]);
+    for (path, expected) in [
+        ("/crm", Some("/crm")),
+        ("/crm/", Some("/crm")),
+        ("/crm/contacts/1", Some("/crm")),
+        ("/crmx", None),
+        ("/crm-admin", None),
+        ("/CRM", None),
+        ("/crm/admin", Some("/crm/admin")),
+        ("/crm/admin/", Some("/crm/admin")),
+        ("/crm/administrator", Some("/crm")),
+        ("/crm/admin/x", Some("/crm/admin")),
+        ("/crm/admin/x/y/z", Some("/crm/admin/x/y")),
+        ("/b.c/x", Some("/b.c")),
+        ("/bxc/x", None),
+        ("/", None),
+        ("/zebra", None),
+        ("*", None),
+        ("", None),
+    ] {
+        assert_eq!(table.find(path).ok().map(|route| route.label()), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_root_route_takes_what_no_other_takes() {
+    let table = table(&["/", "/crm"]);
+    for (path, expected) in [("/", "/"), ("/x/y", "/"), ("/crmx", "/"), ("/crm/x", "/crm")] {
+        assert_eq!(table.find(path).unwrap().label(), expected, "{path}");
+    }
+    assert_eq!(table.find("*").unwrap_err(), RouteMiss::NoRoute);
+}
+
+#[test]
+fn an_ambiguous_path_is_refused_where_a_rule_depends_on_it() {
+    let table = RouteTable::build(&[
+        route("/admin", "http://127.0.0.1:1", ""),
+        route("/shared", "http://127.0.0.1:1", "auth = \"none\""),
+        route("/open", "http://127.0.0.1:2", "auth = \"none\""),
+        route("/paid", "http://127.0.0.1:3", "auth = \"none\"\nmodule = \"crm\""),
+    ])
+    .unwrap();
+    for (path, ambiguous) in [
+        ("/admin/a%2fb", true),
+        ("/admin/../open", true),
+        ("/shared/..%5cadmin", true),
+        ("/shared//x", true),
+        ("/paid/%2e%2e/x", true),
+        ("/open/a%2fb", false),
+        ("/open//x", false),
+        ("/admin/a%20b", false),
+        ("/%61dmin/x", true),
+        ("/admin;a=b/x", true),
+        ("/open/%61dmin", false),
+    ] {
+        let miss = table.find(path).err();
+        assert_eq!(miss == Some(RouteMiss::AmbiguousPath), ambiguous, "{path}: {miss:?}");
+    }
+}
+
+#[test]
+fn the_target_is_a_slice_of_the_raw_one() {
+    for (prefix, strip, target, expected) in [
+        ("/crm", true, "/crm/a%20b?q=1&q=%2F", "/a%20b?q=1&q=%2F"),
+        ("/crm", true, "/crm", "/"),
+        ("/crm", true, "/crm/", "/"),
+        ("/crm", true, "/crm?q", "/?q"),
+        ("/crm", true, "/crm/crm/x", "/crm/x"),
+        ("/crm", false, "/crm/x?y", "/crm/x?y"),
+        ("/", true, "/x?y=/", "/x?y=/"),
+    ] {
+        let table = RouteTable::build(&[route(prefix, "http://h:1", &format!("strip_prefix = {strip}"))]).unwrap();
+        assert_eq!(
+            table.routes()[0].upstream_target(target).unwrap().as_str(),
+            expected,
+            "{prefix} {target}"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_is_named_with_its_route_and_key() {
+    for (prefix, upstream, more, key) in [
+        ("crm", "http://h:1", "", "prefix"),
+        ("", "http://h:1", "", "prefix"),
+        ("/crm/", "http://h:1", "", "prefix"),
+        ("/c//m", "http://h:1", "", "prefix"),
+        ("/c/../m", "http://h:1", "", "prefix"),
+        ("/c%6D", "http://h:1", "", "prefix"),
+        ("/c?m", "http://h:1", "", "prefix"),
+        ("/ok", "http://h:1", "", "prefix"),
+        ("/crm", "https://h:1", "", "upstreams"),
+        ("/crm", "h:1", "", "upstreams"),
+        ("/crm", "http://h:0", "", "upstreams"),
+        ("/crm", "http://h:99999", "", "upstreams"),
+        ("/crm", "http://u@h:1", "", "upstreams"),
+        ("/crm", "http://h:1/path", "", "upstreams"),
+        ("/crm", "http://h:1?q", "", "upstreams"),
+        ("/crm", "http://h:1", "health_path = \"health\"", "health_path"),
+        ("/crm", "http://h:1", "idle_timeout_ms = 0", "idle_timeout_ms"),
+    ] {
+        let routes = [route("/ok", "http://h:1", ""), route(prefix, upstream, more)];
+        let error = RouteTable::build(&routes).unwrap_err();
+        assert_eq!(
+            (error.index, error.key),
+            (1, key),
+            "{prefix} {upstream} {more}: {error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("gateway.routes[1] (prefix {prefix:?}): {key}: ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn upstreams_are_addresses_or_names() {
+    for (url, expected) in [
+        ("http://127.0.0.1:8080", Address::Ip("127.0.0.1:8080".parse().unwrap())),
+        ("http://[::1]:8080/", Address::Ip("[::1]:8080".parse().unwrap())),
+        ("http://crm.internal", Address::Name("crm.internal".into(), 80)),
+    ] {
+        assert_eq!(parse_upstream(url).unwrap().0, expected, "{url}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_stays_keeps_its_state() {
+    let before = RouteTable::build(&[route("/a", "http://h:1", ""), route("/b", "http://h:2", "")]).unwrap();
+    let kept = &before.routes()[0].endpoints()[0];
+    for _ in 0..5 {
+        kept.record_connect_failure();
+    }
+    let after = RouteTable::build_from(
+        &[
+            route("/c", "http://h:1", "strip_prefix = true"),
+            route("/b", "http://h:3", ""),
+        ],
+        Some(&before),
+    )
+    .unwrap();
+    assert_eq!(after.routes()[0].endpoints()[0].id(), kept.id());
+    assert!(!after.routes()[0].endpoints()[0].is_healthy());
+    assert_ne!(
+        after.routes()[1].endpoints()[0].id(),
+        before.routes()[1].endpoints()[0].id()
+    );
+}
+
+#[test]
+fn routes_with_the_same_upstream_share_its_endpoint() {
+    let table = RouteTable::build(&[route("/a", "http://h:1", ""), route("/b", "http://h:1", "")]).unwrap();
+    assert_eq!(
+        table.routes()[0].endpoints()[0].id(),
+        table.routes()[1].endpoints()[0].id()
+    );
+}
