@@ -1,1 +1,5 @@
 //! Every SQL statement of the program.
+
+pub mod bootstrap;
+pub mod embedded;
+pub mod rls_check;
