@@ -103,13 +103,6 @@ pub(super) async fn ensure(
 ) -> Result<(), BootstrapError> {
     let RoleSpec { name, login, bypass_rls } = spec;
     let bypass_rls = *bypass_rls && admin.may_grant_bypass_rls();
-    if spec.bypass_rls && !bypass_rls {
-        warnings.push(format!(
-            "the administrator role {} may not grant BYPASSRLS, so {name} cannot see over tenants: export, move and \
-             erasure of tenants need ALTER ROLE {name} BYPASSRLS by a superuser",
-            admin.name
-        ));
-    }
     let row: Option<RoleRow> = sqlx::query_as(
         "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolinherit, rolreplication, \
                 coalesce(rolconfig, '{}') AS settings \
@@ -119,6 +112,13 @@ pub(super) async fn ensure(
     .fetch_optional(&mut *conn)
     .await?;
 
+    if spec.bypass_rls && !bypass_rls && !row.as_ref().is_some_and(|row| row.rolbypassrls) {
+        warnings.push(format!(
+            "the administrator role {} may not grant BYPASSRLS, so {name} cannot see over tenants: export, move and \
+             erasure of tenants need ALTER ROLE {name} BYPASSRLS by a superuser",
+            admin.name
+        ));
+    }
     // Only what differs is altered: even NOSUPERUSER asks for a superuser.
     let clauses = match &row {
         None => {
