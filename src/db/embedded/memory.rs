@@ -46,7 +46,9 @@ fn limit_files(proc_self_cgroup: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in proc_self_cgroup.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
         let (root, name) = if controllers.is_empty() {
             ("/sys/fs/cgroup", "memory.max")
         } else if controllers.split(',').any(|controller| controller == "memory") {
@@ -55,7 +57,11 @@ fn limit_files(proc_self_cgroup: &str) -> Vec<PathBuf> {
             continue;
         };
         let group = Path::new(path.trim_start_matches('/'));
-        files.extend(group.ancestors().map(|ancestor| Path::new(root).join(ancestor).join(name)));
+        files.extend(
+            group
+                .ancestors()
+                .map(|ancestor| Path::new(root).join(ancestor).join(name)),
+        );
     }
     files
 }
@@ -72,7 +78,10 @@ mod tests {
 
     #[test]
     fn meminfo_is_read_in_kibibytes() {
-        assert_eq!(meminfo_total("MemFree: 1 kB\nMemTotal:        1024 kB\n"), Some(1024 * 1024));
+        assert_eq!(
+            meminfo_total("MemFree: 1 kB\nMemTotal:        1024 kB\n"),
+            Some(1024 * 1024)
+        );
         assert_eq!(meminfo_total("MemTotal: many kB\n"), None);
         assert_eq!(meminfo_total(""), None);
     }
@@ -81,13 +90,20 @@ mod tests {
     fn limits_are_looked_for_from_the_own_group_up_to_the_root() {
         assert_eq!(
             limit_files("0::/a/b\n"),
-            ["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]
-                .map(PathBuf::from)
+            [
+                "/sys/fs/cgroup/a/b/memory.max",
+                "/sys/fs/cgroup/a/memory.max",
+                "/sys/fs/cgroup/memory.max"
+            ]
+            .map(PathBuf::from)
         );
         assert_eq!(
             limit_files("3:cpu,memory:/x\n2:cpuset:/\nnonsense\n"),
-            ["/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-                .map(PathBuf::from)
+            [
+                "/sys/fs/cgroup/memory/x/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+            ]
+            .map(PathBuf::from)
         );
     }
 

@@ -58,9 +58,11 @@ pub(super) async fn check(
     options: &Options,
     report: &mut Report,
 ) -> Result<Vec<Finding>, CheckError> {
-    sqlx::raw_sql("BEGIN; SET LOCAL search_path = ''; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'")
-        .execute(&mut *conn)
-        .await?;
+    sqlx::raw_sql(
+        "BEGIN; SET LOCAL search_path = ''; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'",
+    )
+    .execute(&mut *conn)
+    .await?;
     let result = probe_all(conn, options, report).await;
     sqlx::raw_sql("ROLLBACK").execute(conn).await?;
     result
@@ -75,7 +77,11 @@ async fn probe_all(
         .fetch_one(&mut *conn)
         .await?;
     let targets = targets(conn, &options.app_roles).await?;
-    let tenants = Tenants { own: Uuid::new_v4(), other: Uuid::new_v4(), empty: Uuid::new_v4() };
+    let tenants = Tenants {
+        own: Uuid::new_v4(),
+        other: Uuid::new_v4(),
+        empty: Uuid::new_v4(),
+    };
     // All rows first, so that views find them, too.
     let mut maker = RowMaker::default();
     let mut rows = Vec::new();
@@ -91,7 +97,10 @@ async fn probe_all(
                 .await?;
                 match maker.row(conn, target.oid, Some(tenant), 0).await {
                     Ok(row) => *slot = Some(row),
-                    Err(reason) => report.not_probed.push(NotProbed { object: target.label(), reason }),
+                    Err(reason) => report.not_probed.push(NotProbed {
+                        object: target.label(),
+                        reason,
+                    }),
                 }
             }
         }
@@ -99,7 +108,12 @@ async fn probe_all(
     }
     report.not_probed.sort();
     report.not_probed.dedup();
-    let mut probes = Probes { conn, tenants, report, findings: Vec::new() };
+    let mut probes = Probes {
+        conn,
+        tenants,
+        report,
+        findings: Vec::new(),
+    };
     for (target, [own, other]) in targets.iter().zip(rows) {
         probes.reads(target, own.is_some()).await?;
         if target.is_table {
@@ -132,7 +146,11 @@ impl Probes<'_> {
         let Tenants { own, .. } = self.tenants;
         let any = format!("SELECT 1 FROM {name} LIMIT 1");
         if let Outcome::Rows(1..) = self.attempt(target, None, &any).await? {
-            self.find(target, "B01_read_without_tenant", "rows are visible without a tenant in the session");
+            self.find(
+                target,
+                "B01_read_without_tenant",
+                "rows are visible without a tenant in the session",
+            );
         }
         let others = format!("SELECT 1 FROM {name} WHERE tenant_id IS DISTINCT FROM '{own}' LIMIT 1");
         if let Outcome::Rows(1..) = self.attempt(target, Some(own), &others).await? {
@@ -141,7 +159,11 @@ impl Probes<'_> {
         let mine = format!("SELECT 1 FROM {name} WHERE tenant_id = '{own}' LIMIT 1");
         // Otherwise a table that shows nothing to anybody would look safe and be useless.
         if has_own && !matches!(self.attempt(target, Some(own), &mine).await?, Outcome::Rows(1..)) {
-            self.find(target, "B03_own_row_hidden", "a tenant cannot see its own row, so nothing is known about others");
+            self.find(
+                target,
+                "B03_own_row_hidden",
+                "a tenant cannot see its own row, so nothing is known about others",
+            );
         }
         Ok(())
     }
@@ -149,11 +171,13 @@ impl Probes<'_> {
     async fn changes(&mut self, target: &Target, has_own: bool, has_other: bool) -> Result<(), CheckError> {
         let Target { name, .. } = target;
         let Tenants { own, other, .. } = self.tenants;
+        let mut others_are_shut = false;
         if let Some(column) = &target.updatable
             && has_other
         {
             let update = format!("UPDATE {name} SET {column} = {column} WHERE tenant_id = '{other}'");
-            if self.attempt(target, Some(own), &update).await?.reached_rows() {
+            others_are_shut = !self.attempt(target, Some(own), &update).await?.reached_rows();
+            if !others_are_shut {
                 self.find(target, "B04_update_other_tenant", "another tenant's row can be updated");
             }
         }
@@ -164,9 +188,20 @@ impl Probes<'_> {
             }
         }
         if target.updatable.is_some() && has_own {
-            let give_away = format!("UPDATE {name} SET tenant_id = '{other}' WHERE tenant_id = '{own}'");
+            // A condition reads, so the policies for reading would be asked about the new row, too, and hide a faulty
+            // WITH CHECK. Without one the statement must be known to stay within the invented tenant's rows.
+            let condition = if others_are_shut {
+                String::new()
+            } else {
+                format!(" WHERE tenant_id = '{own}'")
+            };
+            let give_away = format!("UPDATE {name} SET tenant_id = '{other}'{condition}");
             if self.attempt(target, Some(own), &give_away).await?.reached_rows() {
-                self.find(target, "B06_move_to_other_tenant", "a row can be moved to another tenant");
+                self.find(
+                    target,
+                    "B06_move_to_other_tenant",
+                    "a row can be moved to another tenant",
+                );
             }
         }
         Ok(())
@@ -184,12 +219,27 @@ impl Probes<'_> {
         let insert = insert_statement(&target.name, &row);
 
         let outcome = self.attempt(target, Some(own), &insert).await?;
-        self.judge_insert(target, outcome, "B07_insert_for_other_tenant", "a row can be inserted for another tenant");
+        self.judge_insert(
+            target,
+            outcome,
+            "B07_insert_for_other_tenant",
+            "a row can be inserted for another tenant",
+        );
         let outcome = self.attempt(target, None, &insert).await?;
-        self.judge_insert(target, outcome, "B08_insert_without_tenant", "a row can be inserted without a tenant in the session");
+        self.judge_insert(
+            target,
+            outcome,
+            "B08_insert_without_tenant",
+            "a row can be inserted without a tenant in the session",
+        );
         let quiet = format!("{insert} ON CONFLICT DO NOTHING");
         let outcome = self.attempt(target, Some(own), &quiet).await?;
-        self.judge_insert(target, outcome, "B07_insert_for_other_tenant", "a row can be inserted for another tenant with ON CONFLICT");
+        self.judge_insert(
+            target,
+            outcome,
+            "B07_insert_for_other_tenant",
+            "a row can be inserted for another tenant with ON CONFLICT",
+        );
 
         // A tenant without rows inserts what another one has, as its own. If that conflicts, the constraint reaches over
         // tenants and tells what others have. A foreign key is looked at later, so its refusal means: no conflict.
@@ -202,7 +252,11 @@ impl Probes<'_> {
                 Outcome::Error { code, .. } => code == "23505" || code == "23P01",
             };
             if conflicts {
-                self.find(target, "B09_conflict_with_other_tenant", "a value of another tenant's row makes a conflict");
+                self.find(
+                    target,
+                    "B09_conflict_with_other_tenant",
+                    "a value of another tenant's row makes a conflict",
+                );
             }
         }
         Ok(())
@@ -213,11 +267,21 @@ impl Probes<'_> {
             Outcome::Rows(0) => {}
             Outcome::Rows(_) => self.find(target, code, message),
             Outcome::Error { code: state, .. } if state == REFUSED => {}
-            Outcome::Error { code: state, message: text } if state.starts_with("23") && !text.starts_with("no partition") => {
-                self.find(target, code, &format!("{message}: the policies let it pass, only a constraint stopped it"));
+            Outcome::Error {
+                code: state,
+                message: text,
+            } if state.starts_with("23") && !text.starts_with("no partition") => {
+                self.find(
+                    target,
+                    code,
+                    &format!("{message}: the policies let it pass, only a constraint stopped it"),
+                );
             }
             Outcome::Error { message: text, .. } => {
-                self.report.not_probed.push(NotProbed { object: target.label(), reason: format!("{code}: {text}") });
+                self.report.not_probed.push(NotProbed {
+                    object: target.label(),
+                    reason: format!("{code}: {text}"),
+                });
             }
         }
     }
@@ -232,7 +296,9 @@ impl Probes<'_> {
         )))
         .execute(&mut *self.conn)
         .await?;
-        let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *self.conn).await;
+        let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut *self.conn)
+            .await;
         let outcome = match result {
             Ok(done) => Outcome::Rows(done.rows_affected()),
             Err(sqlx::Error::Database(error)) => Outcome::Error {
@@ -241,7 +307,9 @@ impl Probes<'_> {
             },
             Err(other) => return Err(other.into()),
         };
-        sqlx::raw_sql("ROLLBACK TO SAVEPOINT probe; RELEASE SAVEPOINT probe").execute(&mut *self.conn).await?;
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT probe; RELEASE SAVEPOINT probe")
+            .execute(&mut *self.conn)
+            .await?;
         Ok(outcome)
     }
 

@@ -116,11 +116,10 @@ SELECT 'R15_role_attributes', 'ERROR', rolname,
              || CASE WHEN rolreplication THEN ' REPLICATION' ELSE '' END
   FROM app_role WHERE rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication
 UNION ALL
-SELECT 'R16_role_member', 'ERROR', app_role.rolname, 'is a member of ' || other.rolname || ', which has more rights'
+-- Even a harmless membership is a way for later grants to reach an application role unseen.
+SELECT 'R16_role_member', 'ERROR', app_role.rolname, 'is a member of ' || other.rolname || ' and may take on its rights'
   FROM app_role JOIN pg_roles other ON other.oid <> app_role.oid AND pg_has_role(app_role.oid, other.oid, 'MEMBER')
  WHERE NOT app_role.rolsuper
-   AND (other.rolsuper OR other.rolbypassrls OR other.rolname ~ '^pg_' OR other.rolname = ANY ($1)
-        OR EXISTS (SELECT FROM rel WHERE relowner = other.oid))
 UNION ALL
 SELECT 'R17_owner', 'ERROR', owned.name, 'belongs to ' || app_role.rolname || ', which may switch its protection off'
   FROM app_role

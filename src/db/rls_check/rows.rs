@@ -97,7 +97,10 @@ impl RowMaker {
             let parent_tenant = if key.parent_has_tenant { tenant } else { None };
             let parent = self.row(conn, key.parent, parent_tenant, depth + 1).await?;
             for (column, parent_column) in key.columns.iter().zip(&key.parent_columns) {
-                row.insert(column.clone(), parent.get(parent_column).cloned().unwrap_or(Value::Null));
+                row.insert(
+                    column.clone(),
+                    parent.get(parent_column).cloned().unwrap_or(Value::Null),
+                );
                 fixed.push(column.clone());
             }
         }
@@ -123,9 +126,18 @@ struct Search {
 
 impl Search {
     fn new(columns: Vec<Column>, fixed: Vec<String>, row: Row) -> Self {
-        let mut search = Self { columns, fixed, row, chosen: HashMap::new() };
-        let needed: Vec<String> =
-            search.columns.iter().filter(|c| c.not_null && !c.is_filled).map(|c| c.name.clone()).collect();
+        let mut search = Self {
+            columns,
+            fixed,
+            row,
+            chosen: HashMap::new(),
+        };
+        let needed: Vec<String> = search
+            .columns
+            .iter()
+            .filter(|c| c.not_null && !c.is_filled)
+            .map(|c| c.name.clone())
+            .collect();
         for name in needed {
             search.choose(&name, 0);
         }
@@ -137,9 +149,11 @@ impl Search {
         if self.fixed.iter().any(|fixed| fixed == name) {
             return false;
         }
-        let value = self.columns.iter().find(|column| column.name == name).and_then(|column| {
-            candidates(column).into_iter().nth(index)
-        });
+        let value = self
+            .columns
+            .iter()
+            .find(|column| column.name == name)
+            .and_then(|column| candidates(column).into_iter().nth(index));
         let Some(value) = value else { return false };
         self.row.insert(name.to_owned(), value);
         self.chosen.insert(name.to_owned(), index);
@@ -148,7 +162,10 @@ impl Search {
 
     /// Changes the row after a refusal, or says why that is pointless.
     async fn learn(&mut self, conn: &mut PgConnection, table: i64, error: sqlx::Error) -> Result<(), String> {
-        let Some(detail) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {
+        let Some(detail) = error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        else {
             return Err(error.to_string());
         };
         let changed = match detail.code() {
@@ -157,9 +174,18 @@ impl Search {
                 let involved = check_columns(conn, table, detail.constraint().unwrap_or_default()).await?;
                 self.advance(&involved)
             }
+            // Another tenant's row has the value already: that is what a probe wants to know, so take another one.
+            "23505" => {
+                let involved = index_columns(conn, table, detail.constraint().unwrap_or_default()).await?;
+                self.advance(&involved)
+            }
             _ => false,
         };
-        if changed { Ok(()) } else { Err(format!("a row is refused: {}", detail.message())) }
+        if changed {
+            Ok(())
+        } else {
+            Err(format!("a row is refused: {}", detail.message()))
+        }
     }
 
     /// The next combination of candidates for some columns: the first one counts up, and carries into the next.
@@ -198,7 +224,10 @@ fn candidates(column: &Column) -> Vec<Value> {
             ]);
             values
         }
-        ("N", _) => [1, 0, 2, 10, 100, 1000, -1].iter().map(|number| json!(number)).collect(),
+        ("N", _) => [1, 0, 2, 10, 100, 1000, -1]
+            .iter()
+            .map(|number| json!(number))
+            .collect(),
         ("B", _) => vec![json!(true), json!(false)],
         ("D", "time" | "timetz") => vec![json!("12:00")],
         ("D", _) => vec![json!("now"), json!("tomorrow"), json!("yesterday"), json!("infinity")],
@@ -209,7 +238,10 @@ fn candidates(column: &Column) -> Vec<Value> {
         ("R", _) => vec![json!("empty")],
         (_, "uuid") => vec![json!(Uuid::new_v4())],
         (_, "json" | "jsonb") => vec![json!({}), json!([]), json!("probe")],
-        (_, "bytea") => [32, 16, 12, 64, 48, 28].iter().map(|n| json!(format!("\\x{}", "5a".repeat(*n)))).collect(),
+        (_, "bytea") => [32, 16, 12, 64, 48, 28]
+            .iter()
+            .map(|n| json!(format!("\\x{}", "5a".repeat(*n))))
+            .collect(),
         _ => vec![json!("0")],
     }
 }
@@ -217,12 +249,22 @@ fn candidates(column: &Column) -> Vec<Value> {
 /// The quoted texts in the printed form of a CHECK; often they are the permitted values.
 fn string_literals(check: &str) -> Vec<String> {
     let pieces: Vec<&str> = check.split('\'').collect();
-    pieces.iter().skip(1).step_by(2).map(|piece| (*piece).to_owned()).filter(|piece| !piece.is_empty()).collect()
+    pieces
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|piece| (*piece).to_owned())
+        .filter(|piece| !piece.is_empty())
+        .collect()
 }
 
 /// `INSERT` of the columns in `row`. Used by the probes as well, as another role.
 pub(super) fn insert_statement(table: &str, row: &Row) -> String {
-    let columns = row.keys().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(", ");
+    let columns = row
+        .keys()
+        .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+        .collect::<Vec<_>>()
+        .join(", ");
     let json = Value::Object(row.clone()).to_string().replace('\'', "''");
     format!(
         "INSERT INTO {table} AS target ({columns}) OVERRIDING SYSTEM VALUE \
@@ -233,13 +275,18 @@ pub(super) fn insert_statement(table: &str, row: &Row) -> String {
 async fn insert(conn: &mut PgConnection, table: &str, row: &Row) -> Result<Row, sqlx::Error> {
     sqlx::raw_sql("SAVEPOINT make_row").execute(&mut *conn).await?;
     let statement = format!("{} RETURNING to_jsonb(target)", insert_statement(table, row));
-    match sqlx::query_scalar::<_, sqlx::types::Json<Row>>(AssertSqlSafe(statement)).fetch_one(&mut *conn).await {
+    match sqlx::query_scalar::<_, sqlx::types::Json<Row>>(AssertSqlSafe(statement))
+        .fetch_one(&mut *conn)
+        .await
+    {
         Ok(row) => {
             sqlx::raw_sql("RELEASE SAVEPOINT make_row").execute(conn).await?;
             Ok(row.0)
         }
         Err(error) => {
-            sqlx::raw_sql("ROLLBACK TO SAVEPOINT make_row; RELEASE SAVEPOINT make_row").execute(conn).await?;
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT make_row; RELEASE SAVEPOINT make_row")
+                .execute(conn)
+                .await?;
             Err(error)
         }
     }
@@ -307,6 +354,19 @@ async fn check_columns(conn: &mut PgConnection, table: i64, constraint: &str) ->
     )
     .bind(table)
     .bind(constraint)
+    .fetch_all(conn)
+    .await
+    .map_err(|error| error.to_string())
+}
+
+async fn index_columns(conn: &mut PgConnection, table: i64, index: &str) -> Result<Vec<String>, String> {
+    sqlx::query_scalar(
+        "SELECT a.attname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
+           JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) \
+         WHERE x.indrelid = $1::oid AND i.relname = $2 ORDER BY a.attnum",
+    )
+    .bind(table)
+    .bind(index)
     .fetch_all(conn)
     .await
     .map_err(|error| error.to_string())
