@@ -49,6 +49,7 @@ pub fn open_tempdir() -> tempfile::TempDir {
 }
 
 /// Stops the PostgreSQL under `data_dir` and deletes the directory when this process has ended.
+#[expect(clippy::zombie_processes, reason = "it ends after this process, so there is nobody to wait for it")]
 pub fn clean_up_at_exit(data_dir: &Path) {
     const SCRIPT: &str = r#"
         cat >/dev/null
