@@ -5,12 +5,15 @@
 //! [`tx::SystemTx`], which names its reason.
 
 pub mod audit;
+pub mod bootstrap;
 pub mod config_log;
 pub mod data_keys;
 pub mod directory;
+pub mod embedded;
 pub mod error;
 pub mod installation;
 pub mod pool;
+pub mod rls_check;
 pub mod sessions;
 pub mod signing_keys;
 pub mod tenants;

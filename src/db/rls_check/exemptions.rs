@@ -1,0 +1,94 @@
+//! Objects that may break a rule, each with its reason.
+//!
+//! An entry that covers nothing any more is itself reported, so the list only shrinks.
+
+use super::report::{Finding, Level, Report};
+
+/// One object that one rule does not hold for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exemption {
+    /// The rule, such as `R01_no_tenant_id`.
+    pub code: &'static str,
+    /// The object, exactly as a finding names it.
+    pub object: &'static str,
+    /// Why it is safe.
+    pub reason: &'static str,
+}
+
+/// The platform's own exemptions.
+pub const EXEMPTIONS: &[Exemption] = &[Exemption {
+    code: "R01_no_tenant_id",
+    object: "platform_meta._sqlx_migrations",
+    reason: "the record of applied migrations belongs to no tenant, and only the owner can read it",
+}];
+
+/// Adds the findings that no exemption covers to `report`, and the exemptions that covered nothing. Those for behaviour
+/// (`B…`) are only missed where it was looked at.
+pub(super) fn apply(findings: Vec<Finding>, exemptions: &[Exemption], behaviour: bool, report: &mut Report) {
+    let mut unused: Vec<&Exemption> = exemptions
+        .iter()
+        .filter(|exemption| behaviour || !exemption.code.starts_with('B'))
+        .collect();
+    for finding in findings {
+        let covers = |exemption: &Exemption| exemption.code == finding.code && exemption.object == finding.object;
+        if exemptions.iter().any(covers) {
+            unused.retain(|exemption| !covers(exemption));
+            report.n_exempted += 1;
+        } else {
+            report.findings.push(finding);
+        }
+    }
+    report.findings.extend(unused.into_iter().map(|exemption| Finding {
+        level: Level::Warn,
+        code: "X01_unused_exemption".to_owned(),
+        object: exemption.object.to_owned(),
+        message: format!(
+            "nothing breaks {} here: take the exemption ({}) off the list",
+            exemption.code, exemption.reason
+        ),
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exemption_covers_its_object_only_and_an_unused_one_is_reported() {
+        let finding = |object: &str| Finding {
+            level: Level::Error,
+            code: "R01".to_owned(),
+            object: object.to_owned(),
+            message: String::new(),
+        };
+        let exemptions = [
+            Exemption {
+                code: "R01",
+                object: "a.a",
+                reason: "ours",
+            },
+            Exemption {
+                code: "R01",
+                object: "a.gone",
+                reason: "was ours",
+            },
+            Exemption {
+                code: "R02",
+                object: "a.b",
+                reason: "another rule",
+            },
+            Exemption {
+                code: "B01",
+                object: "a.a",
+                reason: "not looked at",
+            },
+        ];
+        let mut report = Report::default();
+        apply(vec![finding("a.a"), finding("a.b")], &exemptions, false, &mut report);
+        assert_eq!(report.n_exempted, 1);
+        assert!(report.found("R01", Some("a.b")) && !report.found("R01", Some("a.a")));
+        assert!(report.found("X01_unused_exemption", Some("a.gone")));
+        assert!(report.found("X01_unused_exemption", Some("a.b")));
+        assert!(!report.found("X01_unused_exemption", Some("a.a")));
+    }
+}

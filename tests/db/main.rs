@@ -1,0 +1,10 @@
+//! The database: embedded cluster, roles, schema, `rls-check`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bootstrap;
+mod embedded;
+mod rls_behaviour;
+mod rls_check;
