@@ -3,12 +3,12 @@
 //! The rooms, in reading order. Arrows point down only, and `tests/architecture.rs` checks them:
 //! `main → app → http → actors → db → domain`; `config`, `clock` and `telemetry` serve all of them.
 
-pub mod app;
-pub mod http;
 pub mod actors;
+pub mod app;
 pub mod clients;
 pub mod db;
 pub mod domain;
+pub mod http;
 
 pub mod cli;
 pub mod clock;

@@ -169,18 +169,8 @@ impl<A: ChildActor> ActorRef<A> {
             return Err(TellError::Unavailable);
         };
         let slot = Arc::clone(&self.slot);
-        let ticket = Ticket {
-            _permit: permit,
-            posted: Instant::now(),
-            was_handled: false,
-            slot,
-            message: M::NAME,
-        };
-        let envelope = Envelope {
-            message,
-            responder: Responder { ticket, sender },
-            span: Span::current(),
-        };
+        let ticket = Ticket { _permit: permit, posted: Instant::now(), was_handled: false, slot, message: M::NAME };
+        let envelope = Envelope { message, responder: Responder { ticket, sender }, span: Span::current() };
         address.try_send(envelope).map_err(|error| match error {
             actix::dev::SendError::Full(_) => TellError::Overloaded,
             actix::dev::SendError::Closed(_) => TellError::Unavailable,
@@ -190,18 +180,13 @@ impl<A: ChildActor> ActorRef<A> {
 
 impl<A: ChildActor> Clone for ActorRef<A> {
     fn clone(&self) -> Self {
-        Self {
-            slot: Arc::clone(&self.slot),
-        }
+        Self { slot: Arc::clone(&self.slot) }
     }
 }
 
 impl<A: ChildActor> fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ActorRef")
-            .field("kind", &A::KIND)
-            .field("name", &self.slot.name)
-            .finish_non_exhaustive()
+        f.debug_struct("ActorRef").field("kind", &A::KIND).field("name", &self.slot.name).finish_non_exhaustive()
     }
 }
 
@@ -244,9 +229,7 @@ impl<M: Request> Responder<M> {
 
 impl<M: Request> fmt::Debug for Responder<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder")
-            .field("message", &M::NAME)
-            .finish_non_exhaustive()
+        f.debug_struct("Responder").field("message", &M::NAME).finish_non_exhaustive()
     }
 }
 
@@ -283,17 +266,11 @@ impl<A: Handle<M>, M: Request> actix::Handler<Envelope<M>> for Child<A> {
     type Result = ();
 
     fn handle(&mut self, envelope: Envelope<M>, context: &mut Self::Context) {
-        let Envelope {
-            message,
-            mut responder,
-            span,
-        } = envelope;
+        let Envelope { message, mut responder, span } = envelope;
         responder.ticket.was_handled = true;
         let span = tracing::debug_span!(parent: &span, "actors.handle", actor.kind = A::KIND, actor.message = M::NAME);
         self.breathe(context);
-        self.with(context, |actor, ctx| {
-            span.in_scope(|| actor.handle(message, responder, ctx))
-        });
+        self.with(context, |actor, ctx| span.in_scope(|| actor.handle(message, responder, ctx)));
     }
 }
 
@@ -311,13 +288,7 @@ impl<A: ChildActor> Slot<A> {
     pub(in crate::actors) fn new(name: Arc<str>, mailbox_capacity: u32, metrics: ActorMetrics) -> Arc<Self> {
         let capacity = mailbox_capacity.clamp(1, u32::MAX >> 3);
         let permits = Arc::new(Semaphore::new(capacity as usize));
-        Arc::new(Self {
-            name,
-            address: ArcSwapOption::empty(),
-            permits,
-            capacity,
-            metrics,
-        })
+        Arc::new(Self { name, address: ArcSwapOption::empty(), permits, capacity, metrics })
     }
 
     /// Lets messages reach the life that runs in `context`.

@@ -62,13 +62,7 @@ impl ConfigWatcher {
     /// A watcher that tells `registry`.
     #[must_use]
     pub fn new(db: Db, registry: ActorRef<RegistryActor>) -> Self {
-        Self {
-            db,
-            registry,
-            listener: None,
-            seen: Seen::default(),
-            is_failing: false,
-        }
+        Self { db, registry, listener: None, seen: Seen::default(), is_failing: false }
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_, Self>) {
@@ -95,10 +89,7 @@ impl ConfigWatcher {
                 return;
             }
         };
-        let unseen: Vec<_> = changes
-            .into_iter()
-            .filter(|change| !self.seen.seqs.contains(&change.seq))
-            .collect();
+        let unseen: Vec<_> = changes.into_iter().filter(|change| !self.seen.seqs.contains(&change.seq)).collect();
         let registry = self.registry.clone();
         ctx.spawn(async move { apply(&registry, unseen).await }, |actor, applied, ctx| {
             actor.seen.seqs.extend(applied);
@@ -110,10 +101,7 @@ impl ConfigWatcher {
     fn report(&mut self, error: Option<&DbError>) {
         match (error, self.is_failing) {
             (Some(error), false) => {
-                tracing::warn!(
-                    error = error as &dyn std::error::Error,
-                    "configuration changes cannot be followed"
-                );
+                tracing::warn!(error = error as &dyn std::error::Error, "configuration changes cannot be followed");
             }
             (None, true) => tracing::info!("configuration changes are followed again"),
             (Some(_), true) | (None, false) => {}

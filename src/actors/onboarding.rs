@@ -35,11 +35,7 @@ pub enum OnboardingError {
 
 impl From<DbError> for OnboardingError {
     fn from(error: DbError) -> Self {
-        if error.constraint() == Some("directory_slug_key") {
-            Self::SubdomainTaken
-        } else {
-            Self::Db(error)
-        }
+        if error.constraint() == Some("directory_slug_key") { Self::SubdomainTaken } else { Self::Db(error) }
     }
 }
 
@@ -96,15 +92,7 @@ pub async fn onboard(
     master: &Arc<MasterKey>,
     wish: Onboard,
 ) -> Result<Onboarded, OnboardingError> {
-    let Onboard {
-        slug,
-        name,
-        region,
-        plan,
-        admin,
-        actor,
-        source,
-    } = wish;
+    let Onboard { slug, name, region, plan, admin, actor, source } = wish;
     let tenant: TenantId = clock::new_id();
     let algorithm = match settings.auth.signing_algorithm {
         SigningAlgorithm::Es256 => KeyAlgorithm::Es256,
@@ -112,20 +100,9 @@ pub async fn onboard(
     };
     let keys = make_tenant_keys(master, tenant, algorithm)?;
     let mut tx = TenantTx::begin(db, tenant).await?;
-    let new = NewTenant {
-        slug: &slug,
-        name: &name,
-        region: &region,
-        plan: &plan,
-    };
+    let new = NewTenant { slug: &slug, name: &name, region: &region, plan: &plan };
     let created_at = tenants::insert(&mut tx, &new).await?;
-    data_keys::insert(
-        &mut tx,
-        keys.data_key_version,
-        &keys.wrapped_data_key,
-        master.fingerprint(),
-    )
-    .await?;
+    data_keys::insert(&mut tx, keys.data_key_version, &keys.wrapped_data_key, master.fingerprint()).await?;
     let signing_key = NewSigningKey {
         kid: &keys.kid,
         algorithm: keys.algorithm,
@@ -149,11 +126,7 @@ pub async fn onboard(
     };
     audit::insert(&mut tx, &event).await?;
     tx.commit().await?;
-    Ok(Onboarded {
-        tenant,
-        admin,
-        created_at,
-    })
+    Ok(Onboarded { tenant, admin, created_at })
 }
 
 /// Inserts a user with a password.
@@ -161,23 +134,8 @@ pub async fn onboard(
 /// # Errors
 /// [`DbError`].
 pub async fn insert_user(tx: &mut TenantTx, user: &FirstUser) -> Result<UserId, DbError> {
-    let FirstUser {
-        email,
-        name,
-        password_hash,
-        role,
-    } = user;
+    let FirstUser { email, name, password_hash, role } = user;
     let id: UserId = clock::new_id();
-    users::insert(
-        tx,
-        &NewUser {
-            id,
-            email,
-            name: name.as_deref(),
-            role: *role,
-            password_hash,
-        },
-    )
-    .await?;
+    users::insert(tx, &NewUser { id, email, name: name.as_deref(), role: *role, password_hash }).await?;
     Ok(id)
 }

@@ -73,10 +73,7 @@ impl ChildSpec {
 
     /// The same for a child that may finish.
     pub fn transient(name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            restart: Restart::Transient,
-            ..Self::permanent(name)
-        }
+        Self { restart: Restart::Transient, ..Self::permanent(name) }
     }
 }
 
@@ -160,9 +157,7 @@ impl<A: ChildActor> ChildHandle<A> {
 
     /// Waits until the child runs or is down for good, and says which.
     pub async fn settled(&self) -> ChildState {
-        self.status
-            .wait_for(|state| state == ChildState::Running || state.is_final())
-            .await
+        self.status.wait_for(|state| state == ChildState::Running || state.is_final()).await
     }
 
     /// Waits until the child is down for good, and says how.
@@ -173,19 +168,13 @@ impl<A: ChildActor> ChildHandle<A> {
 
 impl<A: ChildActor> Clone for ChildHandle<A> {
     fn clone(&self) -> Self {
-        Self {
-            actor: self.actor.clone(),
-            status: Arc::clone(&self.status),
-        }
+        Self { actor: self.actor.clone(), status: Arc::clone(&self.status) }
     }
 }
 
 impl<A: ChildActor> fmt::Debug for ChildHandle<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildHandle")
-            .field("actor", &self.actor)
-            .field("state", &self.state())
-            .finish_non_exhaustive()
+        f.debug_struct("ChildHandle").field("actor", &self.actor).field("state", &self.state()).finish_non_exhaustive()
     }
 }
 
@@ -211,26 +200,10 @@ where
         n_restarts: AtomicU64::new(0),
         stop: CancellationToken::new(),
     });
-    let handle = ChildHandle {
-        actor: ActorRef::to(Arc::clone(&slot)),
-        status: Arc::clone(&status),
-    };
-    let guard = ExitGuard {
-        slot,
-        status,
-        owner,
-        end: ChildState::Failed,
-    };
+    let handle = ChildHandle { actor: ActorRef::to(Arc::clone(&slot)), status: Arc::clone(&status) };
+    let guard = ExitGuard { slot, status, owner, end: ChildState::Failed };
     let metrics = metrics.clone();
-    if !arbiter.run(move || {
-        Task {
-            spec,
-            metrics,
-            guard,
-            factory,
-        }
-        .run()
-    }) {
+    if !arbiter.run(move || Task { spec, metrics, guard, factory }.run()) {
         tracing::error!(child = handle.actor.name(), "the thread of the child has ended");
     }
     handle

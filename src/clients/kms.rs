@@ -67,10 +67,7 @@ impl MasterKey {
             return Self::parse(&text, MASTER_KEY_VARIABLE);
         }
         let path = data_dir.join("master.key");
-        let file_error = |source| MasterKeyError::File {
-            path: path.clone(),
-            source,
-        };
+        let file_error = |source| MasterKeyError::File { path: path.clone(), source };
         match std::fs::metadata(&path) {
             Ok(metadata) => {
                 let mode = metadata.mode() & 0o777;
@@ -88,9 +85,7 @@ impl MasterKey {
                 let made = options.write(true).create_new(true).mode(0o600).open(&path);
                 match made {
                     Ok(mut file) => {
-                        writeln!(file, "{}", text.as_str())
-                            .and_then(|()| file.sync_all())
-                            .map_err(file_error)?;
+                        writeln!(file, "{}", text.as_str()).and_then(|()| file.sync_all()).map_err(file_error)?;
                         tracing::info!(path = %path.display(), "made the master key: keep a copy in a safe place");
                     }
                     // Another process was first: its key counts.
@@ -112,10 +107,7 @@ impl MasterKey {
         bytes.zeroize();
         let key = key.map_err(|_length: std::array::TryFromSliceError| MasterKeyError::Malformed(origin.to_owned()))?;
         let key = Zeroizing::new(key);
-        let hash = digest::digest(
-            &digest::SHA256,
-            &[b"businessos master key fingerprint".as_slice(), &*key].concat(),
-        );
+        let hash = digest::digest(&digest::SHA256, &[b"businessos master key fingerprint".as_slice(), &*key].concat());
         let fingerprint = hex::encode(hash.as_ref().get(..8).unwrap_or_default());
         Ok(Self { key, fingerprint })
     }
@@ -141,10 +133,8 @@ impl MasterKey {
     /// [`EnvelopeError`] for another master key, tenant or version.
     pub fn unwrap_key(&self, tenant: TenantId, version: i32, wrapped: &[u8]) -> Result<SecretKey, EnvelopeError> {
         let bytes = envelope::open(&self.key, &place(tenant, version), wrapped)?;
-        let bytes: [u8; KEY_BYTES] = bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_length: std::array::TryFromSliceError| EnvelopeError)?;
+        let bytes: [u8; KEY_BYTES] =
+            bytes.as_slice().try_into().map_err(|_length: std::array::TryFromSliceError| EnvelopeError)?;
         Ok(Zeroizing::new(bytes))
     }
 
@@ -203,10 +193,7 @@ mod tests {
         MasterKey::load(dir.path(), None).expect("made");
         let path = dir.path().join("master.key");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
-        assert!(matches!(
-            MasterKey::load(dir.path(), None),
-            Err(MasterKeyError::Readable { .. })
-        ));
+        assert!(matches!(MasterKey::load(dir.path(), None), Err(MasterKeyError::Readable { .. })));
     }
 
     #[test]
@@ -215,10 +202,7 @@ mod tests {
         let other = MasterKey::parse(&"cd".repeat(32), "test").expect("a key");
         let tenant = Uuid::from_u128(1).into();
         let wrapped = master.wrap(tenant, 1, &Zeroizing::new([5; 32])).expect("wrapped");
-        assert_eq!(
-            master.unwrap_key(tenant, 1, &wrapped).expect("opens").as_slice(),
-            [5; 32]
-        );
+        assert_eq!(master.unwrap_key(tenant, 1, &wrapped).expect("opens").as_slice(), [5; 32]);
         assert!(master.unwrap_key(Uuid::from_u128(2).into(), 1, &wrapped).is_err());
         assert!(master.unwrap_key(tenant, 2, &wrapped).is_err());
         assert!(other.unwrap_key(tenant, 1, &wrapped).is_err());
@@ -227,10 +211,7 @@ mod tests {
     #[test]
     fn malformed_keys_are_refused() {
         for bad in ["", "xyz", &"ab".repeat(31)] {
-            assert!(
-                matches!(MasterKey::parse(bad, "test"), Err(MasterKeyError::Malformed(_))),
-                "{bad}"
-            );
+            assert!(matches!(MasterKey::parse(bad, "test"), Err(MasterKeyError::Malformed(_))), "{bad}");
         }
     }
 }

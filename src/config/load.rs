@@ -42,12 +42,7 @@ pub fn load(file: Option<&Path>) -> Result<Settings, ConfigError> {
         Ok(settings)
     } else {
         let name = path.display();
-        Err(ConfigError(
-            mistakes
-                .into_iter()
-                .map(|mistake| format!("{name} (or environment): {mistake}"))
-                .collect(),
-        ))
+        Err(ConfigError(mistakes.into_iter().map(|mistake| format!("{name} (or environment): {mistake}")).collect()))
     }
 }
 
@@ -56,21 +51,10 @@ fn environment() -> Env {
 }
 
 fn describe(error: &figment::Error, path: &Path) -> String {
-    let is_env = error
-        .metadata
-        .as_ref()
-        .is_some_and(|metadata| metadata.name.contains("environment"));
-    let origin = if is_env {
-        "environment".to_owned()
-    } else {
-        path.display().to_string()
-    };
+    let is_env = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
+    let origin = if is_env { "environment".to_owned() } else { path.display().to_string() };
     let key = error.path.join(".");
-    if key.is_empty() {
-        format!("{origin}: {}", error.kind)
-    } else {
-        format!("{origin}: {key}: {}", error.kind)
-    }
+    if key.is_empty() { format!("{origin}: {}", error.kind) } else { format!("{origin}: {key}: {}", error.kind) }
 }
 
 #[cfg(test)]
@@ -99,25 +83,19 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_file() {
-        let text = load_text("[server]\nlistne = \"x\"\n")
-            .expect_err("refused")
-            .to_string();
+        let text = load_text("[server]\nlistne = \"x\"\n").expect_err("refused").to_string();
         assert!(text.contains("server") && text.contains("listne"), "{text}");
     }
 
     #[test]
     fn a_wrong_type_says_what_was_expected() {
-        let text = load_text("[server]\nworkers = \"many\"\n")
-            .expect_err("refused")
-            .to_string();
+        let text = load_text("[server]\nworkers = \"many\"\n").expect_err("refused").to_string();
         assert!(text.contains("server.workers") && text.contains("many"), "{text}");
     }
 
     #[test]
     fn a_missing_file_is_an_error() {
-        let text = load(Some(Path::new("/nonexistent/x.toml")))
-            .expect_err("refused")
-            .to_string();
+        let text = load(Some(Path::new("/nonexistent/x.toml"))).expect_err("refused").to_string();
         assert!(text.contains("no such file"), "{text}");
     }
 }

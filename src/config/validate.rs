@@ -15,28 +15,18 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     let gateway = &settings.gateway;
     check(
         is_host_name(&gateway.base_domain),
-        format!(
-            "gateway.base_domain: found {:?}, expected a lower-case host name",
-            gateway.base_domain
-        ),
+        format!("gateway.base_domain: found {:?}, expected a lower-case host name", gateway.base_domain),
     );
     check(
         matches!(gateway.public_scheme.as_str(), "http" | "https"),
-        format!(
-            "gateway.public_scheme: found {:?}, expected \"http\" or \"https\"",
-            gateway.public_scheme
-        ),
+        format!("gateway.public_scheme: found {:?}, expected \"http\" or \"https\"", gateway.public_scheme),
     );
     for host in gateway.hosts.keys() {
-        check(
-            is_host_name(host),
-            format!("gateway.hosts: found {host:?}, expected a lower-case host name"),
-        );
+        check(is_host_name(host), format!("gateway.hosts: found {host:?}, expected a lower-case host name"));
     }
-    for (key, list) in [
-        ("trusted_proxies", &gateway.trusted_proxies),
-        ("trusted_host_proxies", &gateway.trusted_host_proxies),
-    ] {
+    for (key, list) in
+        [("trusted_proxies", &gateway.trusted_proxies), ("trusted_host_proxies", &gateway.trusted_host_proxies)]
+    {
         for network in list {
             check(
                 parse_network(network).is_some(),
@@ -48,15 +38,9 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         let key = format!("gateway.routes[{index}] ({})", route.prefix);
         check(
             route.prefix.starts_with('/') && !route.prefix.contains(['?', '#', '%', ' ']),
-            format!(
-                "{key}.prefix: found {:?}, expected a path such as \"/crm\"",
-                route.prefix
-            ),
+            format!("{key}.prefix: found {:?}, expected a path such as \"/crm\"", route.prefix),
         );
-        check(
-            !route.upstreams.is_empty(),
-            format!("{key}.upstreams: found none, expected at least one URL"),
-        );
+        check(!route.upstreams.is_empty(), format!("{key}.upstreams: found none, expected at least one URL"));
         for upstream in &route.upstreams {
             check(
                 is_upstream(upstream),
@@ -70,26 +54,16 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
             );
         }
     }
-    let mut prefixes: Vec<&str> = gateway
-        .routes
-        .iter()
-        .map(|route| route.prefix.trim_end_matches('/'))
-        .collect();
+    let mut prefixes: Vec<&str> = gateway.routes.iter().map(|route| route.prefix.trim_end_matches('/')).collect();
     prefixes.sort_unstable();
     for pair in prefixes.windows(2) {
         if let [a, b] = pair {
-            check(
-                a != b,
-                format!("gateway.routes: found the prefix {a:?} twice, expected each prefix once"),
-            );
+            check(a != b, format!("gateway.routes: found the prefix {a:?} twice, expected each prefix once"));
         }
     }
     check(
         settings.plans.contains_key(&settings.onboarding.default_plan),
-        format!(
-            "onboarding.default_plan: found {:?}, expected a name of [plans]",
-            settings.onboarding.default_plan
-        ),
+        format!("onboarding.default_plan: found {:?}, expected a name of [plans]", settings.onboarding.default_plan),
     );
     check(
         !settings.onboarding.regions.is_empty(),
@@ -102,73 +76,20 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     for (key, value, min, max) in [
         ("auth.access_token_ttl_s", settings.auth.access_token_ttl_s, 10, 3_600),
         ("auth.refresh_grace_s", settings.auth.refresh_grace_s, 0, 60),
-        (
-            "limits.tenant_per_minute",
-            u64::from(settings.limits.tenant_per_minute),
-            1,
-            100_000_000,
-        ),
-        (
-            "limits.tenant_in_flight",
-            u64::from(settings.limits.tenant_in_flight),
-            1,
-            1_000_000,
-        ),
+        ("limits.tenant_per_minute", u64::from(settings.limits.tenant_per_minute), 1, 100_000_000),
+        ("limits.tenant_in_flight", u64::from(settings.limits.tenant_in_flight), 1, 1_000_000),
         ("tenants.arbiters", settings.tenants.arbiters as u64, 1, 64),
-        (
-            "tenants.mailbox_capacity",
-            settings.tenants.mailbox_capacity as u64,
-            1,
-            1_000_000,
-        ),
-        (
-            "tenants.passivate_after_s",
-            settings.tenants.passivate_after_s,
-            1,
-            31_536_000,
-        ),
-        (
-            "auth.token_cache_entries",
-            settings.auth.token_cache_entries as u64,
-            1,
-            10_000_000,
-        ),
-        (
-            "server.max_in_flight",
-            settings.server.max_in_flight as u64,
-            1,
-            1_000_000,
-        ),
-        (
-            "gateway.max_header_bytes",
-            gateway.max_header_bytes as u64,
-            1_024,
-            131_072,
-        ),
+        ("tenants.mailbox_capacity", settings.tenants.mailbox_capacity as u64, 1, 1_000_000),
+        ("tenants.passivate_after_s", settings.tenants.passivate_after_s, 1, 31_536_000),
+        ("auth.token_cache_entries", settings.auth.token_cache_entries as u64, 1, 10_000_000),
+        ("server.max_in_flight", settings.server.max_in_flight as u64, 1, 1_000_000),
+        ("gateway.max_header_bytes", gateway.max_header_bytes as u64, 1_024, 131_072),
         ("gateway.max_url_bytes", gateway.max_url_bytes as u64, 128, 65_536),
-        (
-            "limits.json_body_bytes",
-            settings.limits.json_body_bytes as u64,
-            1_024,
-            67_108_864,
-        ),
-        (
-            "sessions.idle_timeout_s",
-            settings.sessions.idle_timeout_s,
-            60,
-            315_360_000,
-        ),
-        (
-            "sessions.absolute_timeout_s",
-            settings.sessions.absolute_timeout_s,
-            60,
-            315_360_000,
-        ),
+        ("limits.json_body_bytes", settings.limits.json_body_bytes as u64, 1_024, 67_108_864),
+        ("sessions.idle_timeout_s", settings.sessions.idle_timeout_s, 60, 315_360_000),
+        ("sessions.absolute_timeout_s", settings.sessions.absolute_timeout_s, 60, 315_360_000),
     ] {
-        check(
-            (min..=max).contains(&value),
-            format!("{key}: found {value}, expected {min} to {max}"),
-        );
+        check((min..=max).contains(&value), format!("{key}: found {value}, expected {min} to {max}"));
     }
     for role in &settings.database.service_roles {
         check(
@@ -198,9 +119,7 @@ fn is_host_name(text: &str) -> bool {
         && text.split('.').all(|label| {
             !label.is_empty()
                 && label.len() <= 63
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         })
 }
 
@@ -208,9 +127,7 @@ fn is_identifier(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn is_upstream(text: &str) -> bool {

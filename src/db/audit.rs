@@ -11,21 +11,8 @@ use crate::domain::ids::AuditId;
 /// # Errors
 /// [`DbError`].
 pub async fn insert(tx: &mut TenantTx, event: &AuditEvent) -> Result<(), DbError> {
-    let AuditEvent {
-        actor,
-        action,
-        target_kind,
-        target_id,
-        outcome,
-        code,
-        source,
-        detail,
-    } = event;
-    let AuditSource {
-        ip,
-        user_agent,
-        request_id,
-    } = source;
+    let AuditEvent { actor, action, target_kind, target_id, outcome, code, source, detail } = event;
+    let AuditSource { ip, user_agent, request_id } = source;
     let tenant = tx.tenant().uuid();
     let (actor_kind, actor_id) = actor.parts();
     let ip = ip.map(|ip| ip.to_string());

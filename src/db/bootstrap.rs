@@ -124,10 +124,7 @@ async fn bootstrap_on(
     for role in service_roles {
         roles::check_service_role(role, &admin.name)?;
     }
-    sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)").bind(LOCK).execute(&mut *conn).await?;
 
     let mut done = Bootstrapped::default();
     for spec in roles::specs(service_roles) {
@@ -158,19 +155,12 @@ async fn ensure_database(conn: &mut PgConnection, database: &str) -> Result<(), 
     .await?;
     match encoding {
         None => {
-            execute(
-                conn,
-                format!("CREATE DATABASE \"{database}\" TEMPLATE template0 ENCODING 'UTF8'"),
-            )
-            .await?;
+            execute(conn, format!("CREATE DATABASE \"{database}\" TEMPLATE template0 ENCODING 'UTF8'")).await?;
             tracing::info!(database, "made the database");
             Ok(())
         }
         Some(encoding) if encoding == "UTF8" => Ok(()),
-        Some(encoding) => Err(BootstrapError::Encoding {
-            database: database.to_owned(),
-            encoding,
-        }),
+        Some(encoding) => Err(BootstrapError::Encoding { database: database.to_owned(), encoding }),
     }
 }
 
@@ -243,14 +233,8 @@ async fn secure_inside(
 
 fn check_database_name(name: &str) -> Result<(), BootstrapError> {
     let well_formed = (1..=63).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if well_formed {
-        Ok(())
-    } else {
-        Err(BootstrapError::DatabaseName(name.to_owned()))
-    }
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if well_formed { Ok(()) } else { Err(BootstrapError::DatabaseName(name.to_owned())) }
 }
 
 #[cfg(test)]

@@ -45,11 +45,7 @@ impl ConfigChange {
             ("session", Some(session)) => Change::SessionRevoked(session.into()),
             _ => return None,
         };
-        Some(Self {
-            seq,
-            tenant: tenant.into(),
-            change,
-        })
+        Some(Self { seq, tenant: tenant.into(), change })
     }
 }
 
@@ -64,15 +60,11 @@ impl FromStr for ConfigChange {
     fn from_str(payload: &str) -> Result<Self, Self::Err> {
         let mut words = payload.split(' ');
         let mut word = || words.next().ok_or(MalformedNotification);
-        let seq = word()?
-            .parse()
-            .map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
+        let seq = word()?.parse().map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
         let tenant = word()?.parse().map_err(|_uuid: uuid::Error| MalformedNotification)?;
         let kind = word()?;
         let subject = word()?.parse().ok();
-        let version = word()?
-            .parse()
-            .map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
+        let version = word()?.parse().map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
         Self::from_parts(seq, tenant, kind, subject, version).ok_or(MalformedNotification)
     }
 }
@@ -101,9 +93,7 @@ pub async fn list_since(tx: &SystemTx<'_>, since: DateTime<Utc>) -> Result<Vec<C
 /// # Errors
 /// [`DbError`].
 pub async fn prune(tx: &SystemTx<'_>, before: DateTime<Utc>) -> Result<i64, DbError> {
-    let n = sqlx::query_scalar!("SELECT platform.prune_config_log($1)", before)
-        .fetch_one(tx.pool)
-        .await?;
+    let n = sqlx::query_scalar!("SELECT platform.prune_config_log($1)", before).fetch_one(tx.pool).await?;
     Ok(n.unwrap_or(0))
 }
 
@@ -115,21 +105,9 @@ mod tests {
     fn a_notification_reads_back() {
         let id = Uuid::from_u128(7);
         let parse = |text: String| text.parse::<ConfigChange>();
-        assert_eq!(
-            parse(format!("3 {id} tenant - 9")).map(|c| c.change),
-            Ok(Change::Tenant { version: 9 })
-        );
-        assert_eq!(
-            parse(format!("3 {id} session {id} 0")).map(|c| c.change),
-            Ok(Change::SessionRevoked(id.into()))
-        );
-        for bad in [
-            "",
-            "x",
-            "1 2 3",
-            &format!("3 {id} session - 0"),
-            &format!("3 {id} future - 0"),
-        ] {
+        assert_eq!(parse(format!("3 {id} tenant - 9")).map(|c| c.change), Ok(Change::Tenant { version: 9 }));
+        assert_eq!(parse(format!("3 {id} session {id} 0")).map(|c| c.change), Ok(Change::SessionRevoked(id.into())));
+        for bad in ["", "x", "1 2 3", &format!("3 {id} session - 0"), &format!("3 {id} future - 0")] {
             assert_eq!(parse(bad.to_owned()), Err(MalformedNotification), "{bad}");
         }
     }

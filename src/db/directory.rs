@@ -31,9 +31,7 @@ pub struct DirectoryRow {
 /// # Errors
 /// [`DbError`].
 pub async fn find_by_slug(tx: &SystemTx<'_>, slug: &str) -> Result<Option<TenantId>, DbError> {
-    let id = sqlx::query_scalar!("SELECT platform.find_tenant_by_slug($1)", slug)
-        .fetch_one(tx.pool)
-        .await?;
+    let id = sqlx::query_scalar!("SELECT platform.find_tenant_by_slug($1)", slug).fetch_one(tx.pool).await?;
     Ok(id.map(TenantId::from))
 }
 
@@ -42,9 +40,7 @@ pub async fn find_by_slug(tx: &SystemTx<'_>, slug: &str) -> Result<Option<Tenant
 /// # Errors
 /// [`DbError`].
 pub async fn find_by_id(tx: &SystemTx<'_>, id: TenantId) -> Result<Option<TenantId>, DbError> {
-    let id = sqlx::query_scalar!("SELECT platform.find_tenant_by_id($1)", id.uuid())
-        .fetch_one(tx.pool)
-        .await?;
+    let id = sqlx::query_scalar!("SELECT platform.find_tenant_by_id($1)", id.uuid()).fetch_one(tx.pool).await?;
     Ok(id.map(TenantId::from))
 }
 

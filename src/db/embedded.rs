@@ -69,10 +69,7 @@ impl Endpoint {
     /// The endpoint of the cluster in `data_dir`, for other commands of this program while a server runs; `None` where
     /// there never was one. It says nothing about whether PostgreSQL runs now.
     pub fn find(data_dir: &Path) -> Option<Self> {
-        layout::recorded_socket_dir(data_dir).map(|socket_dir| Self {
-            socket_dir,
-            port: layout::PORT,
-        })
+        layout::recorded_socket_dir(data_dir).map(|socket_dir| Self { socket_dir, port: layout::PORT })
     }
 
     /// Directory of the unix socket, absolute.
@@ -133,17 +130,8 @@ impl Embedded {
         let binaries = binaries::find(settings.embedded_bin_dir.as_deref(), &layout.data, version.as_deref())?;
         let memory = available_bytes();
         let sizes = Sizes::for_machine(memory, settings.max_connections, settings.service_roles.len());
-        let endpoint = Endpoint {
-            socket_dir: layout.socket_dir.clone(),
-            port: layout::PORT,
-        };
-        let cluster = Cluster {
-            layout,
-            account,
-            binaries,
-            sizes,
-            endpoint: endpoint.clone(),
-        };
+        let endpoint = Endpoint { socket_dir: layout.socket_dir.clone(), port: layout::PORT };
+        let cluster = Cluster { layout, account, binaries, sizes, endpoint: endpoint.clone() };
 
         cluster.create_if_missing().await?;
         let changed = cluster.write_settings()?;
@@ -164,19 +152,11 @@ impl Embedded {
         }
 
         let stop = CancellationToken::new();
-        let (publish, state) = watch::channel(EmbeddedState::Running {
-            pid: postmaster.pid().as_raw(),
-            adopted: postmaster.is_adopted(),
-        });
+        let (publish, state) =
+            watch::channel(EmbeddedState::Running { pid: postmaster.pid().as_raw(), adopted: postmaster.is_adopted() });
         let mut supervisor = JoinSet::new();
         supervisor.spawn(supervise::run(cluster, postmaster, publish, stop.clone()));
-        Ok(Self {
-            endpoint,
-            state,
-            stop,
-            supervisor,
-            _lock: lock,
-        })
+        Ok(Self { endpoint, state, stop, supervisor, _lock: lock })
     }
 
     /// Where the cluster is reached.

@@ -14,9 +14,5 @@ pub async fn claim_fingerprint(db: &Db, fingerprint: &str) -> Result<String, DbE
     )
     .execute(&db.secrets)
     .await?;
-    Ok(
-        sqlx::query_scalar!("SELECT master_fingerprint FROM platform.installation")
-            .fetch_one(&db.secrets)
-            .await?,
-    )
+    Ok(sqlx::query_scalar!("SELECT master_fingerprint FROM platform.installation").fetch_one(&db.secrets).await?)
 }

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::error::DbError;
+use super::rls_check::{self, CheckError, Options, Report};
 
 /// Connections of role `app_auth`: look-ups before a tenant is known, and the config watcher.
 const AUTH_CONNECTIONS: u32 = 3;
@@ -91,10 +92,12 @@ impl Db {
     /// # Errors
     /// [`DbError`] if the database does not answer.
     #[expect(clippy::disallowed_methods, reason = "catalogue queries touch no tenant's rows")]
-    #[cfg(any())]
-    pub async fn check_catalogue(&self) -> Result<super::rls_check::Report, DbError> {
+    pub async fn check_catalogue(&self, service_roles: &[String]) -> Result<Report, DbError> {
         let mut connection = self.rw.acquire().await?;
-        Ok(super::rls_check::catalogue::check(&mut connection).await?)
+        match rls_check::check(&mut connection, &Options::new(service_roles)).await {
+            Ok(report) => Ok(report),
+            Err(CheckError::Sql(error)) => Err(error.into()),
+        }
     }
 
     /// A listener for the notifications of `platform.config_log`.

@@ -34,20 +34,13 @@ impl Options {
     pub fn new(service_roles: &[String]) -> Self {
         let mut app_roles: Vec<String> = [READ_WRITE, AUTH, SECRETS].map(str::to_owned).to_vec();
         app_roles.extend_from_slice(service_roles);
-        Self {
-            app_roles,
-            behaviour: false,
-            exemptions: EXEMPTIONS,
-        }
+        Self { app_roles, behaviour: false, exemptions: EXEMPTIONS }
     }
 
     /// With the behavioural part.
     #[must_use]
     pub fn with_behaviour(self) -> Self {
-        Self {
-            behaviour: true,
-            ..self
-        }
+        Self { behaviour: true, ..self }
     }
 }
 

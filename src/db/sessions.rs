@@ -169,12 +169,9 @@ pub async fn revoke_all(tx: &mut TenantTx, user: UserId, reason: &str) -> Result
 /// [`DbError`].
 pub async fn list_revoked_since(tx: &mut TenantTx, since: DateTime<Utc>) -> Result<Vec<SessionId>, DbError> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query_scalar!(
-        "SELECT id FROM auth.sessions WHERE tenant_id = $1 AND revoked_at > $2",
-        tenant,
-        since
-    )
-    .fetch_all(tx.connection()?)
-    .await?;
+    let rows =
+        sqlx::query_scalar!("SELECT id FROM auth.sessions WHERE tenant_id = $1 AND revoked_at > $2", tenant, since)
+            .fetch_all(tx.connection()?)
+            .await?;
     Ok(rows.into_iter().map(SessionId::from).collect())
 }

@@ -52,17 +52,11 @@ impl TenantTx {
         Self::begin_on(&db.secrets, db.statement_timeout, tenant, Mode::Write).await
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where a tenant's transaction begins"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where a tenant's transaction begins")]
     async fn begin_on(pool: &PgPool, timeout: Duration, tenant: TenantId, mode: Mode) -> Result<Self, DbError> {
         let connection = pool.acquire().await?;
         // Made before anything is sent: from here on a dropped future closes the connection.
-        let mut tx = Self {
-            connection: Some(connection),
-            tenant,
-        };
+        let mut tx = Self { connection: Some(connection), tenant };
         let begin = match mode {
             Mode::Read => "BEGIN READ ONLY",
             Mode::Write => "BEGIN",
@@ -107,7 +101,10 @@ impl TenantTx {
     }
 
     /// Ends a transaction that only read, off the caller's path.
-    #[expect(clippy::disallowed_methods, reason = "one round trip that nobody waits for; its failure closes the connection")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one round trip that nobody waits for; its failure closes the connection"
+    )]
     pub fn finish(mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;

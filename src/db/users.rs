@@ -37,23 +37,9 @@ impl TryFrom<UserRow> for User {
     type Error = DbError;
 
     fn try_from(row: UserRow) -> Result<Self, DbError> {
-        let UserRow {
-            id,
-            email,
-            name,
-            role,
-            state,
-            password_hash,
-        } = row;
+        let UserRow { id, email, name, role, state, password_hash } = row;
         let role = Role::parse(&role).ok_or(DbError::Corrupt("users.role"))?;
-        Ok(Self {
-            id: id.into(),
-            email,
-            name,
-            role,
-            is_suspended: state != "active",
-            password_hash,
-        })
+        Ok(Self { id: id.into(), email, name, role, is_suspended: state != "active", password_hash })
     }
 }
 

@@ -165,36 +165,14 @@ mod tests {
         let sealed = seal(&key, [9; SALT_BYTES], &place(), b"secret").expect("sealed");
         assert_eq!(open(&key, &place(), &sealed).expect("opens").as_slice(), b"secret");
         let moved = [
-            SecretPlace {
-                tenant: Uuid::from_u128(2).into(),
-                ..place()
-            },
-            SecretPlace {
-                purpose: "other",
-                ..place()
-            },
-            SecretPlace {
-                table: "other",
-                ..place()
-            },
-            SecretPlace {
-                column: "other",
-                ..place()
-            },
-            SecretPlace {
-                row: "kid-2",
-                ..place()
-            },
-            SecretPlace {
-                key_version: 2,
-                ..place()
-            },
+            SecretPlace { tenant: Uuid::from_u128(2).into(), ..place() },
+            SecretPlace { purpose: "other", ..place() },
+            SecretPlace { table: "other", ..place() },
+            SecretPlace { column: "other", ..place() },
+            SecretPlace { row: "kid-2", ..place() },
+            SecretPlace { key_version: 2, ..place() },
             // The same bytes, cut elsewhere: lengths are part of the associated data.
-            SecretPlace {
-                purpose: "signing-keya",
-                table: "uth.signing_keys",
-                ..place()
-            },
+            SecretPlace { purpose: "signing-keya", table: "uth.signing_keys", ..place() },
         ];
         for other in moved {
             assert_eq!(open(&key, &other, &sealed).map(|_| ()), Err(EnvelopeError), "{other:?}");

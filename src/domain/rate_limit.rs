@@ -13,10 +13,7 @@ impl RatePolicy {
     /// `limit` (at least 1) requests a minute.
     #[must_use]
     pub fn per_minute(limit: u32) -> Self {
-        Self {
-            limit: limit.max(1),
-            period_ns: 60_000_000_000,
-        }
+        Self { limit: limit.max(1), period_ns: 60_000_000_000 }
     }
 
     /// The number of requests.
@@ -40,17 +37,11 @@ impl RatePolicy {
         let next = tat.saturating_add(increment);
         let earliest = next.saturating_sub(self.period_ns);
         if earliest > now_ns {
-            return Decision::Refused {
-                retry_after: Duration::from_nanos(earliest - now_ns),
-            };
+            return Decision::Refused { retry_after: Duration::from_nanos(earliest - now_ns) };
         }
         let room = (now_ns + self.period_ns).saturating_sub(next) / increment;
         let reset = Duration::from_nanos(next - now_ns);
-        Decision::Allowed {
-            tat_ns: next,
-            remaining: u32::try_from(room).unwrap_or(u32::MAX),
-            reset,
-        }
+        Decision::Allowed { tat_ns: next, remaining: u32::try_from(room).unwrap_or(u32::MAX), reset }
     }
 }
 
@@ -122,9 +113,7 @@ mod tests {
         while let Decision::Allowed { tat_ns, .. } = policy.take(tat, 0) {
             tat = tat_ns;
         }
-        let Decision::Refused { retry_after } = policy.take(tat, 0) else {
-            panic!("over the limit")
-        };
+        let Decision::Refused { retry_after } = policy.take(tat, 0) else { panic!("over the limit") };
         let wait = u64::try_from(retry_after.as_nanos()).expect("small");
         assert!(matches!(policy.take(tat, wait), Decision::Allowed { .. }));
         assert!(matches!(policy.take(tat, wait - 1), Decision::Refused { .. }));

@@ -48,9 +48,7 @@ impl RefreshToken {
         if text.len() > 128 {
             return Err(RefreshTokenError);
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_encoding: base64::DecodeError| RefreshTokenError)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_encoding: base64::DecodeError| RefreshTokenError)?;
         let (body, mac) = bytes.split_first_chunk::<BODY_BYTES>().ok_or(RefreshTokenError)?;
         let expected = hmac::sign(&hmac_key(key), &signed_bytes(tenant, body));
         let expected = expected.as_ref().get(..MAC_BYTES).ok_or(RefreshTokenError)?;
@@ -62,10 +60,7 @@ impl RefreshToken {
         if *version != VERSION {
             return Err(RefreshTokenError);
         }
-        Ok(Self {
-            session: Uuid::from_bytes(*session).into(),
-            counter: i64::from_be_bytes(*counter),
-        })
+        Ok(Self { session: Uuid::from_bytes(*session).into(), counter: i64::from_be_bytes(*counter) })
     }
 
     fn body(self) -> [u8; BODY_BYTES] {
@@ -120,10 +115,7 @@ mod tests {
     use super::*;
 
     fn token() -> RefreshToken {
-        RefreshToken {
-            session: Uuid::from_u128(42).into(),
-            counter: 7,
-        }
+        RefreshToken { session: Uuid::from_u128(42).into(), counter: 7 }
     }
 
     #[test]

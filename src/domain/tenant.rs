@@ -119,14 +119,8 @@ impl Slug {
         let well_formed = bytes.len() <= 63
             && is_edge(bytes.first())
             && is_edge(bytes.last())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
-        if well_formed {
-            Ok(Self(text.into()))
-        } else {
-            Err(TenantError::MalformedSlug)
-        }
+            && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
+        if well_formed { Ok(Self(text.into())) } else { Err(TenantError::MalformedSlug) }
     }
 
     /// Parses a label that somebody wants to have. Punycode (`xn--`) is refused: it imitates other names.
@@ -137,11 +131,7 @@ impl Slug {
         let slug = Self::parse(text)?;
         let is_reserved =
             RESERVED.contains(&text) || text.starts_with("xn--") || also_reserved.iter().any(|word| word == text);
-        if is_reserved {
-            Err(TenantError::ReservedSlug)
-        } else {
-            Ok(slug)
-        }
+        if is_reserved { Err(TenantError::ReservedSlug) } else { Ok(slug) }
     }
 
     /// The label.
@@ -210,9 +200,7 @@ impl TenantState {
     /// The state that the database's word means.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Suspended, Self::Deleting]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        [Self::Active, Self::Suspended, Self::Deleting].into_iter().find(|state| state.as_str() == text)
     }
 }
 
@@ -280,12 +268,7 @@ impl TenantConfig {
     /// request limit, which a tenant may lower and not raise.
     #[must_use]
     pub fn mistakes(&self, plan_per_minute: u32) -> Vec<(String, TenantError)> {
-        let Self {
-            cors_origins,
-            session,
-            mfa_required: _,
-            limits,
-        } = self;
+        let Self { cors_origins, session, mfa_required: _, limits } = self;
         let mut mistakes = Vec::new();
         if cors_origins.len() > 50 {
             mistakes.push(("/cors_origins".to_owned(), TenantError::TooMany { max: 50 }));
@@ -301,21 +284,12 @@ impl TenantConfig {
             ("/session/absolute_timeout_s", session.absolute_timeout_s),
         ] {
             if value.is_some_and(|value| !seconds.contains(&value)) {
-                let error = TenantError::OutOfRange {
-                    min: *seconds.start(),
-                    max: *seconds.end(),
-                };
+                let error = TenantError::OutOfRange { min: *seconds.start(), max: *seconds.end() };
                 mistakes.push((pointer.to_owned(), error));
             }
         }
-        if limits
-            .requests_per_minute
-            .is_some_and(|value| value == 0 || value > plan_per_minute)
-        {
-            let error = TenantError::OutOfRange {
-                min: 1,
-                max: u64::from(plan_per_minute),
-            };
+        if limits.requests_per_minute.is_some_and(|value| value == 0 || value > plan_per_minute) {
+            let error = TenantError::OutOfRange { min: 1, max: u64::from(plan_per_minute) };
             mistakes.push(("/limits/requests_per_minute".to_owned(), error));
         }
         mistakes
@@ -357,10 +331,7 @@ mod tests {
             assert_eq!(Slug::parse_new(word, &[]), Err(TenantError::ReservedSlug), "{word}");
             assert!(Slug::parse(word).is_ok());
         }
-        assert_eq!(
-            Slug::parse_new("ours", &["ours".to_owned()]),
-            Err(TenantError::ReservedSlug)
-        );
+        assert_eq!(Slug::parse_new("ours", &["ours".to_owned()]), Err(TenantError::ReservedSlug));
     }
 
     #[test]
@@ -368,15 +339,7 @@ mod tests {
         for good in ["https://app.example.com", "http://localhost:8080"] {
             assert!(is_origin(good), "{good}");
         }
-        for bad in [
-            "https://app.example.com/",
-            "*",
-            "null",
-            "ftp://x",
-            "https://a@b",
-            "https://a?b",
-            "",
-        ] {
+        for bad in ["https://app.example.com/", "*", "null", "ftp://x", "https://a@b", "https://a?b", ""] {
             assert!(!is_origin(bad), "{bad}");
         }
     }
@@ -384,9 +347,7 @@ mod tests {
     #[test]
     fn a_tenant_may_lower_its_limit_and_not_raise_it() {
         let config = |limit| TenantConfig {
-            limits: LimitConfig {
-                requests_per_minute: Some(limit),
-            },
+            limits: LimitConfig { requests_per_minute: Some(limit) },
             ..TenantConfig::default()
         };
         assert!(config(1_000).mistakes(1_000).is_empty());

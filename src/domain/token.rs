@@ -71,9 +71,7 @@ impl KeyAlgorithm {
     /// The algorithm that a name means.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Es256, Self::EdDsa]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == text)
+        [Self::Es256, Self::EdDsa].into_iter().find(|algorithm| algorithm.as_str() == text)
     }
 
     fn jose(self) -> Algorithm {
@@ -106,11 +104,7 @@ impl SigningKey {
             KeyAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8),
             KeyAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8),
         };
-        Self {
-            kid: kid.to_owned(),
-            algorithm,
-            key,
-        }
+        Self { kid: kid.to_owned(), algorithm, key }
     }
 
     fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
@@ -143,11 +137,7 @@ impl VerifyingKey {
     /// # Errors
     /// [`TokenError::UnknownKey`] if the JWK is not a key of that algorithm.
     pub fn from_jwk(kid: &str, algorithm: KeyAlgorithm, mut jwk: serde_json::Value) -> Result<Self, TokenError> {
-        let field = |name: &str| {
-            jwk.get(name)
-                .and_then(serde_json::Value::as_str)
-                .ok_or(TokenError::UnknownKey)
-        };
+        let field = |name: &str| jwk.get(name).and_then(serde_json::Value::as_str).ok_or(TokenError::UnknownKey);
         let key = match algorithm {
             KeyAlgorithm::Es256 => DecodingKey::from_ec_components(field("x")?, field("y")?),
             KeyAlgorithm::EdDsa => DecodingKey::from_ed_components(field("x")?),
@@ -158,12 +148,7 @@ impl VerifyingKey {
                 object.insert(name.to_owned(), value.into());
             }
         }
-        Ok(Self {
-            kid: kid.to_owned(),
-            algorithm,
-            key,
-            jwk,
-        })
+        Ok(Self { kid: kid.to_owned(), algorithm, key, jwk })
     }
 
     /// The key's id.
@@ -288,18 +273,13 @@ pub fn verify_access(keys: &[VerifyingKey], token: &str, expected: &Expected<'_>
         return Err(TokenError::Malformed);
     }
     let (head, _) = token.split_once('.').ok_or(TokenError::Malformed)?;
-    let head = URL_SAFE_NO_PAD
-        .decode(head)
-        .map_err(|_encoding: base64::DecodeError| TokenError::Malformed)?;
+    let head = URL_SAFE_NO_PAD.decode(head).map_err(|_encoding: base64::DecodeError| TokenError::Malformed)?;
     let header: StrictHeader<'_> =
         serde_json::from_slice(&head).map_err(|_json: serde_json::Error| TokenError::Malformed)?;
     if header.typ != ACCESS_TYPE {
         return Err(TokenError::Malformed);
     }
-    let key = keys
-        .iter()
-        .find(|key| key.kid == header.kid)
-        .ok_or(TokenError::UnknownKey)?;
+    let key = keys.iter().find(|key| key.kid == header.kid).ok_or(TokenError::UnknownKey)?;
     if header.alg != key.algorithm.as_str() {
         return Err(TokenError::BadSignature);
     }
@@ -338,11 +318,7 @@ fn check_claims(claims: &AccessClaims, expected: &Expected<'_>) -> Result<(), To
 /// # Errors
 /// [`TokenError::Expired`].
 pub fn check_expiry(claims: &AccessClaims, now_s: i64) -> Result<(), TokenError> {
-    if claims.exp + LEEWAY_S <= now_s {
-        Err(TokenError::Expired)
-    } else {
-        Ok(())
-    }
+    if claims.exp + LEEWAY_S <= now_s { Err(TokenError::Expired) } else { Ok(()) }
 }
 
 /// The tenant that an unverified token names, to tell "another tenant's token" (403) from "no valid token" (401).

@@ -40,12 +40,7 @@ fn fixture() -> Fixture {
 }
 
 fn expected(now_s: i64) -> Expected<'static> {
-    Expected {
-        issuer: "http://acme.localhost",
-        audience: "businessos",
-        tenant: Uuid::from_u128(1).into(),
-        now_s,
-    }
+    Expected { issuer: "http://acme.localhost", audience: "businessos", tenant: Uuid::from_u128(1).into(), now_s }
 }
 
 fn with_header(token: &str, header: &Value) -> String {
@@ -59,14 +54,8 @@ fn a_token_of_ours_is_believed_until_it_expires() {
     let token = sign_access(&f.signing, &f.claims).expect("signed");
     assert_eq!(verify_access(&f.keys, &token, &expected(NOW)), Ok(f.claims.clone()));
     assert!(verify_access(&f.keys, &token, &expected(NOW + 304)).is_ok());
-    assert_eq!(
-        verify_access(&f.keys, &token, &expected(NOW + 305)),
-        Err(TokenError::Expired)
-    );
-    assert_eq!(
-        verify_access(&f.keys, &token, &expected(NOW - 6)),
-        Err(TokenError::NotYetValid)
-    );
+    assert_eq!(verify_access(&f.keys, &token, &expected(NOW + 305)), Err(TokenError::Expired));
+    assert_eq!(verify_access(&f.keys, &token, &expected(NOW - 6)), Err(TokenError::NotYetValid));
 }
 
 #[test]
@@ -74,18 +63,9 @@ fn a_token_for_somebody_else_is_refused() {
     let f = fixture();
     let token = sign_access(&f.signing, &f.claims).expect("signed");
     for other in [
-        Expected {
-            issuer: "http://other.localhost",
-            ..expected(NOW)
-        },
-        Expected {
-            audience: "other",
-            ..expected(NOW)
-        },
-        Expected {
-            tenant: Uuid::from_u128(9).into(),
-            ..expected(NOW)
-        },
+        Expected { issuer: "http://other.localhost", ..expected(NOW) },
+        Expected { audience: "other", ..expected(NOW) },
+        Expected { tenant: Uuid::from_u128(9).into(), ..expected(NOW) },
     ] {
         assert_eq!(verify_access(&f.keys, &token, &other), Err(TokenError::WrongAudience));
     }
@@ -120,13 +100,8 @@ fn a_changed_payload_or_a_stripped_signature_is_refused() {
     let f = fixture();
     let token = sign_access(&f.signing, &f.claims).expect("signed");
     let parts: Vec<&str> = token.split('.').collect();
-    let body = URL_SAFE_NO_PAD.encode(
-        serde_json::to_vec(&AccessClaims {
-            roles: vec![Role::Operator],
-            ..f.claims
-        })
-        .expect("json"),
-    );
+    let body = URL_SAFE_NO_PAD
+        .encode(serde_json::to_vec(&AccessClaims { roles: vec![Role::Operator], ..f.claims }).expect("json"));
     for forged in [
         format!("{}.{body}.{}", parts[0], parts[2]),
         format!("{}.{}.", parts[0], parts[1]),
@@ -137,11 +112,7 @@ fn a_changed_payload_or_a_stripped_signature_is_refused() {
         ".".to_owned(),
         "x".repeat(1_000_000),
     ] {
-        assert!(
-            verify_access(&f.keys, &forged, &expected(NOW)).is_err(),
-            "{}",
-            &forged[..forged.len().min(80)]
-        );
+        assert!(verify_access(&f.keys, &forged, &expected(NOW)).is_err(), "{}", &forged[..forged.len().min(80)]);
     }
 }
 
@@ -152,20 +123,14 @@ fn duplicated_claims_are_refused() {
     body.insert_str(1, "\"epoch\":99,");
     let raw: Box<serde_json::value::RawValue> = serde_json::value::RawValue::from_string(body).expect("json");
     let token = f.signing.sign(ACCESS_TYPE, &raw).expect("signed");
-    assert_eq!(
-        verify_access(&f.keys, &token, &expected(NOW)),
-        Err(TokenError::Malformed)
-    );
+    assert_eq!(verify_access(&f.keys, &token, &expected(NOW)), Err(TokenError::Malformed));
 }
 
 #[test]
 fn a_tenant_context_is_no_access_token() {
     let f = fixture();
     let token = f.signing.sign(CONTEXT_TYPE, &f.claims).expect("signed");
-    assert_eq!(
-        verify_access(&f.keys, &token, &expected(NOW)),
-        Err(TokenError::Malformed)
-    );
+    assert_eq!(verify_access(&f.keys, &token, &expected(NOW)), Err(TokenError::Malformed));
 }
 
 #[test]

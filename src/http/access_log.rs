@@ -138,7 +138,9 @@ impl AccessLog {
     }
 
     fn hand_over(&self, bytes: &mut Vec<u8>) {
-        let Some(queue) = self.queue.as_ref().filter(|_| !bytes.is_empty()) else { return };
+        let Some(queue) = self.queue.as_ref().filter(|_| !bytes.is_empty()) else {
+            return;
+        };
         let next = Vec::with_capacity(FLUSH_BYTES + 1_024);
         if let Err(TrySendError::Full(lost)) = queue.try_send(std::mem::replace(bytes, next)) {
             let n_lines = lost.iter().filter(|byte| **byte == b'\n').count();
@@ -164,7 +166,9 @@ fn text(line: &AccessLine<'_>) -> String {
         duration_ms,
         upstream_ms,
     } = line;
-    let dash = |text: &'_ str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let dash = |text: &'_ str| {
+        if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+    };
     let mut out = format!(
         "{time} {status} {method} {path} {duration_ms:.2}ms {bytes}B tenant={} user={} client={} flag={} id={request_id}",
         dash(tenant),

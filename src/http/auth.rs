@@ -101,8 +101,7 @@ pub(super) async fn refresh(
     state: web::Data<AppState>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let message =
-        Refresh { tenant: scope.tenant, refresh_token: body.refresh_token, source: scope.caller.source };
+    let message = Refresh { tenant: scope.tenant, refresh_token: body.refresh_token, source: scope.caller.source };
     Ok(token_answer(state.auth.ask(message, DEADLINE).await?))
 }
 
@@ -127,7 +126,9 @@ pub(super) async fn logout(
     let all = match body {
         Some(Json(body)) => body.all,
         // No body at all is fine; a body that is not understood is not.
-        None if has_body(&request) => return Err(Problem::new(&kinds::MALFORMED_REQUEST, "the body is not understood")),
+        None if has_body(&request) => {
+            return Err(Problem::new(&kinds::MALFORMED_REQUEST, "the body is not understood"));
+        }
         None => false,
     };
     let claims = &user.token.claims;

@@ -112,9 +112,9 @@ fn is_in(networks: &[Network], ip: IpAddr) -> bool {
 fn normalise_host(text: &str) -> Cow<'_, str> {
     let without_port = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or(text, |(address, _)| address),
-        None => text.rsplit_once(':').map_or(text, |(host, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { text }
-        }),
+        None => text
+            .rsplit_once(':')
+            .map_or(text, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { text }),
     };
     let host = without_port.strip_suffix('.').unwrap_or(without_port);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -144,7 +144,15 @@ mod tests {
 
     #[test]
     fn nobody_is_believed_by_default() {
-        let request = request("9.9.9.9", &[("host", "acme.localhost"), ("x-forwarded-for", "1.1.1.1"), ("x-forwarded-host", "evil.localhost"), ("x-forwarded-proto", "https")]);
+        let request = request(
+            "9.9.9.9",
+            &[
+                ("host", "acme.localhost"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-host", "evil.localhost"),
+                ("x-forwarded-proto", "https"),
+            ],
+        );
         let networks = networks(&[], &[]);
         assert_eq!(networks.client_ip(request.head()), Some("9.9.9.9".parse().expect("ip")));
         assert_eq!(networks.host(request.head()).as_deref(), Some("acme.localhost"));
@@ -167,14 +175,21 @@ mod tests {
 
     #[test]
     fn hosts_are_normalised() {
-        for (text, host) in [("Acme.LocalHost:3000", "acme.localhost"), ("a.b.", "a.b"), ("[::1]:3000", "::1"), ("127.0.0.1", "127.0.0.1")] {
+        for (text, host) in [
+            ("Acme.LocalHost:3000", "acme.localhost"),
+            ("a.b.", "a.b"),
+            ("[::1]:3000", "::1"),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
             assert_eq!(normalise_host(text), host);
         }
     }
 
     #[test]
     fn networks_contain_their_addresses() {
-        let network = |text: &str| crate::config::parse_network(text).map(|(address, bits)| Network { address, bits }).expect("a network");
+        let network = |text: &str| {
+            crate::config::parse_network(text).map(|(address, bits)| Network { address, bits }).expect("a network")
+        };
         assert!(network("10.0.0.0/8").contains("10.255.0.1".parse().expect("ip")));
         assert!(!network("10.0.0.0/8").contains("11.0.0.1".parse().expect("ip")));
         assert!(network("0.0.0.0/0").contains("11.0.0.1".parse().expect("ip")));

@@ -50,7 +50,7 @@ pub struct RequestContext {
     /// Time until the service's answer began.
     pub upstream: Cell<Option<Duration>>,
     /// Place among the tenant's requests in flight; held until the body is sent.
-    pub in_flight: Cell<Option<InFlight>>,
+    pub in_flight: RefCell<Option<InFlight>>,
 }
 
 impl RequestContext {
@@ -70,7 +70,7 @@ impl RequestContext {
             flag: Cell::new(""),
             rate: Cell::new(None),
             upstream: Cell::new(None),
-            in_flight: Cell::new(None),
+            in_flight: RefCell::new(None),
         }
     }
 
@@ -102,7 +102,8 @@ fn no_route() -> Arc<str> {
 fn request_id(head: &RequestHead) -> String {
     let given = head.headers().get(&X_REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_well_formed = |text: &&str| {
-        (8..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        (8..=128).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
     given.filter(is_well_formed).map_or_else(|| clock::new_id::<uuid::Uuid>().to_string(), str::to_owned)
 }

@@ -65,8 +65,9 @@ pub async fn authenticate(
     if !headers.contains_key(AUTHORIZATION) {
         return Ok(None);
     }
-    let token = bearer(headers)
-        .ok_or_else(|| challenge::unauthorized(&kinds::INVALID_TOKEN, "send Authorization: Bearer and an access token"))?;
+    let token = bearer(headers).ok_or_else(|| {
+        challenge::unauthorized(&kinds::INVALID_TOKEN, "send Authorization: Bearer and an access token")
+    })?;
     match verify(state, view, token) {
         Ok(verified) => {
             context.user.set(Some(verified.claims.sub));
@@ -90,12 +91,8 @@ fn verify(state: &AppState, view: &Arc<TenantView>, token: &str) -> Result<Rc<Ve
         view.check_alive(&verified.claims, now_s)?;
         return Ok(verified);
     }
-    let expected = Expected {
-        issuer: &view.issuer,
-        audience: &state.settings.auth.audience,
-        tenant: view.tenant.id,
-        now_s,
-    };
+    let expected =
+        Expected { issuer: &view.issuer, audience: &state.settings.auth.audience, tenant: view.tenant.id, now_s };
     let claims = token::verify_access(&view.keys.verifying, token, &expected)?;
     view.check_alive(&claims, now_s)?;
     let verified =

@@ -96,9 +96,17 @@ impl HttpMetrics {
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, metrics.durations.clone());
         let help = "From sending a request to a service until its answer began";
         registry.register_with_unit("gateway_upstream_duration", help, Unit::Seconds, metrics.upstream.clone());
-        registry.register("http_response_flags", "Requests that ended for a reason of the platform's", metrics.flags.clone());
+        registry.register(
+            "http_response_flags",
+            "Requests that ended for a reason of the platform's",
+            metrics.flags.clone(),
+        );
         registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
-        registry.register("access_log_dropped_lines", "Lines the access log had no room for", metrics.dropped_log_lines.clone());
+        registry.register(
+            "access_log_dropped_lines",
+            "Lines the access log had no room for",
+            metrics.dropped_log_lines.clone(),
+        );
         registry.register("tenants_active", "Tenants with a running supervisor", metrics.active_tenants.clone());
         metrics
     }
@@ -138,8 +146,7 @@ impl HttpMetrics {
 
     fn handles_of(&self, finished: &Finished<'_>) -> (Arc<str>, Counter, AtomicHistogram, AtomicHistogram) {
         let route = RouteLabels { route: finished.route.to_string() };
-        let labels =
-            RequestLabels { route: route.route.clone(), method: finished.method, status: finished.status };
+        let labels = RequestLabels { route: route.route.clone(), method: finished.method, status: finished.status };
         (
             Arc::clone(finished.route),
             self.requests.get_or_create(&labels).clone(),

@@ -49,9 +49,7 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/login", |r| r.route(post().to(auth::login)));
     resource(service, "/auth/refresh", |r| r.route(post().to(auth::refresh)));
     resource(service, "/auth/logout", |r| r.route(post().to(auth::logout)));
-    resource(service, "/auth/validate", |r| {
-        r.route(get().to(auth::validate)).route(post().to(auth::validate_by_post))
-    });
+    resource(service, "/auth/validate", |r| r.route(get().to(auth::validate)).route(post().to(auth::validate_by_post)));
     resource(service, "/auth/me", |r| r.route(get().to(auth::me)));
     resource(service, "/tenants/{id}", |r| {
         r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))

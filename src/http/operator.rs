@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::extract::{Operator, Page, PageQuery};
@@ -59,7 +59,9 @@ pub(super) async fn list_tenants(
     state: web::Data<AppState>,
     query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.checked_limit().map_err(|(min, max)| Problem::invalid_field("/limit", format!("must be between {min} and {max}")))?;
+    let limit = query
+        .checked_limit()
+        .map_err(|(min, max)| Problem::invalid_field("/limit", format!("must be between {min} and {max}")))?;
     if query.state.as_deref().is_some_and(|state| TenantState::parse(state).is_none()) {
         return Err(Problem::invalid_field("/state", "must be one of active, suspended, deleting"));
     }
@@ -113,7 +115,10 @@ async fn switch(
     let mut tx = TenantTx::begin(&state.db, tenant.id()).await?;
     if !tenants::set_state(&mut tx, from, to, delete_after).await? {
         let names: Vec<_> = from.iter().map(|state| state.as_str()).collect();
-        return Err(Problem::new(&kinds::CONFLICT, format!("only possible for a tenant that is {}", names.join(" or "))));
+        return Err(Problem::new(
+            &kinds::CONFLICT,
+            format!("only possible for a tenant that is {}", names.join(" or ")),
+        ));
     }
     let event = AuditEvent {
         actor: operator.audit_actor(),
@@ -193,7 +198,7 @@ pub(super) async fn rebuild(
 #[utoipa::path(get, path = "/operator/rls-check", tag = "operator", operation_id = "operator.rls_check", security(("bearer" = [])),
     responses((status = 200, description = "The report", body = Object), openapi::SignedInProblems))]
 pub(super) async fn rls_check(_operator: Operator, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(state.db.check_catalogue().await?))
+    Ok(HttpResponse::Ok().json(state.db.check_catalogue(&state.settings.database.service_roles).await?))
 }
 
 /// Read the gateway's routes again from the configuration, all or nothing.
@@ -203,7 +208,7 @@ pub(super) async fn rls_check(_operator: Operator, state: web::Data<AppState>) -
               openapi::SignedInProblems))]
 pub(super) async fn reload(_operator: Operator, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     match (state.reload_routes)() {
-        Ok(n_routes) => Ok(HttpResponse::Ok().json::<Value>(json!({ "n_routes": n_routes }))),
+        Ok(n_routes) => Ok(HttpResponse::Ok().json(json!({ "n_routes": n_routes }))),
         Err(mistake) => Err(Problem::invalid_fields(
             mistake.lines().map(|line| FieldError { pointer: String::new(), detail: line.to_owned() }).collect(),
         )),

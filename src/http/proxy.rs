@@ -64,9 +64,10 @@ pub(super) async fn proxy(
 fn miss(miss: RouteMiss) -> Problem {
     match miss {
         RouteMiss::NoRoute => Problem::new(&kinds::NO_ROUTE, "no service is configured for this path"),
-        RouteMiss::AmbiguousPath => {
-            Problem::new(&kinds::MALFORMED_REQUEST, "the path can be read in more than one way: send it without '..', '//', '\\' and encoded separators")
-        }
+        RouteMiss::AmbiguousPath => Problem::new(
+            &kinds::MALFORMED_REQUEST,
+            "the path can be read in more than one way: send it without '..', '//', '\\' and encoded separators",
+        ),
     }
 }
 
@@ -101,7 +102,8 @@ fn permit(
     if let Some(module) = &settings.module
         && !view.plan.includes(module)
     {
-        let problem = Problem::new(&kinds::MODULE_NOT_INCLUDED, format!("the plan {} does not include {module}", view.plan.name));
+        let problem =
+            Problem::new(&kinds::MODULE_NOT_INCLUDED, format!("the plan {} does not include {module}", view.plan.name));
         return Err(problem.upgrade_url(&state.settings.gateway.upgrade_url));
     }
     let claims = token.map(|token| &token.claims);
@@ -114,7 +116,8 @@ fn permit(
         }
     }
     if settings.min_acr.is_some() || settings.max_age_s.is_some() {
-        let is_strong = claims.is_some_and(|claims| settings.min_acr.as_deref().is_none_or(|min| claims.acr.as_str() >= min));
+        let is_strong =
+            claims.is_some_and(|claims| settings.min_acr.as_deref().is_none_or(|min| claims.acr.as_str() >= min));
         let is_fresh = claims.is_some_and(|claims| {
             let age_s = clock::now_s().saturating_sub(claims.auth_time);
             settings.max_age_s.is_none_or(|max_age_s| u64::try_from(age_s).unwrap_or(0) <= max_age_s)
@@ -168,7 +171,9 @@ fn failure(error: ForwardError) -> Problem {
         ForwardError::UpstreamReset | ForwardError::UpstreamProtocol => {
             Problem::new(&kinds::BAD_GATEWAY, "the service did not answer properly")
         }
-        ForwardError::BodyTooLarge => Problem::new(&kinds::PAYLOAD_TOO_LARGE, "the body is larger than this route permits"),
+        ForwardError::BodyTooLarge => {
+            Problem::new(&kinds::PAYLOAD_TOO_LARGE, "the body is larger than this route permits")
+        }
         ForwardError::MalformedBody => Problem::new(&kinds::MALFORMED_REQUEST, "the body's framing is broken"),
         ForwardError::MalformedTarget => Problem::new(&kinds::MALFORMED_REQUEST, "the request target is malformed"),
         ForwardError::ClientGone | ForwardError::ClientStalled => {

@@ -64,7 +64,7 @@ pub fn public(
     listener: TcpListener,
     settings: &ServerSettings,
     n_workers: usize,
-    ip_limit: Option<IpLimit>,
+    ip_limit: IpLimit,
     state: web::Data<AppState>,
 ) -> Result<PublicServer, ServerError> {
     let address = settings.listen;
@@ -72,14 +72,12 @@ pub fn public(
     let log = state.access_log.clone();
     let server = HttpServer::new(move || {
         flush_access_log(log.clone());
-        let limit = ip_limit.as_ref().map(IpLimit::middleware);
-        let is_limited = limit.is_some();
         // The last `wrap` is the outermost.
         App::new()
             .app_data(state.clone())
             .app_data(query_errors())
             .configure(configure)
-            .wrap(Condition::from_option(limit.filter(|_| is_limited)))
+            .wrap(Condition::new(ip_limit.is_on(), ip_limit.middleware()))
             .wrap(cors::cors())
             .wrap(from_fn(edge::edge))
     })
@@ -90,6 +88,8 @@ pub fn public(
     .client_disconnect_timeout(Duration::from_secs(2))
     .keep_alive(Duration::from_millis(settings.keep_alive_ms))
     .tcp_nodelay(true)
+    // A client that leaves while a service is silent must be noticed.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(settings.shutdown_timeout_s)
     .disable_signals();
     let (server, certificate) = match (&settings.tls_cert, &settings.tls_key) {

@@ -42,11 +42,7 @@ pub async fn tenant_of(
     Ok(Arc::clone(context.tenant.get_or_init(|| tenant)))
 }
 
-async fn find(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> Result<Arc<TenantHandle>, Problem> {
+async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Result<Arc<TenantHandle>, Problem> {
     let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
     let by_header = request.headers().get(&X_TENANT).map(|value| value.to_str().unwrap_or_default());
     let tenant = match (by_host, by_header) {
@@ -108,7 +104,9 @@ pub async fn resolve(state: &AppState, wanted: Wanted) -> Result<Arc<TenantHandl
 }
 
 fn min_version(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let Some(value) = headers.get(&X_MIN_CONFIG_VERSION) else { return Ok(None) };
+    let Some(value) = headers.get(&X_MIN_CONFIG_VERSION) else {
+        return Ok(None);
+    };
     let version = value.to_str().ok().and_then(|text| text.parse().ok());
     version.map(Some).ok_or_else(|| Problem::new(&kinds::MALFORMED_REQUEST, "X-Min-Config-Version is not a version"))
 }
@@ -142,7 +140,9 @@ pub async fn reload(tenant: &TenantHandle, at_least: Option<i64>) -> Result<(), 
 pub fn check_active(view: &TenantView) -> Result<(), Problem> {
     match view.tenant.state {
         TenantState::Active => Ok(()),
-        TenantState::Suspended => Err(Problem::new(&kinds::TENANT_SUSPENDED, "the platform's operator suspended this tenant")),
+        TenantState::Suspended => {
+            Err(Problem::new(&kinds::TENANT_SUSPENDED, "the platform's operator suspended this tenant"))
+        }
         TenantState::Deleting => Err(Problem::new(&kinds::TENANT_SUSPENDED, "this tenant is being deleted")),
     }
 }
@@ -165,10 +165,12 @@ pub fn admit(
     context.rate.set(Some((view.rate, decision)));
     match decision {
         Decision::Allowed { .. } => {
-            context.in_flight.set(Some(in_flight));
+            context.in_flight.replace(Some(in_flight));
             Ok(())
         }
-        Decision::Refused { retry_after } => Err(Problem::new(&kinds::RATE_LIMITED, "the tenant's request limit is used up")
-            .retry_after(super::middleware::edge::ceil_s(retry_after))),
+        Decision::Refused { retry_after } => {
+            Err(Problem::new(&kinds::RATE_LIMITED, "the tenant's request limit is used up")
+                .retry_after(super::middleware::edge::ceil_s(retry_after)))
+        }
     }
 }

@@ -140,10 +140,8 @@ pub(super) async fn update_tenant(
 /// What is wrong with a region, if anything.
 fn region_error(state: &AppState, region: &str) -> Option<FieldError> {
     let regions = &state.settings.onboarding.regions;
-    (!regions.iter().any(|known| known == region)).then(|| FieldError {
-        pointer: "/region".to_owned(),
-        detail: format!("must be one of {}", regions.join(", ")),
-    })
+    (!regions.iter().any(|known| known == region))
+        .then(|| FieldError { pointer: "/region".to_owned(), detail: format!("must be one of {}", regions.join(", ")) })
 }
 
 fn event(user: &AdminOfTenant, action: &'static str, tenant: TenantId, detail: serde_json::Value) -> AuditEvent {

@@ -99,9 +99,8 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
         let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
     };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(pem(cert))?;
+    let chain =
+        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(pem(cert))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(pem(key))?;
     CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
         .map_err(|source| TlsError::Unusable { path: key.to_owned(), source })

@@ -90,19 +90,9 @@ impl Handler<Do> for Subject {
 impl Handler<Look> for Subject {
     type Result = Seen;
     fn handle(&mut self, _: Look, _: &mut Context<Self>) -> Seen {
-        let Self {
-            n_handled,
-            n_restarted,
-            ticks,
-            n_handled_before_future,
-        } = self;
+        let Self { n_handled, n_restarted, ticks, n_handled_before_future } = self;
         let (ticks, n_handled_before_future) = (ticks.clone(), *n_handled_before_future);
-        Seen {
-            n_handled: *n_handled,
-            n_restarted: *n_restarted,
-            ticks,
-            n_handled_before_future,
-        }
+        Seen { n_handled: *n_handled, n_restarted: *n_restarted, ticks, n_handled_before_future }
     }
 }
 
@@ -127,11 +117,7 @@ async fn fact_1_the_frameworks_restart_uses_the_same_struct() {
     address.send(Work).await.unwrap();
     address.send(Do::Stop).await.unwrap();
     let seen = address.send(Look).await.unwrap();
-    assert_eq!(
-        (seen.n_restarted, seen.n_handled),
-        (1, 1),
-        "restarted, and yet it remembers"
-    );
+    assert_eq!((seen.n_restarted, seen.n_handled), (1, 1), "restarted, and yet it remembers");
 }
 
 #[actix::test]
@@ -156,16 +142,8 @@ async fn fact_2_do_send_ignores_the_capacity() {
 async fn fact_2_send_ignores_the_capacity() {
     let address = narrow_subject();
     let mut requests: Vec<_> = (0..100).map(|_| Box::pin(address.send(Work))).collect();
-    assert!(
-        requests
-            .iter_mut()
-            .all(|request| request.as_mut().now_or_never().is_none())
-    );
-    assert_eq!(
-        address.send(Look).await.unwrap().n_handled,
-        100,
-        "all were queued before the actor ran"
-    );
+    assert!(requests.iter_mut().all(|request| request.as_mut().now_or_never().is_none()));
+    assert_eq!(address.send(Look).await.unwrap().n_handled, 100, "all were queued before the actor ran");
 }
 
 #[actix::test]
@@ -214,11 +192,7 @@ async fn fact_4_a_sync_arbiter_queues_without_bound() {
     for _ in 0..100_000 {
         assert!(address.try_send(Work).is_ok());
     }
-    assert_eq!(
-        n_handled.load(Ordering::SeqCst),
-        0,
-        "all of them wait: the dispatcher shares the test's thread"
-    );
+    assert_eq!(n_handled.load(Ordering::SeqCst), 0, "all of them wait: the dispatcher shares the test's thread");
     timeout(SOON, address.send(Work)).await.unwrap().unwrap();
     assert_eq!(n_handled.load(Ordering::SeqCst), 100_001);
 }
@@ -270,15 +244,10 @@ fn fact_6_the_framework_is_touched_by_the_kernel_alone() {
         let text = std::fs::read_to_string(file).unwrap();
         text.contains("actix::") || text.contains("actix_rt::")
     });
-    assert!(
-        !users.is_empty(),
-        "the kernel itself uses it, or this test looks in the wrong place"
-    );
+    assert!(!users.is_empty(), "the kernel itself uses it, or this test looks in the wrong place");
     for file in users {
         let room = file.strip_prefix(src.join("actors")).unwrap_or(&file);
-        let is_kernel = ["ask", "supervisor"]
-            .iter()
-            .any(|name| room.with_extension("").starts_with(name));
+        let is_kernel = ["ask", "supervisor"].iter().any(|name| room.with_extension("").starts_with(name));
         assert!(is_kernel, "{} uses the actor framework", file.display());
     }
 }

@@ -13,10 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::saboteur::{Add, Freeze, GetSum, No, SOON, Sabotage, Saboteur, World, eventually};
 
 fn spec(mailbox_capacity: u32) -> ChildSpec {
-    ChildSpec {
-        mailbox_capacity,
-        ..ChildSpec::permanent("saboteur")
-    }
+    ChildSpec { mailbox_capacity, ..ChildSpec::permanent("saboteur") }
 }
 
 #[actix::test]
@@ -24,14 +21,8 @@ async fn a_reply_a_refusal_and_a_dropped_responder_reach_the_asker() {
     let child = World::new().supervise(spec(8));
     child.settled().await;
     assert_eq!(child.actor.ask(Add, SOON).await, Ok(1));
-    assert_eq!(
-        child.actor.ask(Sabotage::Refuse, SOON).await,
-        Err(AskError::Refused(No))
-    );
-    assert_eq!(
-        child.actor.ask(Sabotage::Ignore, SOON).await,
-        Err(AskError::Unavailable)
-    );
+    assert_eq!(child.actor.ask(Sabotage::Refuse, SOON).await, Err(AskError::Refused(No)));
+    assert_eq!(child.actor.ask(Sabotage::Ignore, SOON).await, Err(AskError::Unavailable));
     assert_eq!(child.restarts(), 0);
     child.stop().await;
 }
@@ -78,10 +69,7 @@ async fn an_ask_that_is_dropped_after_it_was_queued_still_takes_effect() {
     let child = World::new().supervise(spec(8));
     child.settled().await;
     let mut ask = Box::pin(child.actor.ask(Add, SOON));
-    assert!(
-        ask.as_mut().now_or_never().is_none(),
-        "the actor shares this thread, so it cannot have answered yet"
-    );
+    assert!(ask.as_mut().now_or_never().is_none(), "the actor shares this thread, so it cannot have answered yet");
     drop(ask);
     assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(1));
     child.stop().await;
@@ -93,21 +81,11 @@ async fn a_frozen_handler_times_out_and_its_permit_returns_with_the_late_answer(
     let world = World::new();
     let child = world.supervise(spec(1));
     child.settled().await;
-    assert_eq!(
-        child.actor.ask(Freeze, Duration::from_secs(1)).await,
-        Err(AskError::TimedOut)
-    );
-    assert_eq!(
-        child.actor.ask(GetSum, SOON).await,
-        Err(AskError::Overloaded),
-        "the permit is not back yet"
-    );
+    assert_eq!(child.actor.ask(Freeze, Duration::from_secs(1)).await, Err(AskError::TimedOut));
+    assert_eq!(child.actor.ask(GetSum, SOON).await, Err(AskError::Overloaded), "the permit is not back yet");
 
     world.gate.add_permits(1);
-    eventually("the permit is back", async || {
-        child.actor.ask(GetSum, SOON).await == Ok(0)
-    })
-    .await;
+    eventually("the permit is back", async || child.actor.ask(GetSum, SOON).await == Ok(0)).await;
     assert_eq!(world.journal(), ["thawed"]);
     child.stop().await;
 }
@@ -117,19 +95,13 @@ async fn whoever_sees_an_answer_finds_the_permit_returned() {
     let child = World::new().supervise(spec(1));
     child.settled().await;
     for how in [Sabotage::Ignore, Sabotage::Refuse] {
-        let probe = Arc::new(Probe {
-            actor: child.actor.clone(),
-            told: Mutex::new(None),
-        });
+        let probe = Arc::new(Probe { actor: child.actor.clone(), told: Mutex::new(None) });
         let waker = Waker::from(Arc::clone(&probe));
         let mut ask = Box::pin(child.actor.ask(how, SOON));
         assert!(ask.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         eventually("the answer is there", async || probe.told.lock().unwrap().is_some()).await;
         assert_eq!(*probe.told.lock().unwrap(), Some(Ok(())), "{how:?}");
-        eventually("the probe's own message is done", async || {
-            child.actor.ask(GetSum, SOON).await.is_ok()
-        })
-        .await;
+        eventually("the probe's own message is done", async || child.actor.ask(GetSum, SOON).await.is_ok()).await;
     }
     child.stop().await;
 }
@@ -170,9 +142,7 @@ async fn what_became_of_messages_is_counted_by_kind_and_name() {
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let count = |message: &str, outcome: &str| {
         let series = format!(r#"actor_messages_total{{actor="saboteur",message="{message}",outcome="{outcome}"}} "#);
-        text.lines()
-            .find_map(|line| line.strip_prefix(&series))
-            .map_or(0, |n| n.parse::<u32>().unwrap())
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |n| n.parse::<u32>().unwrap())
     };
     assert_eq!(count("add", "asked"), 3, "{text}");
     assert_eq!(count("add", "overloaded"), 1, "{text}");

@@ -57,10 +57,7 @@ impl World {
         if self.fails_to_start.load(Ordering::SeqCst) {
             return Err(StartError::new("sabotaged"));
         }
-        Ok(Saboteur {
-            world: self,
-            n_added: 0,
-        })
+        Ok(Saboteur { world: self, n_added: 0 })
     }
 
     /// Starts a saboteur on this very thread, with nobody above it but this world.
@@ -71,9 +68,7 @@ impl World {
     pub fn supervise_on(self: &Arc<Self>, arbiter: &ArbiterHandle, spec: ChildSpec) -> ChildHandle<Saboteur> {
         let world = Arc::clone(self);
         let owner: Arc<dyn Owner> = Arc::<World>::clone(self);
-        supervise(arbiter, spec, &ActorMetrics::default(), owner, move || {
-            Arc::clone(&world).build()
-        })
+        supervise(arbiter, spec, &ActorMetrics::default(), owner, move || Arc::clone(&world).build())
     }
 }
 
@@ -90,10 +85,7 @@ pub struct Saboteur {
 
 impl Drop for Saboteur {
     fn drop(&mut self) {
-        assert!(
-            !self.world.panics_when_dropped.swap(false, Ordering::SeqCst),
-            "sabotaged when dropped"
-        );
+        assert!(!self.world.panics_when_dropped.swap(false, Ordering::SeqCst), "sabotaged when dropped");
     }
 }
 
@@ -101,10 +93,7 @@ impl ChildActor for Saboteur {
     const KIND: &'static str = "saboteur";
 
     fn started(&mut self, _ctx: &mut Ctx<'_, Self>) {
-        assert!(
-            !self.world.panics_when_started.load(Ordering::SeqCst),
-            "sabotaged when started"
-        );
+        assert!(!self.world.panics_when_started.load(Ordering::SeqCst), "sabotaged when started");
     }
 
     async fn stopping(self) {
@@ -160,13 +149,10 @@ impl Request for Freeze {
 impl Handle<Freeze> for Saboteur {
     fn handle(&mut self, _: Freeze, responder: Responder<Freeze>, ctx: &mut Ctx<'_, Self>) {
         let gate = Arc::clone(&self.world.gate);
-        ctx.spawn(
-            async move { gate.acquire_owned().await.unwrap().forget() },
-            |actor, (), _| {
-                actor.world.note("thawed");
-                responder.reply(());
-            },
-        );
+        ctx.spawn(async move { gate.acquire_owned().await.unwrap().forget() }, |actor, (), _| {
+            actor.world.note("thawed");
+            responder.reply(());
+        });
     }
 }
 
@@ -232,10 +218,7 @@ impl Handle<Sabotage> for Saboteur {
 pub async fn reborn(child: &ChildHandle<Saboteur>, n: u64) {
     let mut states = child.watch();
     let is_back = states.wait_for(|state| *state == ChildState::Running && child.restarts() == n);
-    tokio::time::timeout(SOON, is_back)
-        .await
-        .expect("the child did not come back in time")
-        .unwrap();
+    tokio::time::timeout(SOON, is_back).await.expect("the child did not come back in time").unwrap();
 }
 
 /// Lets others on this thread run until the condition holds. Bounded by turns, because a paused clock stands still.

@@ -27,20 +27,10 @@ async fn after_a_panic_a_fresh_actor_serves_the_next_ask() {
         assert_eq!(child.actor.ask(Add, SOON).await, Ok(1));
 
         let hung = Duration::from_secs(1);
-        assert_eq!(
-            child.actor.ask(how, SOON).now_within(hung).await,
-            Err(AskError::Unavailable),
-            "{how:?}"
-        );
-        timeout(Duration::from_secs(1), reborn(&child, 1))
-            .await
-            .expect("not back within a second");
+        assert_eq!(child.actor.ask(how, SOON).now_within(hung).await, Err(AskError::Unavailable), "{how:?}");
+        timeout(Duration::from_secs(1), reborn(&child, 1)).await.expect("not back within a second");
 
-        assert_eq!(
-            child.actor.ask(GetSum, SOON).await,
-            Ok(0),
-            "the old life's memory is gone"
-        );
+        assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(0), "the old life's memory is gone");
         assert_eq!(world.n_starts(), 2);
         child.stop().await;
     }
@@ -61,10 +51,7 @@ async fn messages_queued_behind_a_panic_are_answered_unavailable() {
     let child = start(&World::new(), ChildSpec::permanent("saboteur")).await;
     child.actor.tell(Sabotage::Panic).unwrap();
     let hung = Duration::from_secs(1);
-    assert_eq!(
-        child.actor.ask(Add, SOON).now_within(hung).await,
-        Err(AskError::Unavailable)
-    );
+    assert_eq!(child.actor.ask(Add, SOON).now_within(hung).await, Err(AskError::Unavailable));
     reborn(&child, 1).await;
     child.stop().await;
 }
@@ -82,10 +69,7 @@ async fn a_child_that_always_fails_is_given_up_after_its_intensity() {
         assert_eq!(timeout(SOON, child.ended()).await, Ok(ChildState::Failed));
         assert_eq!(world.n_starts(), 1 + RestartPolicy::CHILD.intensity);
         assert_eq!(child.restarts(), u64::from(RestartPolicy::CHILD.intensity));
-        assert!(
-            began.elapsed() >= Duration::from_millis(775),
-            "half of 50 + 100 + 200 + 400 + 800 ms of back-off"
-        );
+        assert!(began.elapsed() >= Duration::from_millis(775), "half of 50 + 100 + 200 + 400 + 800 ms of back-off");
         assert_eq!(*world.failures.lock().unwrap(), ["saboteur"]);
         assert_eq!(child.actor.ask(GetSum, SOON).await, Err(AskError::Unavailable));
     }
@@ -95,15 +79,8 @@ async fn a_child_that_always_fails_is_given_up_after_its_intensity() {
 async fn a_factory_that_hangs_counts_as_a_failed_start() {
     tokio::time::pause();
     let world = World::new();
-    let policy = RestartPolicy {
-        intensity: 1,
-        ..RestartPolicy::CHILD
-    };
-    let spec = ChildSpec {
-        policy,
-        start_timeout: Duration::from_secs(2),
-        ..ChildSpec::permanent("hung")
-    };
+    let policy = RestartPolicy { intensity: 1, ..RestartPolicy::CHILD };
+    let spec = ChildSpec { policy, start_timeout: Duration::from_secs(2), ..ChildSpec::permanent("hung") };
     let arbiter = ArbiterHandle::current().unwrap();
     let owner = Arc::<World>::clone(&world);
     let child: ChildHandle<Saboteur> = supervise(&arbiter, spec, &ActorMetrics::default(), owner, std::future::pending);
@@ -152,11 +129,7 @@ async fn a_group_restarts_on_its_own_account_and_then_escalates() {
     let arbiter = ArbiterHandle::current().unwrap();
 
     let factory = Arc::clone(&world);
-    let started = group
-        .start(&arbiter, ChildSpec::permanent("broken"), move || {
-            Arc::clone(&factory).build()
-        })
-        .await;
+    let started = group.start(&arbiter, ChildSpec::permanent("broken"), move || Arc::clone(&factory).build()).await;
 
     assert_eq!(started.unwrap_err().state, ChildState::Failed);
     assert_eq!(timeout(SOON, group.escalated()).await.as_deref(), Ok("broken"));
@@ -179,36 +152,14 @@ async fn a_group_starts_in_order_and_stops_in_reverse() {
             async move {
                 tokio::time::sleep(Duration::from_secs(start_secs)).await;
                 journal.note(format!("{name} up"));
-                Ok(Named {
-                    name,
-                    stop: Duration::from_secs(4 - start_secs),
-                    journal,
-                })
+                Ok(Named { name, stop: Duration::from_secs(4 - start_secs), journal })
             }
         };
-        group
-            .start(&arbiter, ChildSpec::permanent(name), factory)
-            .await
-            .unwrap();
+        group.start(&arbiter, ChildSpec::permanent(name), factory).await.unwrap();
     }
-    assert!(
-        group
-            .reports()
-            .iter()
-            .all(|report| report.state == ChildState::Running && report.n_restarts == 0)
-    );
+    assert!(group.reports().iter().all(|report| report.state == ChildState::Running && report.n_restarts == 0));
     group.stop().await;
-    assert_eq!(
-        journal.journal(),
-        [
-            "first up",
-            "second up",
-            "third up",
-            "third down",
-            "second down",
-            "first down"
-        ]
-    );
+    assert_eq!(journal.journal(), ["first up", "second up", "third up", "third down", "second down", "first down"]);
     assert!(group.reports().iter().all(|report| report.state == ChildState::Stopped));
 }
 
@@ -242,11 +193,7 @@ async fn a_stop_answers_all_that_was_queued_and_then_flushes() {
         // Begin the stop, and only then let the frozen message and the background work go on.
         assert!(futures_util::poll!(&mut stop).is_pending());
         eventually("the mailbox is closed", async || !child.actor.is_available()).await;
-        assert_eq!(
-            child.actor.tell(Add),
-            Err(TellError::Unavailable),
-            "nothing is let in any more"
-        );
+        assert_eq!(child.actor.tell(Add), Err(TellError::Unavailable), "nothing is let in any more");
         world.gate.add_permits(2);
         stop.await;
     };
@@ -294,11 +241,7 @@ async fn a_stop_that_hangs_is_bounded_and_its_askers_are_told() {
     });
     assert_eq!(frozen, Err(AskError::Unavailable));
     assert_eq!(child.state(), ChildState::Stopped);
-    assert_eq!(
-        world.journal(),
-        Vec::<String>::new(),
-        "it was dropped as it was, without a flush"
-    );
+    assert_eq!(world.journal(), Vec::<String>::new(), "it was dropped as it was, without a flush");
 }
 
 #[actix::test]
@@ -331,20 +274,9 @@ async fn a_stop_ends_the_wait_for_a_restart() {
         backoff_max: Duration::from_secs(3600),
         ..RestartPolicy::CHILD
     };
-    let child = start(
-        &world,
-        ChildSpec {
-            policy,
-            ..ChildSpec::permanent("saboteur")
-        },
-    )
-    .await;
+    let child = start(&world, ChildSpec { policy, ..ChildSpec::permanent("saboteur") }).await;
     child.actor.tell(Sabotage::Panic).unwrap();
-    child
-        .watch()
-        .wait_for(|state| *state == ChildState::Restarting)
-        .await
-        .unwrap();
+    child.watch().wait_for(|state| *state == ChildState::Restarting).await.unwrap();
     assert!(!child.actor.is_available());
     assert_eq!(timeout(SOON, child.stop()).await, Ok(()));
     assert_eq!(child.state(), ChildState::Stopped);
@@ -355,16 +287,12 @@ async fn a_stop_ends_the_wait_for_a_restart() {
 async fn many_children_share_a_few_threads_and_serve_callers_on_any_thread() {
     let arbiters = Arbiters::start(NonZeroUsize::new(2).unwrap()).unwrap();
     let world = World::new();
-    let children: Vec<_> = (0..1000)
-        .map(|n| world.supervise_on(&arbiters.pick(n), ChildSpec::transient(format!("tenant {n}"))))
-        .collect();
+    let children: Vec<_> =
+        (0..1000).map(|n| world.supervise_on(&arbiters.pick(n), ChildSpec::transient(format!("tenant {n}")))).collect();
     let asked = std::thread::spawn({
         let children = children.clone();
         move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 for child in &children {
                     assert_eq!(child.settled().await, ChildState::Running);

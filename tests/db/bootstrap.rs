@@ -14,10 +14,7 @@ async fn bootstrap_and_migrate_can_be_repeated() {
     let db = TestDatabase::new().await;
     let admin = db.options(SUPERUSER);
     for _ in 0..2 {
-        assert_eq!(
-            bootstrap(&admin, db.name(), &services(), None).await.unwrap().warnings,
-            Vec::<String>::new()
-        );
+        assert_eq!(bootstrap(&admin, db.name(), &services(), None).await.unwrap().warnings, Vec::<String>::new());
         assert_eq!(migrate(&admin).await.unwrap().applied, 0);
     }
     assert_eq!(pending_migrations(&admin).await.unwrap(), Vec::<i64>::new());
@@ -29,10 +26,7 @@ async fn two_servers_at_once_make_one_database_and_one_schema() {
     let name = format!("{}_twin", db.name());
     let admin = db.options(SUPERUSER).database(&name);
     let services = services();
-    let (one, two) = tokio::join!(
-        bootstrap(&admin, &name, &services, None),
-        bootstrap(&admin, &name, &services, None)
-    );
+    let (one, two) = tokio::join!(bootstrap(&admin, &name, &services, None), bootstrap(&admin, &name, &services, None));
     one.unwrap();
     two.unwrap();
     assert!(!pending_migrations(&admin).await.unwrap().is_empty());
@@ -48,16 +42,9 @@ async fn roles_have_their_attributes_and_wrong_ones_are_put_right() {
     let db = TestDatabase::new().await;
     let own = format!("svc_{}", uuid::Uuid::new_v4().simple());
     let admin = db.options(SUPERUSER);
-    bootstrap(&admin, db.name(), std::slice::from_ref(&own), None)
-        .await
-        .unwrap();
-    db.as_admin(&format!(
-        "ALTER ROLE {own} SUPERUSER BYPASSRLS CREATEDB CREATEROLE INHERIT REPLICATION NOLOGIN"
-    ))
-    .await;
-    bootstrap(&admin, db.name(), std::slice::from_ref(&own), None)
-        .await
-        .unwrap();
+    bootstrap(&admin, db.name(), std::slice::from_ref(&own), None).await.unwrap();
+    db.as_admin(&format!("ALTER ROLE {own} SUPERUSER BYPASSRLS CREATEDB CREATEROLE INHERIT REPLICATION NOLOGIN")).await;
+    bootstrap(&admin, db.name(), std::slice::from_ref(&own), None).await.unwrap();
 
     let mut conn = db.connect(SUPERUSER).await;
     let expected = [
@@ -102,18 +89,14 @@ async fn application_roles_may_not_call_set_config_nor_make_anything() {
         ] {
             assert_eq!(sqlstate(&mut conn, refused).await, "42501", "{role}: {refused}");
         }
-        assert_eq!(
-            sqlstate(&mut conn, "BEGIN; SET LOCAL app.current_tenant_id = 'x'; COMMIT").await,
-            ""
-        );
+        assert_eq!(sqlstate(&mut conn, "BEGIN; SET LOCAL app.current_tenant_id = 'x'; COMMIT").await, "");
     }
 }
 
 #[tokio::test]
 async fn a_database_that_is_not_ours_lets_nobody_else_in() {
     let db = TestDatabase::new().await;
-    db.as_admin("DO $$ BEGIN CREATE ROLE stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-        .await;
+    db.as_admin("DO $$ BEGIN CREATE ROLE stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$").await;
     use sqlx::ConnectOptions as _;
     let refusal = db.options("stranger").connect().await.unwrap_err();
     assert_eq!(refusal.as_database_error().unwrap().code().unwrap(), "42501");
@@ -143,14 +126,7 @@ async fn passwords_are_stored_as_verifiers() {
     let db = TestDatabase::new().await;
     let own = format!("svc_{}", uuid::Uuid::new_v4().simple());
     let password = |role: &str| SecretString::from(format!("password of {role}"));
-    bootstrap(
-        &db.options(SUPERUSER),
-        db.name(),
-        std::slice::from_ref(&own),
-        Some(&password),
-    )
-    .await
-    .unwrap();
+    bootstrap(&db.options(SUPERUSER), db.name(), std::slice::from_ref(&own), Some(&password)).await.unwrap();
     let mut conn = db.connect(SUPERUSER).await;
     let stored: String = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1")
         .bind(&own)
@@ -166,8 +142,6 @@ async fn names_that_would_be_dangerous_are_refused() {
     let admin = db.options(SUPERUSER);
     let refused = bootstrap(&admin, "a\"b", &[], None).await.unwrap_err();
     assert!(matches!(refused, BootstrapError::DatabaseName(_)));
-    let refused = bootstrap(&admin, db.name(), &["app_ops".to_owned()], None)
-        .await
-        .unwrap_err();
+    let refused = bootstrap(&admin, db.name(), &["app_ops".to_owned()], None).await.unwrap_err();
     assert!(matches!(refused, BootstrapError::ServiceRole(_)));
 }

@@ -32,19 +32,13 @@ fn pid_of(embedded: &Embedded) -> i32 {
 
 async fn write(embedded: &Embedded) {
     let mut conn = embedded.connect_options(SUPERUSER, "postgres").connect().await.unwrap();
-    sqlx::raw_sql("CREATE TABLE kept AS SELECT 42 AS answer")
-        .execute(&mut conn)
-        .await
-        .unwrap();
+    sqlx::raw_sql("CREATE TABLE kept AS SELECT 42 AS answer").execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
 }
 
 async fn read(embedded: &Embedded) -> i32 {
     let mut conn = embedded.connect_options(SUPERUSER, "postgres").connect().await.unwrap();
-    sqlx::query_scalar("SELECT answer FROM kept")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap()
+    sqlx::query_scalar("SELECT answer FROM kept").fetch_one(&mut conn).await.unwrap()
 }
 
 #[tokio::test]
@@ -68,24 +62,14 @@ async fn it_listens_on_a_private_socket_only_and_syncs_its_writes() {
     let dir = data_dir();
     let embedded = start(&dir).await.unwrap();
     let mut conn = embedded.connect_options(SUPERUSER, "postgres").connect().await.unwrap();
-    for (setting, expected) in [
-        ("listen_addresses", ""),
-        ("fsync", "on"),
-        ("jit", "off"),
-        ("server_encoding", "UTF8"),
-    ] {
-        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
-            .bind(setting)
-            .fetch_one(&mut conn)
-            .await
-            .unwrap();
+    for (setting, expected) in [("listen_addresses", ""), ("fsync", "on"), ("jit", "off"), ("server_encoding", "UTF8")]
+    {
+        let value: String =
+            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut conn).await.unwrap();
         assert_eq!(value, expected, "{setting}");
     }
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(embedded.endpoint().socket_dir())
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(embedded.endpoint().socket_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     conn.close().await.unwrap();
     embedded.stop().await.unwrap();
@@ -132,10 +116,7 @@ async fn comes_back(embedded: &Embedded) {
     let mut state = embedded.state();
     kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
     let is_new = |state: &EmbeddedState| matches!(state, EmbeddedState::Running { pid, .. } if *pid != old);
-    tokio::time::timeout(PATIENCE, state.wait_for(is_new))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, state.wait_for(is_new)).await.unwrap().unwrap();
     assert_eq!(read(embedded).await, 42);
 }
 
@@ -149,10 +130,7 @@ async fn a_cluster_of_another_version_is_refused_with_what_to_do_and_left_alone(
     let refusal = start(&dir).await.unwrap_err();
     assert!(matches!(refusal, EmbeddedError::VersionMismatch { .. }), "{refusal}");
     let text = refusal.to_string();
-    assert!(
-        text.contains("made by PostgreSQL 9") && text.contains("pg_dumpall"),
-        "{text}"
-    );
+    assert!(text.contains("made by PostgreSQL 9") && text.contains("pg_dumpall"), "{text}");
 
     std::fs::write(&version_file, version).unwrap();
     start(&dir).await.unwrap().stop().await.unwrap();
@@ -185,21 +163,14 @@ async fn a_long_path_gets_a_short_socket_directory_that_is_found_again() {
     let dir = data_dir();
     let long = dir.path().join("d".repeat(120));
     clean_up_at_exit(&long);
-    let embedded = Embedded::start(&database_settings(), &long, &CancellationToken::new())
-        .await
-        .unwrap();
+    let embedded = Embedded::start(&database_settings(), &long, &CancellationToken::new()).await.unwrap();
     write(&embedded).await;
     let socket_dir = embedded.endpoint().socket_dir().to_path_buf();
     assert!(!socket_dir.starts_with(dir.path()));
-    assert_eq!(
-        businessos::db::embedded::Endpoint::find(&long).as_ref(),
-        Some(embedded.endpoint())
-    );
+    assert_eq!(businessos::db::embedded::Endpoint::find(&long).as_ref(), Some(embedded.endpoint()));
     drop(embedded);
 
-    let again = Embedded::start(&database_settings(), &long, &CancellationToken::new())
-        .await
-        .unwrap();
+    let again = Embedded::start(&database_settings(), &long, &CancellationToken::new()).await.unwrap();
     assert_eq!(read(&again).await, 42);
     again.stop().await.unwrap();
     std::fs::remove_dir_all(socket_dir).unwrap();
@@ -215,18 +186,9 @@ async fn a_closed_directory_above_is_named_with_the_remedy() {
     let closed = data_dir();
     std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let data = closed.path().join("data");
-    let refusal = Embedded::start(&database_settings(), &data, &CancellationToken::new())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&refusal, EmbeddedError::NotTraversable { dir, .. } if dir == closed.path()),
-        "{refusal}"
-    );
-    assert!(
-        refusal
-            .to_string()
-            .contains(&format!("chmod o+x {}", closed.path().display()))
-    );
+    let refusal = Embedded::start(&database_settings(), &data, &CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(&refusal, EmbeddedError::NotTraversable { dir, .. } if dir == closed.path()), "{refusal}");
+    assert!(refusal.to_string().contains(&format!("chmod o+x {}", closed.path().display())));
 }
 
 #[tokio::test]

@@ -13,10 +13,7 @@ async fn report_with(fault: &str) -> Report {
     let options = Options::new(&[SERVICE_ROLE.to_owned()]).with_behaviour();
     let report = check(&mut db.connect(SUPERUSER).await, &options).await.unwrap();
     let mut conn = db.connect(SUPERUSER).await;
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.companies")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.companies").fetch_one(&mut conn).await.unwrap();
     assert_eq!(left, 0, "the probes left rows behind");
     report
 }
@@ -48,11 +45,7 @@ async fn the_administrator_of_a_managed_server_can_probe_too() {
 
 /// Fault, and the behaviour that it must show at an object.
 const LEAKS: &[(&str, &str, &str)] = &[
-    (
-        "ALTER TABLE crm.contacts DISABLE ROW LEVEL SECURITY",
-        "B01_read_without_tenant",
-        "crm.contacts",
-    ),
+    ("ALTER TABLE crm.contacts DISABLE ROW LEVEL SECURITY", "B01_read_without_tenant", "crm.contacts"),
     // The policy of most tutorials: one permissive policy, which the next one opens.
     (
         "DROP POLICY tenant_guard ON crm.contacts; DROP POLICY tenant_open ON crm.contacts; \
@@ -61,41 +54,13 @@ const LEAKS: &[(&str, &str, &str)] = &[
         "B02_read_other_tenant",
         "crm.contacts",
     ),
-    (
-        "DROP POLICY tenant_open ON crm.contacts",
-        "B03_own_row_hidden",
-        "crm.contacts",
-    ),
-    (
-        "DROP POLICY tenant_guard ON crm.contacts",
-        "B04_update_other_tenant",
-        "crm.contacts",
-    ),
-    (
-        "DROP POLICY tenant_guard ON crm.contacts",
-        "B05_delete_other_tenant",
-        "crm.contacts",
-    ),
-    (
-        "ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)",
-        "B06_move_to_other_tenant",
-        "crm.contacts",
-    ),
-    (
-        "ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)",
-        "B07_insert_for_other_tenant",
-        "crm.contacts",
-    ),
-    (
-        "ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)",
-        "B08_insert_without_tenant",
-        "crm.contacts",
-    ),
-    (
-        "ALTER TABLE crm.contacts ADD UNIQUE (email_norm)",
-        "B09_conflict_with_other_tenant",
-        "crm.contacts",
-    ),
+    ("DROP POLICY tenant_open ON crm.contacts", "B03_own_row_hidden", "crm.contacts"),
+    ("DROP POLICY tenant_guard ON crm.contacts", "B04_update_other_tenant", "crm.contacts"),
+    ("DROP POLICY tenant_guard ON crm.contacts", "B05_delete_other_tenant", "crm.contacts"),
+    ("ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)", "B06_move_to_other_tenant", "crm.contacts"),
+    ("ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)", "B07_insert_for_other_tenant", "crm.contacts"),
+    ("ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)", "B08_insert_without_tenant", "crm.contacts"),
+    ("ALTER TABLE crm.contacts ADD UNIQUE (email_norm)", "B09_conflict_with_other_tenant", "crm.contacts"),
     // Without FORCE the owner sees everything, and so does everybody through a view of its.
     (
         "ALTER TABLE crm.contacts NO FORCE ROW LEVEL SECURITY; SET ROLE app_owner; \
@@ -123,10 +88,7 @@ const LEAKS: &[(&str, &str, &str)] = &[
 async fn every_kind_of_leak_is_seen() {
     for (fault, code, object) in LEAKS {
         let report = report_with(fault).await;
-        assert!(
-            report.has_errors() && report.found(code, Some(object)),
-            "{fault}: {code} not seen:\n{report}"
-        );
+        assert!(report.has_errors() && report.found(code, Some(object)), "{fault}: {code} not seen:\n{report}");
     }
 }
 
@@ -136,17 +98,8 @@ async fn a_table_whose_rows_cannot_be_made_is_named_and_its_inserts_are_probed_a
                         SELECT platform.protect_table('crm.hard'); GRANT SELECT, INSERT ON crm.hard TO crm_rw;";
     let report = report_with(HARD).await;
     assert!(report.findings.is_empty(), "{report}");
-    assert!(
-        report.not_probed.iter().any(|gap| gap.object == "crm.hard as crm_rw"),
-        "{report}"
-    );
+    assert!(report.not_probed.iter().any(|gap| gap.object == "crm.hard as crm_rw"), "{report}");
 
-    let report = report_with(&format!(
-        "{HARD} ALTER POLICY tenant_guard ON crm.hard WITH CHECK (true)"
-    ))
-    .await;
-    assert!(
-        report.found("B07_insert_for_other_tenant", Some("crm.hard")),
-        "{report}"
-    );
+    let report = report_with(&format!("{HARD} ALTER POLICY tenant_guard ON crm.hard WITH CHECK (true)")).await;
+    assert!(report.found("B07_insert_for_other_tenant", Some("crm.hard")), "{report}");
 }

@@ -39,14 +39,9 @@ async fn report_with(fault: &str) -> Report {
 /// The fault is found under its code at its object; every other finding is one of `besides`.
 async fn fires(fault: &str, code: &str, object: &str, besides: &[&str]) {
     let report = report_with(fault).await;
-    assert!(
-        report.found(code, Some(object)),
-        "{code} did not fire at {object}:\n{report}"
-    );
-    let other = report
-        .findings
-        .iter()
-        .find(|finding| finding.code != code && !besides.contains(&finding.code.as_str()));
+    assert!(report.found(code, Some(object)), "{code} did not fire at {object}:\n{report}");
+    let other =
+        report.findings.iter().find(|finding| finding.code != code && !besides.contains(&finding.code.as_str()));
     assert!(other.is_none(), "{code}: more than was seeded:\n{report}");
 }
 
@@ -60,13 +55,7 @@ async fn the_platforms_schema_and_protected_tables_are_clean_even_as_the_request
     db.as_owner(CLEAN).await;
     let report = check(&mut db.connect("app_rw").await, &options()).await.unwrap();
     assert!(report.findings.is_empty(), "{report}");
-    assert_eq!(
-        report.n_exempted,
-        EXEMPTIONS
-            .iter()
-            .filter(|exemption| !exemption.code.starts_with('B'))
-            .count()
-    );
+    assert_eq!(report.n_exempted, EXEMPTIONS.iter().filter(|exemption| !exemption.code.starts_with('B')).count());
 }
 
 /// Fault, rule, object, rules that the same fault breaks as well.
@@ -85,18 +74,8 @@ const TABLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
         "crm.contacts",
         &[],
     ),
-    (
-        "ALTER TABLE crm.contacts DISABLE ROW LEVEL SECURITY",
-        "R03_rls_off",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "ALTER TABLE crm.contacts NO FORCE ROW LEVEL SECURITY",
-        "R04_no_force",
-        "crm.contacts",
-        &[],
-    ),
+    ("ALTER TABLE crm.contacts DISABLE ROW LEVEL SECURITY", "R03_rls_off", "crm.contacts", &[]),
+    ("ALTER TABLE crm.contacts NO FORCE ROW LEVEL SECURITY", "R04_no_force", "crm.contacts", &[]),
     (
         "CREATE TABLE crm.p (tenant_id uuid NOT NULL PRIMARY KEY) PARTITION BY HASH (tenant_id); \
       SELECT platform.protect_table('crm.p'); \
@@ -111,36 +90,16 @@ const TABLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
         "crm.contacts",
         &["R07_no_guard"],
     ),
-    (
-        "DROP POLICY tenant_guard ON crm.contacts",
-        "R07_no_guard",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "ALTER POLICY tenant_guard ON crm.contacts TO crm_rw",
-        "R07_no_guard",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)",
-        "R07_no_guard",
-        "crm.contacts",
-        &[],
-    ),
+    ("DROP POLICY tenant_guard ON crm.contacts", "R07_no_guard", "crm.contacts", &[]),
+    ("ALTER POLICY tenant_guard ON crm.contacts TO crm_rw", "R07_no_guard", "crm.contacts", &[]),
+    ("ALTER POLICY tenant_guard ON crm.contacts WITH CHECK (true)", "R07_no_guard", "crm.contacts", &[]),
     (
         "ALTER POLICY tenant_guard ON crm.contacts USING (true OR tenant_id IS NULL) WITH CHECK (true OR tenant_id IS NULL)",
         "R07_no_guard",
         "crm.contacts",
         &[],
     ),
-    (
-        "DROP POLICY tenant_open ON crm.contacts",
-        "R08_nothing_permitted",
-        "crm.contacts",
-        &[],
-    ),
+    ("DROP POLICY tenant_open ON crm.contacts", "R08_nothing_permitted", "crm.contacts", &[]),
     (
         "CREATE UNIQUE INDEX oracle ON crm.contacts (email_norm)",
         "R09_unique_without_tenant",
@@ -166,12 +125,7 @@ const TABLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
         "crm.contacts.crossing",
         &["R09_unique_without_tenant"],
     ),
-    (
-        "CREATE VIEW crm.v AS SELECT * FROM crm.contacts",
-        "R12_view_as_owner",
-        "crm.v",
-        &[],
-    ),
+    ("CREATE VIEW crm.v AS SELECT * FROM crm.contacts", "R12_view_as_owner", "crm.v", &[]),
     (
         "CREATE VIEW crm.v WITH (security_invoker = off) AS SELECT * FROM crm.contacts",
         "R12_view_as_owner",
@@ -190,61 +144,21 @@ const TABLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
         "crm.f()",
         &[],
     ),
-    (
-        "GRANT TRUNCATE ON crm.contacts TO crm_rw",
-        "R18_rights_round_policies",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "GRANT TRIGGER ON crm.contacts TO crm_rw",
-        "R18_rights_round_policies",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "GRANT REFERENCES (id) ON crm.contacts TO crm_rw",
-        "R18_rights_round_policies",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "GRANT EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) TO PUBLIC",
-        "R19_set_config",
-        "app_rw",
-        &[],
-    ),
+    ("GRANT TRUNCATE ON crm.contacts TO crm_rw", "R18_rights_round_policies", "crm.contacts", &[]),
+    ("GRANT TRIGGER ON crm.contacts TO crm_rw", "R18_rights_round_policies", "crm.contacts", &[]),
+    ("GRANT REFERENCES (id) ON crm.contacts TO crm_rw", "R18_rights_round_policies", "crm.contacts", &[]),
+    ("GRANT EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) TO PUBLIC", "R19_set_config", "app_rw", &[]),
     ("GRANT CREATE ON SCHEMA crm TO crm_rw", "R20_create", "crm", &[]),
-    (
-        "CREATE INDEX leaky ON crm.contacts (tenant_id, lower(email_norm))",
-        "R21_leaky_index",
-        "crm.contacts.leaky",
-        &[],
-    ),
-    (
-        "CREATE INDEX leaky ON crm.contacts USING gin (details)",
-        "R21_leaky_index",
-        "crm.contacts.leaky",
-        &[],
-    ),
+    ("CREATE INDEX leaky ON crm.contacts (tenant_id, lower(email_norm))", "R21_leaky_index", "crm.contacts.leaky", &[]),
+    ("CREATE INDEX leaky ON crm.contacts USING gin (details)", "R21_leaky_index", "crm.contacts.leaky", &[]),
     (
         "CREATE TYPE crm.e AS ENUM ('a'); ALTER TABLE crm.contacts ADD e crm.e; CREATE INDEX leaky ON crm.contacts (tenant_id, e)",
         "R21_leaky_index",
         "crm.contacts.leaky",
         &[],
     ),
-    (
-        "GRANT SELECT ON crm.contacts TO PUBLIC",
-        "R22_public_rights",
-        "crm.contacts",
-        &[],
-    ),
-    (
-        "CREATE UNIQUE INDEX late ON crm.contacts (id, tenant_id)",
-        "R23_tenant_not_leading",
-        "crm.contacts.late",
-        &[],
-    ),
+    ("GRANT SELECT ON crm.contacts TO PUBLIC", "R22_public_rights", "crm.contacts", &[]),
+    ("CREATE UNIQUE INDEX late ON crm.contacts (id, tenant_id)", "R23_tenant_not_leading", "crm.contacts.late", &[]),
     (
         "CREATE FUNCTION crm.f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
       REVOKE ALL ON FUNCTION crm.f() FROM PUBLIC",
@@ -252,12 +166,7 @@ const TABLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
         "crm.f()",
         &[],
     ),
-    (
-        "CREATE RULE r AS ON INSERT TO crm.contacts DO ALSO NOTHING",
-        "R26_rewrite_rule",
-        "crm.contacts.r",
-        &[],
-    ),
+    ("CREATE RULE r AS ON INSERT TO crm.contacts DO ALSO NOTHING", "R26_rewrite_rule", "crm.contacts.r", &[]),
     (
         "CREATE FUNCTION crm.f() RETURNS bool LANGUAGE sql STABLE AS 'SELECT true'; \
       CREATE POLICY slow ON crm.contacts USING (crm.f())",
@@ -278,33 +187,13 @@ async fn every_rule_about_tables_views_and_functions_fires() {
 const ROLE_FAULTS: &[(&str, &str, &str, &[&str])] = &[
     ("ALTER ROLE {role} BYPASSRLS", "R15_role_attributes", "{role}", &[]),
     ("ALTER ROLE {role} CREATEROLE", "R15_role_attributes", "{role}", &[]),
-    (
-        "GRANT app_owner TO {role}",
-        "R16_role_member",
-        "{role}",
-        &["R20_create", "R25_database_rights"],
-    ),
+    ("GRANT app_owner TO {role}", "R16_role_member", "{role}", &["R20_create", "R25_database_rights"]),
     ("GRANT app_rw TO {role}", "R16_role_member", "{role}", &[]),
     ("GRANT pg_read_all_data TO {role}", "R16_role_member", "{role}", &[]),
-    (
-        "ALTER TABLE crm.contacts OWNER TO {role}",
-        "R17_owner",
-        "crm.contacts",
-        &["R18_rights_round_policies"],
-    ),
+    ("ALTER TABLE crm.contacts OWNER TO {role}", "R17_owner", "crm.contacts", &["R18_rights_round_policies"]),
     ("ALTER SCHEMA crm OWNER TO {role}", "R17_owner", "crm", &["R20_create"]),
-    (
-        "GRANT CREATE ON DATABASE {database} TO {role}",
-        "R25_database_rights",
-        "{database}",
-        &[],
-    ),
-    (
-        "GRANT TEMPORARY ON DATABASE {database} TO {role}",
-        "R25_database_rights",
-        "{database}",
-        &[],
-    ),
+    ("GRANT CREATE ON DATABASE {database} TO {role}", "R25_database_rights", "{database}", &[]),
+    ("GRANT TEMPORARY ON DATABASE {database} TO {role}", "R25_database_rights", "{database}", &[]),
 ];
 
 #[tokio::test]
@@ -314,21 +203,11 @@ async fn every_rule_about_roles_fires() {
         let role = format!("svc_{}", uuid::Uuid::new_v4().simple());
         let fill = |text: &str| text.replace("{role}", &role).replace("{database}", db.name());
         db.as_owner(CLEAN).await;
-        db.as_admin(&format!("CREATE ROLE {role} LOGIN NOINHERIT; {}", fill(fault)))
-            .await;
-        let options = Options {
-            app_roles: vec![role.clone()],
-            ..options()
-        };
+        db.as_admin(&format!("CREATE ROLE {role} LOGIN NOINHERIT; {}", fill(fault))).await;
+        let options = Options { app_roles: vec![role.clone()], ..options() };
         let report = check(&mut db.connect(SUPERUSER).await, &options).await.unwrap();
-        assert!(
-            report.found(code, Some(&fill(object))),
-            "{fault}: {code} did not fire:\n{report}"
-        );
-        let other = report
-            .findings
-            .iter()
-            .find(|found| found.code != *code && !besides.contains(&found.code.as_str()));
+        assert!(report.found(code, Some(&fill(object))), "{fault}: {code} did not fire:\n{report}");
+        let other = report.findings.iter().find(|found| found.code != *code && !besides.contains(&found.code.as_str()));
         assert!(other.is_none(), "{fault}: more than was seeded:\n{report}");
     }
 }
@@ -336,40 +215,22 @@ async fn every_rule_about_roles_fires() {
 #[tokio::test]
 async fn a_role_that_does_not_exist_is_reported_rather_than_passed_over() {
     let db = TestDatabase::new().await;
-    let options = Options {
-        app_roles: vec!["nobody_here".to_owned()],
-        ..options()
-    };
+    let options = Options { app_roles: vec!["nobody_here".to_owned()], ..options() };
     let report = check(&mut db.connect(SUPERUSER).await, &options).await.unwrap();
-    assert!(
-        report.has_errors() && report.found("R00_role_missing", Some("nobody_here")),
-        "{report}"
-    );
+    assert!(report.has_errors() && report.found("R00_role_missing", Some("nobody_here")), "{report}");
 }
 
 #[tokio::test]
 async fn an_exemption_covers_its_object_and_is_reported_when_the_object_is_gone() {
     const LIST: &[Exemption] = &[
-        Exemption {
-            code: "R01_no_tenant_id",
-            object: "platform_meta._sqlx_migrations",
-            reason: "ours",
-        },
-        Exemption {
-            code: "R01_no_tenant_id",
-            object: "crm.plans",
-            reason: "the same for everybody",
-        },
+        Exemption { code: "R01_no_tenant_id", object: "platform_meta._sqlx_migrations", reason: "ours" },
+        Exemption { code: "R01_no_tenant_id", object: "crm.plans", reason: "the same for everybody" },
     ];
     let db = TestDatabase::new().await;
-    let options = Options {
-        exemptions: LIST,
-        ..options()
-    };
+    let options = Options { exemptions: LIST, ..options() };
     let report = check(&mut db.connect(SUPERUSER).await, &options).await.unwrap();
     assert!(report.found("X01_unused_exemption", Some("crm.plans")), "{report}");
-    db.as_owner("CREATE SCHEMA crm; CREATE TABLE crm.plans (name text)")
-        .await;
+    db.as_owner("CREATE SCHEMA crm; CREATE TABLE crm.plans (name text)").await;
     let report = check(&mut db.connect(SUPERUSER).await, &options).await.unwrap();
     assert!(report.findings.is_empty(), "{report}");
 }
@@ -390,22 +251,10 @@ async fn protect_table_can_be_repeated_covers_partitions_and_refuses_what_it_can
 
     let mut conn = db.connect(SUPERUSER).await;
     for (made, state) in [
-        (
-            "CREATE TABLE crm.t (id int); SELECT platform.protect_table('crm.t')",
-            "42P16",
-        ),
-        (
-            "CREATE TABLE crm.t (tenant_id uuid); SELECT platform.protect_table('crm.t')",
-            "42P16",
-        ),
-        (
-            "CREATE TABLE crm.t (tenant_id text NOT NULL); SELECT platform.protect_table('crm.t')",
-            "42P16",
-        ),
-        (
-            "CREATE VIEW crm.t AS SELECT 1; SELECT platform.protect_table('crm.t')",
-            "42809",
-        ),
+        ("CREATE TABLE crm.t (id int); SELECT platform.protect_table('crm.t')", "42P16"),
+        ("CREATE TABLE crm.t (tenant_id uuid); SELECT platform.protect_table('crm.t')", "42P16"),
+        ("CREATE TABLE crm.t (tenant_id text NOT NULL); SELECT platform.protect_table('crm.t')", "42P16"),
+        ("CREATE VIEW crm.t AS SELECT 1; SELECT platform.protect_table('crm.t')", "42809"),
         ("SELECT platform.protect_table(0)", "42P01"),
     ] {
         assert_eq!(crate::support::sqlstate(&mut conn, made).await, state, "{made}");
@@ -413,8 +262,5 @@ async fn protect_table_can_be_repeated_covers_partitions_and_refuses_what_it_can
     // Somebody else's table is not for others to change, the guard included.
     let mut service = db.connect(SERVICE_ROLE).await;
     db.as_owner("GRANT USAGE ON SCHEMA crm TO crm_rw").await;
-    assert_eq!(
-        crate::support::sqlstate(&mut service, "SELECT platform.protect_table('crm.p')").await,
-        "42501"
-    );
+    assert_eq!(crate::support::sqlstate(&mut service, "SELECT platform.protect_table('crm.p')").await, "42501");
 }

@@ -145,10 +145,7 @@ fn an_answer_that_falls_silent_is_broken_off() {
     let mut wire = gateway.connect();
     wire.send(GET);
     wire.read_until("abc");
-    assert!(
-        !wire.read_to_end().ends_with(b"0\r\n\r\n"),
-        "a part must not look whole"
-    );
+    assert!(!wire.read_to_end().ends_with(b"0\r\n\r\n"), "a part must not look whole");
     assert_eq!(next(&seen), b"");
 }
 
@@ -167,11 +164,7 @@ fn a_truncated_answer_does_not_look_whole() {
         let mut wire = gateway.connect();
         wire.send(GET);
         let bytes = wire.read_to_end();
-        assert!(
-            !bytes.ends_with(b"0\r\n\r\n"),
-            "{answer:?}: {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert!(!bytes.ends_with(b"0\r\n\r\n"), "{answer:?}: {:?}", String::from_utf8_lossy(&bytes));
     }
 }
 
@@ -201,10 +194,7 @@ fn a_request_goes_to_the_second_endpoint_when_the_first_refuses() {
         assert_eq!((reply.status, &*reply.body), (200, "ok"));
         retries += usize::from(reply.has("x-test-retries: 1"));
     }
-    assert!(
-        (1..=5).contains(&retries),
-        "found out and then left alone, not {retries} retries"
-    );
+    assert!((1..=5).contains(&retries), "found out and then left alone, not {retries} retries");
 }
 
 #[test]
@@ -275,18 +265,12 @@ fn a_body_above_the_limit_is_refused_before_or_while_it_comes() {
 
     let chunk = format!("200\r\n{}\r\n", "x".repeat(0x200));
     let mut wire = gateway.connect();
-    wire.send(format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"
-    ));
+    wire.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"));
     assert_eq!(next(&seen), (0, chunk.len()));
     wire.send(&chunk);
     let reply = wire.read_reply(false);
     assert_eq!((reply.status, &*reply.body), (413, "BodyTooLarge"));
-    assert_eq!(
-        next(&seen),
-        (0, chunk.len()),
-        "no more than that, and the connection ends"
-    );
+    assert_eq!(next(&seen), (0, chunk.len()), "no more than that, and the connection ends");
     assert_eq!(gateway.exchange(GET).body, "ok");
     assert_eq!(service.n_connections(), 2, "the cut-off connection is not used again");
 }

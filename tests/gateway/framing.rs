@@ -8,20 +8,8 @@ const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
 #[test]
 fn an_answer_arrives_whole_however_it_is_framed() {
     for (request, answer, status, body, line) in [
-        (
-            GET,
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
-            200,
-            "hello",
-            "content-length: 5",
-        ),
-        (
-            GET,
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-            200,
-            "",
-            "content-length: 0",
-        ),
+        (GET, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 200, "hello", "content-length: 5"),
+        (GET, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, "", "content-length: 0"),
         (
             GET,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nx-trailer: 1\r\n\r\n",
@@ -38,34 +26,10 @@ fn an_answer_arrives_whole_however_it_is_framed() {
             "content-length: 2",
         ),
         (GET, "HTTP/1.1 204 No Content\r\n\r\n", 204, "", ""),
-        (
-            GET,
-            "HTTP/1.1 304 Not Modified\r\ncontent-length: 1234\r\netag: x\r\n\r\n",
-            304,
-            "",
-            "content-length: 1234",
-        ),
-        (
-            HEAD,
-            "HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n",
-            200,
-            "",
-            "content-length: 1234",
-        ),
-        (
-            HEAD,
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-            200,
-            "",
-            "",
-        ),
-        (
-            GET,
-            "HTTP/1.1 599 Odd\r\ncontent-length: 1\r\n\r\nx",
-            599,
-            "x",
-            "content-length: 1",
-        ),
+        (GET, "HTTP/1.1 304 Not Modified\r\ncontent-length: 1234\r\netag: x\r\n\r\n", 304, "", "content-length: 1234"),
+        (HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", 200, "", "content-length: 1234"),
+        (HEAD, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 200, "", ""),
+        (GET, "HTTP/1.1 599 Odd\r\ncontent-length: 1\r\n\r\nx", 599, "x", "content-length: 1"),
     ] {
         let service = Service::answering(answer);
         let gateway = Gateway::start(&[service.address], "");
@@ -73,16 +37,9 @@ fn an_answer_arrives_whole_however_it_is_framed() {
         for _ in 0..3 {
             wire.send(request);
             let reply = wire.read_reply(request == HEAD);
-            assert_eq!(
-                (reply.status, &*reply.body),
-                (status, body),
-                "{request:?} {answer:?}: {reply:?}"
-            );
+            assert_eq!((reply.status, &*reply.body), (status, body), "{request:?} {answer:?}: {reply:?}");
             assert!(line.is_empty() || reply.has(line), "{request:?} {answer:?}: {reply:?}");
-            assert!(
-                !reply.head.contains("x-trailer") && !reply.head.contains("link:"),
-                "{reply:?}"
-            );
+            assert!(!reply.head.contains("x-trailer") && !reply.head.contains("link:"), "{reply:?}");
         }
         assert_eq!(service.n_connections(), 1, "{answer:?}: the connection is used again");
     }
@@ -90,11 +47,7 @@ fn an_answer_arrives_whole_however_it_is_framed() {
 
 #[test]
 fn an_answer_that_ends_with_the_connection_arrives_whole() {
-    for head in [
-        "HTTP/1.1 200 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
-        "HTTP/1.0 200 OK\r\n\r\n",
-    ] {
+    for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
         let service = Service::start(move |mut wire, _| {
             wire.read_head();
             wire.send(head);
@@ -129,21 +82,9 @@ fn an_http_1_0_client_gets_no_chunks() {
 #[test]
 fn a_request_body_arrives_with_the_framing_it_had() {
     for (request, line, body) in [
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-            "content-length: 5",
-            "hello",
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-            "content-length: 0",
-            "",
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-            "content-length: 5",
-            "hello",
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "content-length: 5", "hello"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "content-length: 0", ""),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "content-length: 5", "hello"),
         (
             "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
             "transfer-encoding: chunked",
@@ -159,21 +100,14 @@ fn a_request_body_arrives_with_the_framing_it_had() {
             while let Some(head) = wire.try_read_until("\r\n\r\n") {
                 let head = head.to_ascii_lowercase();
                 let body = if head.contains("chunked") {
-                    let chunks = if body.is_empty() {
-                        String::new()
-                    } else {
-                        wire.read_until("0\r\n\r\n")
-                    };
+                    let chunks = if body.is_empty() { String::new() } else { wire.read_until("0\r\n\r\n") };
                     chunks.split("\r\n").skip(1).step_by(2).collect()
                 } else {
                     wire.read_exact(body.len())
                 };
                 let found = head.lines().filter(|found| *found == line).count();
                 let text = format!("{found} {body}");
-                wire.send(format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
-                    text.len()
-                ));
+                wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()));
             }
         });
         let gateway = Gateway::start(&[service.address], "");
@@ -191,10 +125,7 @@ fn a_get_without_a_body_says_nothing_about_one() {
     let service = Service::start(|mut wire, _| {
         let head = wire.read_head();
         let clean = !head.contains("content-length") && !head.contains("transfer-encoding");
-        wire.send(format!(
-            "HTTP/1.1 {} x\r\ncontent-length: 0\r\n\r\n",
-            if clean { 200 } else { 500 }
-        ));
+        wire.send(format!("HTTP/1.1 {} x\r\ncontent-length: 0\r\n\r\n", if clean { 200 } else { 500 }));
     });
     let gateway = Gateway::start(&[service.address], "");
     assert_eq!(gateway.exchange(GET).status, 200);

@@ -32,24 +32,12 @@ impl Gateway {
     }
 
     pub fn start_with(upstreams: &[SocketAddr], more: &str, pool_idle_timeout: Duration) -> Self {
-        let urls: Vec<String> = upstreams
-            .iter()
-            .map(|address| format!("\"http://{address}\""))
-            .collect();
-        let text = format!(
-            "prefix = \"/\"\nauth = \"none\"\nupstreams = [{}]\n{more}",
-            urls.join(",")
-        );
+        let urls: Vec<String> = upstreams.iter().map(|address| format!("\"http://{address}\"")).collect();
+        let text = format!("prefix = \"/\"\nauth = \"none\"\nupstreams = [{}]\n{more}", urls.join(","));
         let route: RouteSettings = toml::from_str(&text).unwrap();
         let table = Arc::new(RouteTable::build(&[route]).unwrap());
-        let pool = PoolSettings {
-            max_idle_per_endpoint: 32,
-            idle_timeout: pool_idle_timeout,
-        };
-        let settings = ForwardSettings {
-            pool,
-            retry_budget_percent: 20,
-        };
+        let pool = PoolSettings { max_idle_per_endpoint: 32, idle_timeout: pool_idle_timeout };
+        let settings = ForwardSettings { pool, retry_budget_percent: 20 };
         let (ready, started) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
@@ -72,11 +60,7 @@ impl Gateway {
             });
         });
         let (address, handle) = started.recv_timeout(PATIENCE).expect("the gateway starts");
-        Self {
-            address,
-            handle,
-            thread: Some(thread),
-        }
+        Self { address, handle, thread: Some(thread) }
     }
 
     pub fn connect(&self) -> Wire {
@@ -108,24 +92,17 @@ async fn serve(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let limits = HeadLimits {
-        max_header_bytes: 32 * 1024,
-        max_url_bytes: 8 * 1024,
-    };
+    let limits = HeadLimits { max_header_bytes: 32 * 1024, max_url_bytes: 8 * 1024 };
     if let Err(error) = hygiene::check_request(&request, &limits) {
-        return HttpResponse::build(error.status())
-            .force_close()
-            .body(error.to_string());
+        return HttpResponse::build(error.status()).force_close().body(error.to_string());
     }
     let route = match table.find(request.path()) {
         Ok(route) => route,
         Err(RouteMiss::NoRoute) => return HttpResponse::NotFound().finish(),
         Err(RouteMiss::AmbiguousPath) => return HttpResponse::BadRequest().finish(),
     };
-    let context = TenantContextHeaders {
-        tenant_id: Some(http::HeaderValue::from_static("ours")),
-        ..Default::default()
-    };
+    let context =
+        TenantContextHeaders { tenant_id: Some(http::HeaderValue::from_static("ours")), ..Default::default() };
     let headers = || hygiene::upstream_headers(&request, &context, Authorization::Forward);
     match forward(&request, payload.into_inner(), route, headers, &settings).await {
         Ok(forwarded) => {
@@ -175,10 +152,7 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -222,8 +196,7 @@ impl Wire {
     }
 
     pub fn read_until(&mut self, end: &str) -> String {
-        self.try_read_until(end)
-            .unwrap_or_else(|| panic!("ended before {end:?}: {:?}", self.buffer))
+        self.try_read_until(end).unwrap_or_else(|| panic!("ended before {end:?}: {:?}", self.buffer))
     }
 
     pub fn read_head(&mut self) -> String {
@@ -232,11 +205,7 @@ impl Wire {
 
     pub fn read_exact(&mut self, n: usize) -> String {
         while self.buffer.len() < n {
-            assert!(
-                self.fill(),
-                "ended before {n} bytes: {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
+            assert!(self.fill(), "ended before {n} bytes: {:?}", String::from_utf8_lossy(&self.buffer));
         }
         let rest = self.buffer.split_off(n);
         String::from_utf8(std::mem::replace(&mut self.buffer, rest)).unwrap()
@@ -308,12 +277,7 @@ impl Service {
                 }
             }
         });
-        Self {
-            address,
-            n_connections,
-            stop,
-            thread: Some(thread),
-        }
+        Self { address, n_connections, stop, thread: Some(thread) }
     }
 
     /// A service that gives every request the same bytes; it reads the request's head only.

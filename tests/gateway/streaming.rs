@@ -46,10 +46,7 @@ fn an_event_reaches_the_client_before_the_next_one_exists() {
     let gateway = Gateway::start(&[service.address], "");
     let mut wire = gateway.connect();
     wire.send(GET);
-    assert!(
-        wire.read_head().contains("content-type: text/event-stream"),
-        "the head comes before any event"
-    );
+    assert!(wire.read_head().contains("content-type: text/event-stream"), "the head comes before any event");
     for event in ["data: 1\n", "data: 2\n", "0\r\n\r\n"] {
         go_on.send(()).unwrap();
         wire.read_until(event);

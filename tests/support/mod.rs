@@ -41,11 +41,7 @@ pub fn database_settings() -> DatabaseSettings {
 
 /// A directory that the user PostgreSQL runs as may pass through.
 pub fn open_tempdir() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .prefix("bos")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().prefix("bos").permissions(Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
 /// Stops the PostgreSQL under `data_dir` and deletes the directory when this process has ended.
@@ -81,14 +77,10 @@ fn endpoint() -> &'static Endpoint {
         clean_up_at_exit(&data_dir);
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let embedded = Embedded::start(&database_settings(), &data_dir, &CancellationToken::new())
-                    .await
-                    .unwrap();
+                let embedded =
+                    Embedded::start(&database_settings(), &data_dir, &CancellationToken::new()).await.unwrap();
                 let mut admin = embedded.connect_options(SUPERUSER, "postgres").connect().await.unwrap();
                 // What is thrown away need not survive a power failure.
                 for statement in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
@@ -161,11 +153,7 @@ impl TestDatabase {
 pub async fn sqlstate(conn: &mut PgConnection, sql: &str) -> String {
     match sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await {
         Ok(_) => String::new(),
-        Err(error) => error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .unwrap()
-            .into_owned(),
+        Err(error) => error.as_database_error().and_then(|error| error.code()).unwrap().into_owned(),
     }
 }
 
@@ -176,10 +164,5 @@ pub fn is_running(pid: i32) -> bool {
     if cfg!(target_os = "linux") {
         return read.is_ok() && !status.rsplit(')').next().unwrap().trim_start().starts_with('Z');
     }
-    Command::new("ps")
-        .args(["-p", &pid.to_string()])
-        .stdout(Stdio::null())
-        .status()
-        .unwrap()
-        .success()
+    Command::new("ps").args(["-p", &pid.to_string()]).stdout(Stdio::null()).status().unwrap().success()
 }

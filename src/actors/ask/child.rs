@@ -51,8 +51,7 @@ impl<A: ChildActor> Ctx<'_, A> {
     {
         self.shell.n_works.update(|n| n + 1);
         let work = wrap_future::<_, Child<A>>(work.in_current_span());
-        self.context
-            .spawn(work.map(|output, child, context| child.after_work(output, then, context)));
+        self.context.spawn(work.map(|output, child, context| child.after_work(output, then, context)));
     }
 
     /// As [`Ctx::spawn`], but no message is handled before `then` has run. Say at the call which invariant needs this.
@@ -63,8 +62,7 @@ impl<A: ChildActor> Ctx<'_, A> {
     {
         self.shell.n_works.update(|n| n + 1);
         let work = wrap_future::<_, Child<A>>(work.in_current_span());
-        self.context
-            .wait(work.map(|output, child, context| child.after_work(output, then, context)));
+        self.context.wait(work.map(|output, child, context| child.after_work(output, then, context)));
     }
 
     /// Calls `tick` once after `delay`, unless the actor is stopping by then. Something periodic arms itself again when
@@ -131,29 +129,13 @@ impl<A: ChildActor> Child<A> {
         finish: CancellationToken,
         ending: Rc<Cell<Ending>>,
     ) -> Self {
-        let shell = Shell {
-            slot,
-            finish,
-            n_works: Cell::new(0),
-            ending,
-        };
-        Self {
-            actor: Some(actor),
-            shell,
-            is_finishing: false,
-            n_handled: 0,
-        }
+        let shell = Shell { slot, finish, n_works: Cell::new(0), ending };
+        Self { actor: Some(actor), shell, is_finishing: false, n_handled: 0 }
     }
 
     pub(super) fn with(&mut self, context: &mut actix::Context<Self>, act: impl FnOnce(&mut A, &mut Ctx<'_, A>)) {
         if let Some(actor) = &mut self.actor {
-            act(
-                actor,
-                &mut Ctx {
-                    shell: &self.shell,
-                    context,
-                },
-            );
+            act(actor, &mut Ctx { shell: &self.shell, context });
         }
     }
 

@@ -30,35 +30,19 @@ impl ActorMetrics {
     /// * `actor_deaths_total{actor, cause}`: lives that ended by `panic`, `crash`, `failed_start` or `killed`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(
-            "actor_messages",
-            "Messages by what became of them",
-            metrics.messages.clone(),
-        );
+        registry.register("actor_messages", "Messages by what became of them", metrics.messages.clone());
         let help = "Time from posting a message to its answer";
         registry.register_with_unit("actor_message_duration", help, Unit::Seconds, metrics.durations.clone());
-        registry.register(
-            "actor_deaths",
-            "Lives of actors that ended unasked",
-            metrics.deaths.clone(),
-        );
+        registry.register("actor_deaths", "Lives of actors that ended unasked", metrics.deaths.clone());
         metrics
     }
 
     pub(super) fn count(&self, actor: &'static str, message: &'static str, outcome: Outcome) {
-        self.messages
-            .get_or_create(&OutcomeLabels {
-                actor,
-                message,
-                outcome: outcome.as_str(),
-            })
-            .inc();
+        self.messages.get_or_create(&OutcomeLabels { actor, message, outcome: outcome.as_str() }).inc();
     }
 
     pub(super) fn observe(&self, actor: &'static str, message: &'static str, duration: Duration) {
-        self.durations
-            .get_or_create(&MessageLabels { actor, message })
-            .observe(duration.as_secs_f64());
+        self.durations.get_or_create(&MessageLabels { actor, message }).observe(duration.as_secs_f64());
     }
 
     pub(in crate::actors) fn count_death(&self, actor: &'static str, cause: &'static str) {

@@ -38,10 +38,7 @@ impl Hasher {
     /// Lets `permits` hash at once and `queue` more wait.
     #[must_use]
     pub fn new(permits: usize, queue: usize) -> Self {
-        Self {
-            working: Arc::new(Semaphore::new(permits)),
-            admitted: Arc::new(Semaphore::new(permits + queue)),
-        }
+        Self { working: Arc::new(Semaphore::new(permits)), admitted: Arc::new(Semaphore::new(permits + queue)) }
     }
 
     /// Hashes a password, in PHC form.
@@ -51,8 +48,7 @@ impl Hasher {
     pub async fn hash(&self, password: SecretString) -> Result<String, HasherError> {
         self.run(move || {
             let hash = hasher()?.hash_password(password.expose_secret().as_bytes());
-            hash.map(|hash| hash.to_string())
-                .map_err(|_hash: argon2::password_hash::Error| HasherError::Failed)
+            hash.map(|hash| hash.to_string()).map_err(|_hash: argon2::password_hash::Error| HasherError::Failed)
         })
         .await
     }
@@ -66,9 +62,7 @@ impl Hasher {
             let text = hash.as_deref().unwrap_or(DUMMY_HASH);
             let parsed = argon2::PasswordHash::new(text)
                 .map_err(|_phc: argon2::password_hash::phc::Error| HasherError::Failed)?;
-            let matches = hasher()?
-                .verify_password(password.expose_secret().as_bytes(), &parsed)
-                .is_ok();
+            let matches = hasher()?.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
             Ok(matches && hash.is_some())
         })
         .await
@@ -87,8 +81,7 @@ impl Hasher {
             let _permits = (admitted, working);
             work()
         });
-        done.await
-            .map_err(|_thread: tokio::task::JoinError| HasherError::Failed)?
+        done.await.map_err(|_thread: tokio::task::JoinError| HasherError::Failed)?
     }
 }
 
@@ -106,10 +99,7 @@ mod tests {
         let hasher = Hasher::new(1, 8);
         let hash = hasher.hash("correct horse".into()).await.expect("hashed");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert_eq!(
-            hasher.verify("correct horse".into(), Some(hash.clone())).await,
-            Ok(true)
-        );
+        assert_eq!(hasher.verify("correct horse".into(), Some(hash.clone())).await, Ok(true));
         assert_eq!(hasher.verify("wrong horse".into(), Some(hash)).await, Ok(false));
     }
 
@@ -124,12 +114,6 @@ mod tests {
         let hasher = Hasher::new(1, 1);
         let calls = (0..5).map(|_| hasher.verify("x".into(), None));
         let answers = futures_util::future::join_all(calls).await;
-        assert_eq!(
-            answers
-                .iter()
-                .filter(|answer| **answer == Err(HasherError::Overloaded))
-                .count(),
-            3
-        );
+        assert_eq!(answers.iter().filter(|answer| **answer == Err(HasherError::Overloaded)).count(), 3);
     }
 }

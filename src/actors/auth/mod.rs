@@ -53,9 +53,7 @@ impl AuthActor {
         M: Request<Refusal = AuthError>,
         W: Future<Output = Result<M::Reply, AuthError>> + 'static,
     {
-        ctx.spawn(work(self.context.clone(), message), |_actor, result, _ctx| {
-            responder.answer(result)
-        });
+        ctx.spawn(work(self.context.clone(), message), |_actor, result, _ctx| responder.answer(result));
     }
 }
 
@@ -65,25 +63,24 @@ impl ChildActor for AuthActor {
 
 impl Handle<SignIn> for AuthActor {
     fn handle(&mut self, message: SignIn, responder: Responder<SignIn>, ctx: &mut Ctx<'_, Self>) {
-        self.run(message, responder, ctx, |context, message| async move {
-            sign_in::sign_in(&context, message).await
-        });
+        self.run(message, responder, ctx, |context, message| async move { sign_in::sign_in(&context, message).await });
     }
 }
 
 impl Handle<Refresh> for AuthActor {
     fn handle(&mut self, message: Refresh, responder: Responder<Refresh>, ctx: &mut Ctx<'_, Self>) {
-        self.run(message, responder, ctx, |context, message| async move {
-            tokens::refresh(&context, message).await
-        });
+        self.run(message, responder, ctx, |context, message| async move { tokens::refresh(&context, message).await });
     }
 }
 
 impl Handle<SignOut> for AuthActor {
     fn handle(&mut self, message: SignOut, responder: Responder<SignOut>, ctx: &mut Ctx<'_, Self>) {
-        self.run(message, responder, ctx, |context, message| async move {
-            sign_out::sign_out(&context, message).await
-        });
+        self.run(
+            message,
+            responder,
+            ctx,
+            |context, message| async move { sign_out::sign_out(&context, message).await },
+        );
     }
 }
 

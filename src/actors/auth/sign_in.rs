@@ -22,12 +22,7 @@ const MAX_PASSWORD_BYTES: usize = 1_024;
 
 /// Checks the password and begins a session.
 pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<TokenSet, AuthError> {
-    let SignIn {
-        tenant,
-        email,
-        password,
-        source,
-    } = message;
+    let SignIn { tenant, email, password, source } = message;
     let view = tenant.view_full();
     let user = find_user(context, view.tenant.id, &email).await?;
     match check_password(context, user.as_ref(), password).await? {
@@ -52,14 +47,8 @@ async fn find_user(context: &AuthContext, tenant: TenantId, email: &str) -> Resu
 /// Hashes even if there is nothing to compare with, so that time does not tell who exists.
 async fn check_password(context: &AuthContext, user: Option<&User>, password: SecretString) -> Result<bool, AuthError> {
     let is_plausible = secrecy::ExposeSecret::expose_secret(&password).len() <= MAX_PASSWORD_BYTES;
-    let hash = user
-        .filter(|user| is_plausible && !user.is_suspended)
-        .and_then(|user| user.password_hash.clone());
-    let password = if is_plausible {
-        password
-    } else {
-        SecretString::default()
-    };
+    let hash = user.filter(|user| is_plausible && !user.is_suspended).and_then(|user| user.password_hash.clone());
+    let password = if is_plausible { password } else { SecretString::default() };
     Ok(context.hasher.verify(password, hash).await?)
 }
 
@@ -88,11 +77,7 @@ async fn begin_session(
         },
     )
     .await?;
-    audit::insert(
-        &mut tx,
-        &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source),
-    )
-    .await?;
+    audit::insert(&mut tx, &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source)).await?;
     tx.commit().await?;
     let grant = Grant {
         user: user.id,
@@ -113,11 +98,7 @@ async fn record_failure(
     source: AuditSource,
 ) -> Result<(), AuthError> {
     let mut tx = TenantTx::begin(&context.db, tenant).await?;
-    audit::insert(
-        &mut tx,
-        &event(AuditActor::Anonymous, user, AuditOutcome::Failure, source),
-    )
-    .await?;
+    audit::insert(&mut tx, &event(AuditActor::Anonymous, user, AuditOutcome::Failure, source)).await?;
     Ok(tx.commit().await?)
 }
 

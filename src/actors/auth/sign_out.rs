@@ -14,13 +14,7 @@ const REVOKE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Ends one session or all of the user's, first in the database, then in the tenant's view.
 pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<Vec<SessionId>, AuthError> {
-    let SignOut {
-        tenant,
-        user,
-        session,
-        all,
-        source,
-    } = message;
+    let SignOut { tenant, user, session, all, source } = message;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let ended = if all {
         sessions::revoke_all(&mut tx, user, "logout_all").await?
@@ -43,10 +37,7 @@ pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<
     tx.commit().await?;
     if let Some(supervisor) = tenant.supervisor() {
         for session in &ended {
-            if let Err(error) = supervisor
-                .ask(RevokeSession { session: *session }, REVOKE_DEADLINE)
-                .await
-            {
+            if let Err(error) = supervisor.ask(RevokeSession { session: *session }, REVOKE_DEADLINE).await {
                 tracing::warn!(%error, "the view learns of an ended session by the config log only");
             }
         }

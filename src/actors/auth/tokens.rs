@@ -30,15 +30,7 @@ pub(super) struct Grant {
 
 /// Signs the tokens of a session.
 pub(super) fn issue(context: &AuthContext, view: &TenantView, grant: Grant) -> Result<TokenSet, AuthError> {
-    let Grant {
-        user,
-        session,
-        role,
-        acr,
-        amr,
-        auth_time,
-        counter,
-    } = grant;
+    let Grant { user, session, role, acr, amr, auth_time, counter } = grant;
     let expires_in = context.settings.auth.access_token_ttl_s;
     let now_s = clock::now_s();
     let claims = AccessClaims {
@@ -88,12 +80,8 @@ fn lifetime(platform_s: u64, own_s: Option<u64>) -> TimeDelta {
 /// Rotates the refresh token, or repeats the last answer within the grace, or ends the family of a token used twice.
 pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<TokenSet, AuthError> {
     let view = message.tenant.view_full();
-    let presented = RefreshToken::decode(
-        message.refresh_token.expose_secret(),
-        view.tenant.id,
-        &view.keys.refresh,
-    )
-    .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
+    let presented = RefreshToken::decode(message.refresh_token.expose_secret(), view.tenant.id, &view.keys.refresh)
+        .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     let idle_expires_at = idle_expiry(context, &view, clock::now());
     let rotated = sessions::rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;

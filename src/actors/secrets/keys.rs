@@ -44,9 +44,7 @@ pub struct TenantKeys {
 
 impl std::fmt::Debug for TenantKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TenantKeys")
-            .field("signing", &self.signing)
-            .finish_non_exhaustive()
+        f.debug_struct("TenantKeys").field("signing", &self.signing).finish_non_exhaustive()
     }
 }
 
@@ -60,15 +58,9 @@ impl TenantKeys {
         let newest = data_keys.last().ok_or(KeysError::Missing("data key"))?;
         let wrapped = newest.wrapped.as_deref().ok_or(KeysError::Missing("data key"))?;
         let data_key = master.unwrap_key(tenant, newest.version, wrapped)?;
-        let active = signing_keys
-            .iter()
-            .find(|key| key.state == "active")
-            .ok_or(KeysError::Missing("active signing key"))?;
-        let pkcs8 = envelope::open(
-            &data_key,
-            &place(tenant, &active.kid, newest.version),
-            &active.private_key_enc,
-        )?;
+        let active =
+            signing_keys.iter().find(|key| key.state == "active").ok_or(KeysError::Missing("active signing key"))?;
+        let pkcs8 = envelope::open(&data_key, &place(tenant, &active.kid, newest.version), &active.private_key_enc)?;
         let signing = SigningKey::from_pkcs8(&active.kid, algorithm(active)?, &pkcs8);
         let verifying = signing_keys
             .iter()
@@ -77,11 +69,7 @@ impl TenantKeys {
                     .map_err(|_jwk: crate::domain::token::TokenError| KeysError::Missing("usable public key"))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            signing,
-            verifying,
-            refresh: refresh_key(&data_key)?,
-        })
+        Ok(Self { signing, verifying, refresh: refresh_key(&data_key)? })
     }
 }
 
@@ -147,10 +135,7 @@ fn generate(algorithm: KeyAlgorithm) -> Result<(Zeroizing<Vec<u8>>, Value), Keys
             let pair = Ed25519KeyPair::generate().map_err(failed)?;
             let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
             let der = pair.to_pkcs8v1().map_err(failed)?;
-            Ok((
-                Zeroizing::new(der.as_ref().to_vec()),
-                json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
-            ))
+            Ok((Zeroizing::new(der.as_ref().to_vec()), json!({"kty": "OKP", "crv": "Ed25519", "x": x})))
         }
     }
 }
@@ -190,10 +175,7 @@ mod tests {
         let master = MasterKey::load(dir.path(), None).expect("a key");
         let tenant: TenantId = Uuid::from_u128(1).into();
         let new = make_tenant_keys(&master, tenant, algorithm)?;
-        let data_keys = [DataKeyRow {
-            version: 1,
-            wrapped: Some(new.wrapped_data_key),
-        }];
+        let data_keys = [DataKeyRow { version: 1, wrapped: Some(new.wrapped_data_key) }];
         let signing_keys = [SigningKeyRow {
             kid: new.kid,
             algorithm: algorithm.as_str().to_owned(),
@@ -221,12 +203,7 @@ mod tests {
             epoch: 1,
         };
         let text = token::sign_access(&keys.signing, &claims).expect("signed");
-        let expected = token::Expected {
-            issuer: "i",
-            audience: "a",
-            tenant,
-            now_s: 1,
-        };
+        let expected = token::Expected { issuer: "i", audience: "a", tenant, now_s: 1 };
         assert_eq!(token::verify_access(&keys.verifying, &text, &expected), Ok(claims));
         Ok(())
     }

@@ -32,20 +32,14 @@ impl Arbiters {
         System::try_current().ok_or(ArbitersError::NoSystem)?;
         let first = Arbiter::try_new().map_err(ArbitersError::Thread)?;
         let others = (1..n.get()).map(|_| Arbiter::try_new()).collect::<Result<_, _>>();
-        Ok(Self {
-            first,
-            others: others.map_err(ArbitersError::Thread)?,
-        })
+        Ok(Self { first, others: others.map_err(ArbitersError::Thread)? })
     }
 
     /// The home of whatever has this hash: the same hash, the same thread.
     pub fn pick(&self, hash: u64) -> ArbiterHandle {
         let n_arbiters = self.others.len() as u64 + 1;
         let idx = usize::try_from(hash % n_arbiters).unwrap_or(0);
-        let arbiter = idx
-            .checked_sub(1)
-            .and_then(|idx| self.others.get(idx))
-            .unwrap_or(&self.first);
+        let arbiter = idx.checked_sub(1).and_then(|idx| self.others.get(idx)).unwrap_or(&self.first);
         ArbiterHandle(arbiter.handle())
     }
 
@@ -63,10 +57,7 @@ impl Arbiters {
         match joined.await {
             Ok((0, 0)) => {}
             Ok((n_gone, n_panicked)) => tracing::error!(n_gone, n_panicked, "actor threads had died before the stop"),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "actor threads were not awaited"
-            ),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "actor threads were not awaited"),
         }
     }
 }

@@ -43,15 +43,8 @@ pub struct Supervisor {
 impl Supervisor {
     /// A group without children. `policy` is the group's own account.
     pub fn new(policy: RestartPolicy, metrics: ActorMetrics) -> Self {
-        let account = Account {
-            window: Mutex::new(RestartWindow::new(policy)),
-            escalated: watch::Sender::new(None),
-        };
-        Self {
-            metrics,
-            account: Arc::new(account),
-            children: Arc::default(),
-        }
+        let account = Account { window: Mutex::new(RestartWindow::new(policy)), escalated: watch::Sender::new(None) };
+        Self { metrics, account: Arc::new(account), children: Arc::default() }
     }
 
     /// Starts a child and waits until it runs, so that the next one can rely on it.
@@ -71,16 +64,10 @@ impl Supervisor {
     {
         let owner: Arc<dyn Owner> = Arc::<Account>::clone(&self.account);
         let child = supervise(arbiter, spec, &self.metrics, owner, factory);
-        self.children
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&child.status));
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&child.status));
         match child.settled().await {
             ChildState::Running => Ok(child),
-            state => Err(StartFailed {
-                name: child.actor.name().to_owned(),
-                state,
-            }),
+            state => Err(StartFailed { name: child.actor.name().to_owned(), state }),
         }
     }
 
@@ -118,10 +105,7 @@ struct Account {
 
 impl Owner for Account {
     fn child_exhausted(&self, _name: &str) -> Decision {
-        self.window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record(Instant::now(), jitter())
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).record(Instant::now(), jitter())
     }
 
     fn child_failed(&self, name: &str) {

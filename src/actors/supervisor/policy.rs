@@ -20,11 +20,7 @@ pub struct RestartPolicy {
 
 impl RestartPolicy {
     /// For the children of the root, which are few and on which everything else stands: 3 in 60 s.
-    pub const ROOT: Self = Self {
-        intensity: 3,
-        period: Duration::from_secs(60),
-        ..Self::CHILD
-    };
+    pub const ROOT: Self = Self { intensity: 3, period: Duration::from_secs(60), ..Self::CHILD };
 
     /// For any other child: 5 in 30 s, waiting 50 ms, then 100 ms, … and never more than 5 s.
     pub const CHILD: Self = Self {
@@ -60,20 +56,13 @@ pub struct RestartWindow {
 impl RestartWindow {
     /// An empty window.
     pub fn new(policy: RestartPolicy) -> Self {
-        Self {
-            policy,
-            restarts: VecDeque::new(),
-        }
+        Self { policy, restarts: VecDeque::new() }
     }
 
     /// Takes note of a failure at `now`. `jitter`, any number, spreads the waits of children that fail together over
     /// the upper half of the back-off.
     pub fn record(&mut self, now: Instant, jitter: u64) -> Decision {
-        while self
-            .restarts
-            .front()
-            .is_some_and(|at| now.duration_since(*at) >= self.policy.period)
-        {
+        while self.restarts.front().is_some_and(|at| now.duration_since(*at) >= self.policy.period) {
             self.restarts.pop_front();
         }
         let n_restarts = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
@@ -81,10 +70,7 @@ impl RestartWindow {
             return Decision::GiveUp;
         }
         self.restarts.push_back(now);
-        let doubled = self
-            .policy
-            .backoff_initial
-            .saturating_mul(2_u32.saturating_pow(n_restarts));
+        let doubled = self.policy.backoff_initial.saturating_mul(2_u32.saturating_pow(n_restarts));
         let half = doubled.min(self.policy.backoff_max) / 2;
         let spread = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
         Decision::RestartAfter(half + Duration::from_nanos(jitter % spread))
@@ -122,13 +108,8 @@ mod tests {
     #[test]
     fn the_jitter_stays_within_the_upper_half_of_the_back_off() {
         for jitter in [1, 7_777_777, 50_000_000, u64::MAX] {
-            let Decision::RestartAfter(wait) = waits(jitter)[0] else {
-                panic!("gave up at once")
-            };
-            assert!(
-                (Duration::from_millis(50)..=Duration::from_millis(100)).contains(&wait),
-                "{wait:?}"
-            );
+            let Decision::RestartAfter(wait) = waits(jitter)[0] else { panic!("gave up at once") };
+            assert!((Duration::from_millis(50)..=Duration::from_millis(100)).contains(&wait), "{wait:?}");
         }
         assert_ne!(waits(0)[0], waits(7_777_777)[0]);
     }

@@ -96,10 +96,7 @@ impl TenantHandle {
             let Decision::Allowed { tat_ns, .. } = decision else {
                 return decision;
             };
-            match self
-                .tat_ns
-                .compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed)
-            {
+            match self.tat_ns.compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return decision,
                 Err(current) => tat = current,
             }
@@ -110,9 +107,7 @@ impl TenantHandle {
     #[must_use]
     pub fn enter(self: &Arc<Self>, limit: u32) -> Option<InFlight> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let entered = InFlight {
-            tenant: Arc::clone(self),
-        };
+        let entered = InFlight { tenant: Arc::clone(self) };
         (before < limit).then_some(entered)
     }
 }

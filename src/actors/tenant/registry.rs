@@ -117,9 +117,7 @@ impl TenantRegistry {
     }
 
     fn is_known_unknown(&self, wanted: &Wanted) -> bool {
-        self.unknown
-            .get(wanted)
-            .is_some_and(|since| clock::monotonic_ns().saturating_sub(since) < UNKNOWN_TTL_NS)
+        self.unknown.get(wanted).is_some_and(|since| clock::monotonic_ns().saturating_sub(since) < UNKNOWN_TTL_NS)
     }
 
     /// Forgets which names are unknown: a tenant was made somewhere.
@@ -129,9 +127,7 @@ impl TenantRegistry {
 
     fn insert(&self, handle: &Arc<TenantHandle>, child: ChildHandle<TenantSupervisor>) {
         self.children.pin().insert(handle.id(), child);
-        self.by_slug
-            .pin()
-            .insert(handle.slug().as_str().into(), Arc::clone(handle));
+        self.by_slug.pin().insert(handle.slug().as_str().into(), Arc::clone(handle));
         self.by_id.pin().insert(handle.id(), Arc::clone(handle));
     }
 
@@ -158,11 +154,6 @@ impl TenantRegistry {
 
     fn idle(&self, idle_ns: u64) -> Vec<Arc<TenantHandle>> {
         let now_ns = clock::monotonic_ns();
-        self.by_id
-            .pin()
-            .values()
-            .filter(|handle| handle.is_idle(now_ns, idle_ns))
-            .cloned()
-            .collect()
+        self.by_id.pin().values().filter(|handle| handle.is_idle(now_ns, idle_ns)).cloned().collect()
     }
 }

@@ -22,12 +22,8 @@ impl Revocations {
         if self.until_s.contains_key(&session) {
             return None;
         }
-        let mut next: HashMap<_, _> = self
-            .until_s
-            .iter()
-            .filter(|(_, until)| **until > now_s)
-            .map(|(k, v)| (*k, *v))
-            .collect();
+        let mut next: HashMap<_, _> =
+            self.until_s.iter().filter(|(_, until)| **until > now_s).map(|(k, v)| (*k, *v)).collect();
         next.insert(session, until_s);
         self.until_s = Arc::new(next);
         Some(Arc::clone(&self.until_s))

@@ -43,11 +43,7 @@ impl TenantView {
         revoked_sessions: Arc<HashMap<SessionId, i64>>,
     ) -> Self {
         let plan = plan_of(settings, &tenant.plan);
-        let per_minute = tenant
-            .config
-            .limits
-            .requests_per_minute
-            .unwrap_or(plan.requests_per_minute);
+        let per_minute = tenant.config.limits.requests_per_minute.unwrap_or(plan.requests_per_minute);
         let jwks: Vec<_> = keys.verifying.iter().map(token::VerifyingKey::jwk).collect();
         Self {
             rate: RatePolicy::per_minute(per_minute.min(plan.requests_per_minute)),

@@ -49,35 +49,18 @@ pub async fn migrate(admin: &PgConnectOptions) -> Result<Migrated, BootstrapErro
 }
 
 async fn migrate_on(conn: &mut PgConnection) -> Result<Migrated, BootstrapError> {
-    sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)").bind(LOCK).execute(&mut *conn).await?;
     // An empty search_path makes a migration name every schema, so nothing lands in the wrong one.
-    roles::execute(
-        conn,
-        format!("SET ROLE {OWNER}; SET search_path = ''; SET lock_timeout = '30s'"),
-    )
-    .await?;
+    roles::execute(conn, format!("SET ROLE {OWNER}; SET search_path = ''; SET lock_timeout = '30s'")).await?;
     let migrator = migrator();
     let before = applied(conn).await?;
-    migrator
-        .run_direct(None, conn, false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(version) => BootstrapError::DatabaseIsAhead(version),
-            other => BootstrapError::Migrate(other),
-        })?;
+    migrator.run_direct(None, conn, false).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => BootstrapError::DatabaseIsAhead(version),
+        other => BootstrapError::Migrate(other),
+    })?;
     let now = applied(conn).await?;
-    let migrated = Migrated {
-        applied: now.len() - before.len(),
-        known: migrator.iter().count(),
-    };
-    tracing::info!(
-        applied = migrated.applied,
-        known = migrated.known,
-        "schema is up to date"
-    );
+    let migrated = Migrated { applied: now.len() - before.len(), known: migrator.iter().count() };
+    tracing::info!(applied = migrated.applied, known = migrated.known, "schema is up to date");
     Ok(migrated)
 }
 
@@ -91,22 +74,14 @@ pub async fn pending_migrations(admin: &PgConnectOptions) -> Result<Vec<i64>, Bo
     roles::execute(&mut conn, format!("SET ROLE {OWNER}")).await?;
     let applied = applied(&mut conn).await?;
     conn.close().await?;
-    Ok(migrator()
-        .iter()
-        .map(|migration| migration.version)
-        .filter(|version| !applied.contains(version))
-        .collect())
+    Ok(migrator().iter().map(|migration| migration.version).filter(|version| !applied.contains(version)).collect())
 }
 
 async fn applied(conn: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass($1) IS NOT NULL")
-        .bind(TABLE)
-        .fetch_one(&mut *conn)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT pg_catalog.to_regclass($1) IS NOT NULL").bind(TABLE).fetch_one(&mut *conn).await?;
     if !exists {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar("SELECT version FROM platform_meta._sqlx_migrations WHERE success")
-        .fetch_all(conn)
-        .await
+    sqlx::query_scalar("SELECT version FROM platform_meta._sqlx_migrations WHERE success").fetch_all(conn).await
 }

@@ -30,11 +30,7 @@ pub const SECRETS: &str = "app_secrets";
 pub const OPS: &str = "app_ops";
 
 pub(super) fn specs(service_roles: &[String]) -> Vec<RoleSpec> {
-    let role = |name: &str, login, bypass_rls| RoleSpec {
-        name: name.to_owned(),
-        login,
-        bypass_rls,
-    };
+    let role = |name: &str, login, bypass_rls| RoleSpec { name: name.to_owned(), login, bypass_rls };
     let mut specs = vec![
         role(OWNER, false, false),
         role(READ_WRITE, true, false),
@@ -51,9 +47,7 @@ pub(super) fn check_service_role(name: &str, admin: &str) -> Result<(), Bootstra
     let ours = [OWNER, READ_WRITE, AUTH, SECRETS, OPS].contains(&name);
     let well_formed = !name.is_empty()
         && name.len() <= 63
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if ours || !well_formed || name == admin || name == "public" || name == "none" || name.starts_with("pg_") {
         return Err(BootstrapError::ServiceRole(name.to_owned()));
@@ -107,11 +101,7 @@ pub(super) async fn ensure(
     verifier: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<(), BootstrapError> {
-    let RoleSpec {
-        name,
-        login,
-        bypass_rls,
-    } = spec;
+    let RoleSpec { name, login, bypass_rls } = spec;
     let bypass_rls = *bypass_rls && admin.may_grant_bypass_rls();
     let row: Option<RoleRow> = sqlx::query_as(
         "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolinherit, rolreplication, \
@@ -146,11 +136,7 @@ pub(super) async fn ensure(
         Some(row) => differences(row, *login, spec.bypass_rls, bypass_rls),
     };
     if !clauses.is_empty() {
-        tracing::warn!(
-            role = name,
-            changes = clauses.join(" "),
-            "putting a role's attributes right"
-        );
+        tracing::warn!(role = name, changes = clauses.join(" "), "putting a role's attributes right");
         execute(conn, format!("ALTER ROLE {name} {}", clauses.join(" "))).await?;
     }
     if let Some(verifier) = verifier.filter(|_| *login) {
@@ -189,11 +175,7 @@ fn differences(row: &RoleRow, login: bool, wants_bypass: bool, may_bypass: bool)
 /// An administrator that is no superuser has to be a member of a role to `SET ROLE` to it: to `app_owner` for
 /// migrations, to the others for the behavioural check.
 async fn join(conn: &mut PgConnection, admin: &Admin, role: &str) -> Result<(), BootstrapError> {
-    let kind = if admin.server_version >= 160_000 {
-        "SET"
-    } else {
-        "MEMBER"
-    };
+    let kind = if admin.server_version >= 160_000 { "SET" } else { "MEMBER" };
     let is_member: bool = sqlx::query_scalar("SELECT pg_catalog.pg_has_role(current_user, $1::name, $2)")
         .bind(role)
         .bind(kind)

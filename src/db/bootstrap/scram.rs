@@ -46,9 +46,7 @@ mod tests {
     fn the_keys_fit_the_exchange_in_rfc_7677() {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let verifier = verifier_with_salt(b"pencil", &salt);
-        let keys = verifier
-            .strip_prefix("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")
-            .unwrap();
+        let keys = verifier.strip_prefix("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$").unwrap();
         let (stored_key, server_key) = keys.split_once(':').unwrap();
         let message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
             r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
@@ -57,21 +55,12 @@ mod tests {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(key).unwrap());
             hmac::sign(&key, message.as_bytes())
         };
-        assert_eq!(
-            STANDARD.encode(sign(server_key)),
-            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
-        );
+        assert_eq!(STANDARD.encode(sign(server_key)), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
 
         let proof = STANDARD.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").unwrap();
-        let client_key: Vec<u8> = proof
-            .iter()
-            .zip(sign(stored_key).as_ref())
-            .map(|(proof, signature)| proof ^ signature)
-            .collect();
-        assert_eq!(
-            STANDARD.encode(digest::digest(&digest::SHA256, &client_key)),
-            stored_key
-        );
+        let client_key: Vec<u8> =
+            proof.iter().zip(sign(stored_key).as_ref()).map(|(proof, signature)| proof ^ signature).collect();
+        assert_eq!(STANDARD.encode(digest::digest(&digest::SHA256, &client_key)), stored_key);
     }
 
     #[test]

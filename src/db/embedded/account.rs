@@ -24,32 +24,17 @@ impl Account {
     pub fn resolve(embedded_user: &str) -> Result<Self, EmbeddedError> {
         let uid = geteuid();
         if !uid.is_root() {
-            let name = User::from_uid(uid)
-                .ok()
-                .flatten()
-                .map_or_else(|| uid.to_string(), |user| user.name);
-            return Ok(Self {
-                name,
-                uid,
-                gid: getegid(),
-                step_down: false,
-            });
+            let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+            return Ok(Self { name, uid, gid: getegid(), step_down: false });
         }
         let user = match lookup(embedded_user)? {
             Some(user) => user,
             None => create(embedded_user)?,
         };
         if user.uid.is_root() {
-            return Err(EmbeddedError::UserIsRoot {
-                user: embedded_user.to_owned(),
-            });
+            return Err(EmbeddedError::UserIsRoot { user: embedded_user.to_owned() });
         }
-        Ok(Self {
-            name: user.name,
-            uid: user.uid,
-            gid: user.gid,
-            step_down: true,
-        })
+        Ok(Self { name: user.name, uid: user.uid, gid: user.gid, step_down: true })
     }
 
     /// Mode of a directory that the server fills and PostgreSQL only passes through.
@@ -93,11 +78,7 @@ impl Account {
         } else {
             return Ok(());
         };
-        Err(EmbeddedError::NotPrivate {
-            dir: dir.to_path_buf(),
-            user: self.name.clone(),
-            detail,
-        })
+        Err(EmbeddedError::NotPrivate { dir: dir.to_path_buf(), user: self.name.clone(), detail })
     }
 
     /// Whether PostgreSQL's user can reach `dir`; names the uppermost closed directory if not. It is tried rather than
@@ -110,10 +91,7 @@ impl Account {
         ancestors.reverse();
         for ancestor in ancestors {
             if !self.can_enter(ancestor)? {
-                return Err(EmbeddedError::NotTraversable {
-                    dir: ancestor.to_path_buf(),
-                    user: self.name.clone(),
-                });
+                return Err(EmbeddedError::NotTraversable { dir: ancestor.to_path_buf(), user: self.name.clone() });
             }
         }
         Ok(())
@@ -121,11 +99,7 @@ impl Account {
 
     fn can_enter(&self, dir: &Path) -> Result<bool, EmbeddedError> {
         let mut shell = self.command(Path::new("/bin/sh"));
-        shell
-            .args(["-c", "cd -- \"$0\""])
-            .arg(dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        shell.args(["-c", "cd -- \"$0\""]).arg(dir).stdout(Stdio::null()).stderr(Stdio::null());
         let status = shell.status().map_err(EmbeddedError::io("run", "/bin/sh"))?;
         Ok(status.success())
     }
@@ -135,10 +109,7 @@ impl Account {
     pub fn command(&self, program: &Path) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/local/bin:/usr/bin:/bin");
         if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", path);
         }
@@ -152,25 +123,14 @@ impl Account {
 }
 
 fn lookup(name: &str) -> Result<Option<User>, EmbeddedError> {
-    User::from_name(name).map_err(|errno| EmbeddedError::NoUser {
-        user: name.to_owned(),
-        detail: errno.desc().to_owned(),
-    })
+    User::from_name(name)
+        .map_err(|errno| EmbeddedError::NoUser { user: name.to_owned(), detail: errno.desc().to_owned() })
 }
 
 fn create(name: &str) -> Result<User, EmbeddedError> {
-    let refused = |detail: String| EmbeddedError::NoUser {
-        user: name.to_owned(),
-        detail,
-    };
+    let refused = |detail: String| EmbeddedError::NoUser { user: name.to_owned(), detail };
     let output = Command::new("useradd")
-        .args([
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--home-dir",
-            "/nonexistent",
-        ])
+        .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
         .args(["--shell", "/usr/sbin/nologin", "--", name])
         .stdin(Stdio::null())
         .output()
@@ -197,12 +157,7 @@ mod tests {
     use super::*;
 
     fn account() -> Account {
-        Account {
-            name: "me".to_owned(),
-            uid: geteuid(),
-            gid: getegid(),
-            step_down: false,
-        }
+        Account { name: "me".to_owned(), uid: geteuid(), gid: getegid(), step_down: false }
     }
 
     #[test]
@@ -212,23 +167,11 @@ mod tests {
         account().make_private(&private).unwrap();
         account().make_private(&private).unwrap();
         fs::set_permissions(&private, Permissions::from_mode(0o750)).unwrap();
-        assert!(
-            account()
-                .make_private(&private)
-                .unwrap_err()
-                .to_string()
-                .contains("its mode is 750")
-        );
+        assert!(account().make_private(&private).unwrap_err().to_string().contains("its mode is 750"));
 
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(
-            account()
-                .make_private(&link)
-                .unwrap_err()
-                .to_string()
-                .contains("it is no directory")
-        );
+        assert!(account().make_private(&link).unwrap_err().to_string().contains("it is no directory"));
     }
 
     #[test]
@@ -236,16 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let private = dir.path().join("private");
         account().make_private(&private).unwrap();
-        let stranger = Account {
-            uid: Uid::from_raw(geteuid().as_raw() + 1),
-            ..account()
-        };
-        assert!(
-            stranger
-                .make_private(&private)
-                .unwrap_err()
-                .to_string()
-                .contains("its owner is user number")
-        );
+        let stranger = Account { uid: Uid::from_raw(geteuid().as_raw() + 1), ..account() };
+        assert!(stranger.make_private(&private).unwrap_err().to_string().contains("its owner is user number"));
     }
 }

@@ -40,15 +40,8 @@ pub(super) fn find(
     };
     let found: Vec<Binaries> = places.iter().filter_map(|dir| inspect(dir)).collect();
     choose(found, cluster_dir, cluster_major).unwrap_or_else(|| {
-        let searched = places
-            .iter()
-            .map(|place| place.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ");
-        Err(EmbeddedError::BinariesNotFound {
-            minimum: MIN_MAJOR,
-            searched,
-        })
+        let searched = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
+        Err(EmbeddedError::BinariesNotFound { minimum: MIN_MAJOR, searched })
     })
 }
 
@@ -69,11 +62,8 @@ fn choose(
     if let Some(binaries) = found.iter().find(|binaries| binaries.major.to_string() == wanted) {
         return Some(Ok(binaries.clone()));
     }
-    let available = found
-        .iter()
-        .map(|b| format!("PostgreSQL {} in {}", b.major, b.dir.display()))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let available =
+        found.iter().map(|b| format!("PostgreSQL {} in {}", b.major, b.dir.display())).collect::<Vec<_>>().join(", ");
     Some(Err(EmbeddedError::VersionMismatch {
         data_dir: cluster_dir.to_path_buf(),
         found: wanted.to_owned(),
@@ -83,9 +73,8 @@ fn choose(
 
 /// PATH, the folders of the distributions' packages, Homebrew, and what `pg_config` says.
 fn usual_places() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let mut places: Vec<PathBuf> =
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     for (parent, prefix) in [
         ("/usr/lib/postgresql", ""),
         ("/usr", "pgsql-"),
@@ -127,16 +116,9 @@ fn inspect(dir: &Path) -> Option<Binaries> {
     if !postgres.is_file() || !dir.join("initdb").is_file() {
         return None;
     }
-    let output = Command::new(&postgres)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(&postgres).arg("--version").stdin(Stdio::null()).output().ok()?;
     let major = parse_major(&String::from_utf8_lossy(&output.stdout))?;
-    Some(Binaries {
-        dir: dir.to_path_buf(),
-        major,
-    })
+    Some(Binaries { dir: dir.to_path_buf(), major })
 }
 
 /// From `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` or `postgres (PostgreSQL) 19beta1`.
@@ -151,10 +133,7 @@ mod tests {
     use super::*;
 
     fn binaries(major: u32) -> Binaries {
-        Binaries {
-            dir: PathBuf::from(format!("/pg/{major}/bin")),
-            major,
-        }
+        Binaries { dir: PathBuf::from(format!("/pg/{major}/bin")), major }
     }
 
     fn chosen(found: &[u32], wanted: Option<&str>) -> Option<Result<u32, String>> {
@@ -165,10 +144,7 @@ mod tests {
 
     #[test]
     fn versions_of_releases_betas_and_packages_are_read() {
-        assert_eq!(
-            parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
-            Some(15)
-        );
+        assert_eq!(parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(parse_major("postgres (PostgreSQL) 19beta1"), Some(19));
         assert_eq!(parse_major("postgres (EnterpriseDB) 15.1"), None);
         assert_eq!(parse_major(""), None);

@@ -108,10 +108,7 @@ impl Layout {
             return Ok(());
         }
         fs::copy(&self.log, self.root.join("log.1")).map_err(EmbeddedError::io("copy", &self.log))?;
-        let log = OpenOptions::new()
-            .write(true)
-            .open(&self.log)
-            .map_err(EmbeddedError::io("open", &self.log))?;
+        let log = OpenOptions::new().write(true).open(&self.log).map_err(EmbeddedError::io("open", &self.log))?;
         log.set_len(0).map_err(EmbeddedError::io("empty", &self.log))
     }
 
@@ -130,10 +127,7 @@ impl Layout {
             log.read_to_end(&mut text)?;
             Ok(text)
         };
-        read().map_or_else(
-            |error| error.to_string(),
-            |text| String::from_utf8_lossy(&text).trim().to_owned(),
-        )
+        read().map_or_else(|error| error.to_string(), |text| String::from_utf8_lossy(&text).trim().to_owned())
     }
 }
 
@@ -152,12 +146,7 @@ pub(super) fn write_whole(path: &Path, text: &str) -> Result<bool, EmbeddedError
     name.push(".new");
     let new = PathBuf::from(name);
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, path)
@@ -186,20 +175,13 @@ fn settle_socket_dir(root: &Path, account: &Account) -> Result<PathBuf, Embedded
 fn far_socket_dir(root: &Path, account: &Account) -> PathBuf {
     let hash = digest::digest(&digest::SHA256, root.as_os_str().as_encoded_bytes());
     let tag: String = hex::encode(hash).chars().take(16).collect();
-    let runtime = env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|_| !nix::unistd::geteuid().is_root());
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !nix::unistd::geteuid().is_root());
     [runtime, Some(env::temp_dir())]
         .into_iter()
         .flatten()
         .filter(|parent| parent.is_absolute() && parent.is_dir())
         .map(|parent| parent.join(format!("businessos-{tag}")))
-        .find(|dir| {
-            fits(dir)
-                && dir
-                    .parent()
-                    .is_some_and(|parent| account.check_reachable(parent).is_ok())
-        })
+        .find(|dir| fits(dir) && dir.parent().is_some_and(|parent| account.check_reachable(parent).is_ok()))
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/businessos-{tag}")))
 }
 

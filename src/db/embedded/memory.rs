@@ -57,11 +57,7 @@ fn limit_files(proc_self_cgroup: &str) -> Vec<PathBuf> {
             continue;
         };
         let group = Path::new(path.trim_start_matches('/'));
-        files.extend(
-            group
-                .ancestors()
-                .map(|ancestor| Path::new(root).join(ancestor).join(name)),
-        );
+        files.extend(group.ancestors().map(|ancestor| Path::new(root).join(ancestor).join(name)));
     }
     files
 }
@@ -78,10 +74,7 @@ mod tests {
 
     #[test]
     fn meminfo_is_read_in_kibibytes() {
-        assert_eq!(
-            meminfo_total("MemFree: 1 kB\nMemTotal:        1024 kB\n"),
-            Some(1024 * 1024)
-        );
+        assert_eq!(meminfo_total("MemFree: 1 kB\nMemTotal:        1024 kB\n"), Some(1024 * 1024));
         assert_eq!(meminfo_total("MemTotal: many kB\n"), None);
         assert_eq!(meminfo_total(""), None);
     }
@@ -90,20 +83,13 @@ mod tests {
     fn limits_are_looked_for_from_the_own_group_up_to_the_root() {
         assert_eq!(
             limit_files("0::/a/b\n"),
-            [
-                "/sys/fs/cgroup/a/b/memory.max",
-                "/sys/fs/cgroup/a/memory.max",
-                "/sys/fs/cgroup/memory.max"
-            ]
-            .map(PathBuf::from)
+            ["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]
+                .map(PathBuf::from)
         );
         assert_eq!(
             limit_files("3:cpu,memory:/x\n2:cpuset:/\nnonsense\n"),
-            [
-                "/sys/fs/cgroup/memory/x/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes"
-            ]
-            .map(PathBuf::from)
+            ["/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+                .map(PathBuf::from)
         );
     }
 

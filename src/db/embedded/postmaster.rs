@@ -78,10 +78,7 @@ impl Postmaster {
     /// A fast shutdown, then an immediate one: open transactions are rolled back either way.
     pub async fn stop(&mut self, data: &Path) -> Result<(), EmbeddedError> {
         let pid = self.pid();
-        for (signal, timeout) in [
-            (Signal::SIGINT, FAST_STOP_TIMEOUT),
-            (Signal::SIGQUIT, QUICK_STOP_TIMEOUT),
-        ] {
+        for (signal, timeout) in [(Signal::SIGINT, FAST_STOP_TIMEOUT), (Signal::SIGQUIT, QUICK_STOP_TIMEOUT)] {
             match kill(pid, signal) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) => tracing::warn!(%pid, %signal, error = errno.desc(), "cannot signal PostgreSQL"),
@@ -106,16 +103,7 @@ impl Cluster {
         self.account.make_private(&new)?;
         let mut command = Command::from(self.account.command(&self.binaries.initdb()));
         command
-            .args([
-                "--no-locale",
-                "-E",
-                "UTF8",
-                "--auth=trust",
-                "--no-instructions",
-                "-U",
-                SUPERUSER,
-                "-D",
-            ])
+            .args(["--no-locale", "-E", "UTF8", "--auth=trust", "--no-instructions", "-U", SUPERUSER, "-D"])
             .arg(&new)
             .kill_on_drop(true);
         let initdb = self.binaries.initdb();
@@ -189,19 +177,16 @@ impl Cluster {
         let mut config_file = std::ffi::OsString::from("config_file=");
         config_file.push(&self.layout.conf);
         command.arg(config_file).stdout(log).stderr(log_too);
-        let child = Command::from(command)
-            .spawn()
-            .map_err(EmbeddedError::io("run", &program))?;
+        let child = Command::from(command).spawn().map_err(EmbeddedError::io("run", &program))?;
         let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) else {
             return Err(EmbeddedError::Start("it ended at once".to_owned()));
         };
         let mut postmaster = Postmaster::Child(child, Pid::from_raw(pid));
         match self.wait_ready(&mut postmaster, cancel).await {
             Ok(()) => Ok(postmaster),
-            Err(EmbeddedError::Start(status)) => Err(EmbeddedError::Start(format!(
-                "{status}; its log says: {}",
-                self.layout.log_since(mark)
-            ))),
+            Err(EmbeddedError::Start(status)) => {
+                Err(EmbeddedError::Start(format!("{status}; its log says: {}", self.layout.log_since(mark))))
+            }
             Err(other) => {
                 // Nothing may be left running that nobody watches.
                 postmaster.stop(&self.layout.data).await?;
@@ -265,9 +250,7 @@ pub(super) fn serves(pid: Pid, data: &Path) -> bool {
 /// Whether process `pid` lives and is a PostgreSQL on the cluster `data`: its command line names the directory.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn serves(pid: Pid, data: &Path) -> bool {
-    let output = std::process::Command::new("ps")
-        .args(["-o", "command=", "-p", &pid.to_string()])
-        .output();
+    let output = std::process::Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output();
     output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&*data.to_string_lossy()))
 }
 
@@ -279,13 +262,8 @@ mod tests {
     fn a_pid_file_is_read_and_nonsense_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("postmaster.pid");
-        for (text, expected) in [
-            ("123\n/data\n", Some(123)),
-            ("-123\n", None),
-            ("1\n", None),
-            ("", None),
-            ("x", None),
-        ] {
+        for (text, expected) in [("123\n/data\n", Some(123)), ("-123\n", None), ("1\n", None), ("", None), ("x", None)]
+        {
             fs::write(&file, text).unwrap();
             assert_eq!(read_pid(&file).map(Pid::as_raw), expected, "{text:?}");
         }

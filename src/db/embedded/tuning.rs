@@ -39,24 +39,15 @@ impl Sizes {
     /// `n_services` service roles.
     pub fn for_machine(memory_bytes: u64, pool: u32, n_services: usize) -> Self {
         let mib = memory_bytes / MIB;
-        let pool = if pool == 0 {
-            default_pool_size(memory_bytes)
-        } else {
-            pool
-        };
-        let services = u32::try_from(n_services)
-            .unwrap_or(u32::MAX)
-            .saturating_mul(CONNECTIONS_PER_SERVICE);
+        let pool = if pool == 0 { default_pool_size(memory_bytes) } else { pool };
+        let services = u32::try_from(n_services).unwrap_or(u32::MAX).saturating_mul(CONNECTIONS_PER_SERVICE);
         Self {
             shared_buffers_mib: (mib / 16).clamp(32, 128),
             effective_cache_mib: (mib * 3 / 8).max(96),
             work_mem_mib: (mib / 512).clamp(2, 8),
             maintenance_mib: (mib / 32).clamp(16, 128),
             max_wal_mib: (mib / 8).clamp(128, 1024),
-            max_connections: pool
-                .saturating_add(OTHER_CONNECTIONS)
-                .saturating_add(services)
-                .min(1000),
+            max_connections: pool.saturating_add(OTHER_CONNECTIONS).saturating_add(services).min(1000),
         }
     }
 
@@ -145,10 +136,7 @@ mod tests {
         assert_eq!(default_pool_size(2048 * MIB), 12);
         assert_eq!(default_pool_size(u64::MAX), 32);
         assert_eq!(Sizes::for_machine(1024 * MIB, 20, 2).max_connections, 20 + 16 + 20);
-        assert_eq!(
-            Sizes::for_machine(1024 * MIB, u32::MAX, usize::MAX).max_connections,
-            1000
-        );
+        assert_eq!(Sizes::for_machine(1024 * MIB, u32::MAX, usize::MAX).max_connections, 1000);
     }
 
     #[test]

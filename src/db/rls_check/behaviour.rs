@@ -73,15 +73,10 @@ async fn probe_all(
     options: &Options,
     report: &mut Report,
 ) -> Result<Vec<Finding>, CheckError> {
-    let is_superuser: bool = sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-        .fetch_one(&mut *conn)
-        .await?;
+    let is_superuser: bool =
+        sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetch_one(&mut *conn).await?;
     let targets = targets(conn, &options.app_roles).await?;
-    let tenants = Tenants {
-        own: Uuid::new_v4(),
-        other: Uuid::new_v4(),
-        empty: Uuid::new_v4(),
-    };
+    let tenants = Tenants { own: Uuid::new_v4(), other: Uuid::new_v4(), empty: Uuid::new_v4() };
     // All rows first, so that views find them, too.
     let mut maker = RowMaker::default();
     let mut rows = Vec::new();
@@ -97,10 +92,7 @@ async fn probe_all(
                 .await?;
                 match maker.row(conn, target.oid, Some(tenant), 0).await {
                     Ok(row) => *slot = Some(row),
-                    Err(reason) => report.not_probed.push(NotProbed {
-                        object: target.label(),
-                        reason,
-                    }),
+                    Err(reason) => report.not_probed.push(NotProbed { object: target.label(), reason }),
                 }
             }
         }
@@ -108,12 +100,7 @@ async fn probe_all(
     }
     report.not_probed.sort();
     report.not_probed.dedup();
-    let mut probes = Probes {
-        conn,
-        tenants,
-        report,
-        findings: Vec::new(),
-    };
+    let mut probes = Probes { conn, tenants, report, findings: Vec::new() };
     for (target, [own, other]) in targets.iter().zip(rows) {
         probes.reads(target, own.is_some()).await?;
         if target.is_table {
@@ -146,11 +133,7 @@ impl Probes<'_> {
         let Tenants { own, .. } = self.tenants;
         let any = format!("SELECT 1 FROM {name} LIMIT 1");
         if let Outcome::Rows(1..) = self.attempt(target, None, &any).await? {
-            self.find(
-                target,
-                "B01_read_without_tenant",
-                "rows are visible without a tenant in the session",
-            );
+            self.find(target, "B01_read_without_tenant", "rows are visible without a tenant in the session");
         }
         let others = format!("SELECT 1 FROM {name} WHERE tenant_id IS DISTINCT FROM '{own}' LIMIT 1");
         if let Outcome::Rows(1..) = self.attempt(target, Some(own), &others).await? {
@@ -190,18 +173,10 @@ impl Probes<'_> {
         if target.updatable.is_some() && has_own {
             // A condition reads, so the policies for reading would be asked about the new row, too, and hide a faulty
             // WITH CHECK. Without one the statement must be known to stay within the invented tenant's rows.
-            let condition = if others_are_shut {
-                String::new()
-            } else {
-                format!(" WHERE tenant_id = '{own}'")
-            };
+            let condition = if others_are_shut { String::new() } else { format!(" WHERE tenant_id = '{own}'") };
             let give_away = format!("UPDATE {name} SET tenant_id = '{other}'{condition}");
             if self.attempt(target, Some(own), &give_away).await?.reached_rows() {
-                self.find(
-                    target,
-                    "B06_move_to_other_tenant",
-                    "a row can be moved to another tenant",
-                );
+                self.find(target, "B06_move_to_other_tenant", "a row can be moved to another tenant");
             }
         }
         Ok(())
@@ -219,12 +194,7 @@ impl Probes<'_> {
         let insert = insert_statement(&target.name, &row);
 
         let outcome = self.attempt(target, Some(own), &insert).await?;
-        self.judge_insert(
-            target,
-            outcome,
-            "B07_insert_for_other_tenant",
-            "a row can be inserted for another tenant",
-        );
+        self.judge_insert(target, outcome, "B07_insert_for_other_tenant", "a row can be inserted for another tenant");
         let outcome = self.attempt(target, None, &insert).await?;
         self.judge_insert(
             target,
@@ -252,11 +222,7 @@ impl Probes<'_> {
                 Outcome::Error { code, .. } => code == "23505" || code == "23P01",
             };
             if conflicts {
-                self.find(
-                    target,
-                    "B09_conflict_with_other_tenant",
-                    "a value of another tenant's row makes a conflict",
-                );
+                self.find(target, "B09_conflict_with_other_tenant", "a value of another tenant's row makes a conflict");
             }
         }
         Ok(())
@@ -267,21 +233,13 @@ impl Probes<'_> {
             Outcome::Rows(0) => {}
             Outcome::Rows(_) => self.find(target, code, message),
             Outcome::Error { code: state, .. } if state == REFUSED => {}
-            Outcome::Error {
-                code: state,
-                message: text,
-            } if state.starts_with("23") && !text.starts_with("no partition") => {
-                self.find(
-                    target,
-                    code,
-                    &format!("{message}: the policies let it pass, only a constraint stopped it"),
-                );
+            Outcome::Error { code: state, message: text }
+                if state.starts_with("23") && !text.starts_with("no partition") =>
+            {
+                self.find(target, code, &format!("{message}: the policies let it pass, only a constraint stopped it"));
             }
             Outcome::Error { message: text, .. } => {
-                self.report.not_probed.push(NotProbed {
-                    object: target.label(),
-                    reason: format!("{code}: {text}"),
-                });
+                self.report.not_probed.push(NotProbed { object: target.label(), reason: format!("{code}: {text}") });
             }
         }
     }
@@ -296,9 +254,7 @@ impl Probes<'_> {
         )))
         .execute(&mut *self.conn)
         .await?;
-        let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-            .execute(&mut *self.conn)
-            .await;
+        let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *self.conn).await;
         let outcome = match result {
             Ok(done) => Outcome::Rows(done.rows_affected()),
             Err(sqlx::Error::Database(error)) => Outcome::Error {
@@ -307,9 +263,7 @@ impl Probes<'_> {
             },
             Err(other) => return Err(other.into()),
         };
-        sqlx::raw_sql("ROLLBACK TO SAVEPOINT probe; RELEASE SAVEPOINT probe")
-            .execute(&mut *self.conn)
-            .await?;
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT probe; RELEASE SAVEPOINT probe").execute(&mut *self.conn).await?;
         Ok(outcome)
     }
 

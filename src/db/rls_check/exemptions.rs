@@ -25,10 +25,8 @@ pub const EXEMPTIONS: &[Exemption] = &[Exemption {
 /// Adds the findings that no exemption covers to `report`, and the exemptions that covered nothing. Those for behaviour
 /// (`B…`) are only missed where it was looked at.
 pub(super) fn apply(findings: Vec<Finding>, exemptions: &[Exemption], behaviour: bool, report: &mut Report) {
-    let mut unused: Vec<&Exemption> = exemptions
-        .iter()
-        .filter(|exemption| behaviour || !exemption.code.starts_with('B'))
-        .collect();
+    let mut unused: Vec<&Exemption> =
+        exemptions.iter().filter(|exemption| behaviour || !exemption.code.starts_with('B')).collect();
     for finding in findings {
         let covers = |exemption: &Exemption| exemption.code == finding.code && exemption.object == finding.object;
         if exemptions.iter().any(covers) {
@@ -62,26 +60,10 @@ mod tests {
             message: String::new(),
         };
         let exemptions = [
-            Exemption {
-                code: "R01",
-                object: "a.a",
-                reason: "ours",
-            },
-            Exemption {
-                code: "R01",
-                object: "a.gone",
-                reason: "was ours",
-            },
-            Exemption {
-                code: "R02",
-                object: "a.b",
-                reason: "another rule",
-            },
-            Exemption {
-                code: "B01",
-                object: "a.a",
-                reason: "not looked at",
-            },
+            Exemption { code: "R01", object: "a.a", reason: "ours" },
+            Exemption { code: "R01", object: "a.gone", reason: "was ours" },
+            Exemption { code: "R02", object: "a.b", reason: "another rule" },
+            Exemption { code: "B01", object: "a.a", reason: "not looked at" },
         ];
         let mut report = Report::default();
         apply(vec![finding("a.a"), finding("a.b")], &exemptions, false, &mut report);

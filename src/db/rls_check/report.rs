@@ -66,9 +66,7 @@ impl Report {
 
     /// Whether the rule `code` found something, at `object` if one is given.
     pub fn found(&self, code: &str, object: Option<&str>) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.code == code && object.is_none_or(|object| finding.object == object))
+        self.findings.iter().any(|finding| finding.code == code && object.is_none_or(|object| finding.object == object))
     }
 
     /// Pretty JSON, with the summary's figures.
@@ -89,31 +87,16 @@ impl Report {
 impl fmt::Display for Report {
     /// A table for a terminal and a line of summary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |text: fn(&Finding) -> &str| {
-            self.findings
-                .iter()
-                .map(|finding| text(finding).len())
-                .max()
-                .unwrap_or(0)
-        };
+        let width =
+            |text: fn(&Finding) -> &str| self.findings.iter().map(|finding| text(finding).len()).max().unwrap_or(0);
         let (codes, objects) = (width(|finding| &finding.code), width(|finding| &finding.object));
-        for Finding {
-            level,
-            code,
-            object,
-            message,
-        } in &self.findings
-        {
+        for Finding { level, code, object, message } in &self.findings {
             writeln!(f, "{level:5}  {code:codes$}  {object:objects$}  {message}")?;
         }
         for NotProbed { object, reason } in &self.not_probed {
             writeln!(f, "not probed: {object}: {reason}")?;
         }
-        let n_errors = self
-            .findings
-            .iter()
-            .filter(|finding| finding.level == Level::Error)
-            .count();
+        let n_errors = self.findings.iter().filter(|finding| finding.level == Level::Error).count();
         write!(
             f,
             "{n_errors} errors, {} warnings, {} exempted, {} probes, {} not probed",
@@ -137,16 +120,10 @@ mod tests {
             object: "a.b".to_owned(),
             message: "is wrong".to_owned(),
         };
-        let mut report = Report {
-            findings: vec![finding(Level::Warn, "R10_x")],
-            ..Report::default()
-        };
+        let mut report = Report { findings: vec![finding(Level::Warn, "R10_x")], ..Report::default() };
         assert!(!report.has_errors());
         report.findings.push(finding(Level::Error, "R99_long"));
-        report.not_probed.push(NotProbed {
-            object: "a.b as app_rw".to_owned(),
-            reason: "no row".to_owned(),
-        });
+        report.not_probed.push(NotProbed { object: "a.b as app_rw".to_owned(), reason: "no row".to_owned() });
         report.sort();
         assert!(report.has_errors());
         assert!(report.found("R10_x", Some("a.b")) && !report.found("R10_x", Some("a.c")));

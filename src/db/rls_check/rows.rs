@@ -97,10 +97,7 @@ impl RowMaker {
             let parent_tenant = if key.parent_has_tenant { tenant } else { None };
             let parent = self.row(conn, key.parent, parent_tenant, depth + 1).await?;
             for (column, parent_column) in key.columns.iter().zip(&key.parent_columns) {
-                row.insert(
-                    column.clone(),
-                    parent.get(parent_column).cloned().unwrap_or(Value::Null),
-                );
+                row.insert(column.clone(), parent.get(parent_column).cloned().unwrap_or(Value::Null));
                 fixed.push(column.clone());
             }
         }
@@ -126,18 +123,9 @@ struct Search {
 
 impl Search {
     fn new(columns: Vec<Column>, fixed: Vec<String>, row: Row) -> Self {
-        let mut search = Self {
-            columns,
-            fixed,
-            row,
-            chosen: HashMap::new(),
-        };
-        let needed: Vec<String> = search
-            .columns
-            .iter()
-            .filter(|c| c.not_null && !c.is_filled)
-            .map(|c| c.name.clone())
-            .collect();
+        let mut search = Self { columns, fixed, row, chosen: HashMap::new() };
+        let needed: Vec<String> =
+            search.columns.iter().filter(|c| c.not_null && !c.is_filled).map(|c| c.name.clone()).collect();
         for name in needed {
             search.choose(&name, 0);
         }
@@ -162,9 +150,7 @@ impl Search {
 
     /// Changes the row after a refusal, or says why that is pointless.
     async fn learn(&mut self, conn: &mut PgConnection, table: i64, error: sqlx::Error) -> Result<(), String> {
-        let Some(detail) = error
-            .as_database_error()
-            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        let Some(detail) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
         else {
             return Err(error.to_string());
         };
@@ -181,11 +167,7 @@ impl Search {
             }
             _ => false,
         };
-        if changed {
-            Ok(())
-        } else {
-            Err(format!("a row is refused: {}", detail.message()))
-        }
+        if changed { Ok(()) } else { Err(format!("a row is refused: {}", detail.message())) }
     }
 
     /// The next combination of candidates for some columns: the first one counts up, and carries into the next.
@@ -224,10 +206,7 @@ fn candidates(column: &Column) -> Vec<Value> {
             ]);
             values
         }
-        ("N", _) => [1, 0, 2, 10, 100, 1000, -1]
-            .iter()
-            .map(|number| json!(number))
-            .collect(),
+        ("N", _) => [1, 0, 2, 10, 100, 1000, -1].iter().map(|number| json!(number)).collect(),
         ("B", _) => vec![json!(true), json!(false)],
         ("D", "time" | "timetz") => vec![json!("12:00")],
         ("D", _) => vec![json!("now"), json!("tomorrow"), json!("yesterday"), json!("infinity")],
@@ -238,10 +217,7 @@ fn candidates(column: &Column) -> Vec<Value> {
         ("R", _) => vec![json!("empty")],
         (_, "uuid") => vec![json!(Uuid::new_v4())],
         (_, "json" | "jsonb") => vec![json!({}), json!([]), json!("probe")],
-        (_, "bytea") => [32, 16, 12, 64, 48, 28]
-            .iter()
-            .map(|n| json!(format!("\\x{}", "5a".repeat(*n))))
-            .collect(),
+        (_, "bytea") => [32, 16, 12, 64, 48, 28].iter().map(|n| json!(format!("\\x{}", "5a".repeat(*n)))).collect(),
         _ => vec![json!("0")],
     }
 }
@@ -249,22 +225,12 @@ fn candidates(column: &Column) -> Vec<Value> {
 /// The quoted texts in the printed form of a CHECK; often they are the permitted values.
 fn string_literals(check: &str) -> Vec<String> {
     let pieces: Vec<&str> = check.split('\'').collect();
-    pieces
-        .iter()
-        .skip(1)
-        .step_by(2)
-        .map(|piece| (*piece).to_owned())
-        .filter(|piece| !piece.is_empty())
-        .collect()
+    pieces.iter().skip(1).step_by(2).map(|piece| (*piece).to_owned()).filter(|piece| !piece.is_empty()).collect()
 }
 
 /// `INSERT` of the columns in `row`. Used by the probes as well, as another role.
 pub(super) fn insert_statement(table: &str, row: &Row) -> String {
-    let columns = row
-        .keys()
-        .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let columns = row.keys().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(", ");
     let json = Value::Object(row.clone()).to_string().replace('\'', "''");
     format!(
         "INSERT INTO {table} AS target ({columns}) OVERRIDING SYSTEM VALUE \
@@ -275,18 +241,13 @@ pub(super) fn insert_statement(table: &str, row: &Row) -> String {
 async fn insert(conn: &mut PgConnection, table: &str, row: &Row) -> Result<Row, sqlx::Error> {
     sqlx::raw_sql("SAVEPOINT make_row").execute(&mut *conn).await?;
     let statement = format!("{} RETURNING to_jsonb(target)", insert_statement(table, row));
-    match sqlx::query_scalar::<_, sqlx::types::Json<Row>>(AssertSqlSafe(statement))
-        .fetch_one(&mut *conn)
-        .await
-    {
+    match sqlx::query_scalar::<_, sqlx::types::Json<Row>>(AssertSqlSafe(statement)).fetch_one(&mut *conn).await {
         Ok(row) => {
             sqlx::raw_sql("RELEASE SAVEPOINT make_row").execute(conn).await?;
             Ok(row.0)
         }
         Err(error) => {
-            sqlx::raw_sql("ROLLBACK TO SAVEPOINT make_row; RELEASE SAVEPOINT make_row")
-                .execute(conn)
-                .await?;
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT make_row; RELEASE SAVEPOINT make_row").execute(conn).await?;
             Err(error)
         }
     }
@@ -378,10 +339,7 @@ mod tests {
 
     #[test]
     fn the_permitted_values_are_read_from_a_check() {
-        assert_eq!(
-            string_literals("CHECK ((role = ANY (ARRAY['owner'::text, 'member'::text])))"),
-            ["owner", "member"]
-        );
+        assert_eq!(string_literals("CHECK ((role = ANY (ARRAY['owner'::text, 'member'::text])))"), ["owner", "member"]);
         assert!(string_literals("CHECK ((n > 0))").is_empty());
     }
 

@@ -26,9 +26,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 fn now_ms() -> u64 {
     // Starts at 1 because 0 means "not left alone".
-    u64::try_from(START.elapsed().as_millis())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1)
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// Where an endpoint listens.
@@ -131,8 +129,7 @@ impl Endpoint {
             _ if sample > known.saturating_mul(2) => known / 2 + sample / 2,
             _ => known - known / 8 + sample / 8,
         };
-        self.latency
-            .store((u64::from(average.max(1)) << 32) | u64::from(low_half(now_ms)), Relaxed);
+        self.latency.store((u64::from(average.max(1)) << 32) | u64::from(low_half(now_ms)), Relaxed);
     }
 
     fn latency_us_at(&self, now_ms: u64) -> u32 {
@@ -240,12 +237,7 @@ fn pick_at(endpoints: &[Arc<Endpoint>], avoid: Option<u64>, now_ms: u64, random:
         .into_iter()
         .flatten()
         .find(|endpoint| endpoint.admits_at(now_ms))
-        .or_else(|| {
-            (0..endpoints.len())
-                .filter_map(at)
-                .filter(allowed)
-                .find(|endpoint| endpoint.admits_at(now_ms))
-        })
+        .or_else(|| (0..endpoints.len()).filter_map(at).filter(allowed).find(|endpoint| endpoint.admits_at(now_ms)))
         .or_else(|| (0..endpoints.len()).filter_map(at).find(allowed))
         .or_else(|| endpoints.first())
 }
@@ -276,11 +268,7 @@ mod tests {
 
     fn chosen(endpoints: &[Arc<Endpoint>], avoid: Option<u64>, now_ms: u64) -> Vec<u64> {
         let mut ids: Vec<u64> = (0..64_u64)
-            .map(|n| {
-                pick_at(endpoints, avoid, now_ms, n.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-                    .unwrap()
-                    .id
-            })
+            .map(|n| pick_at(endpoints, avoid, now_ms, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).unwrap().id)
             .collect();
         ids.sort_unstable();
         ids.dedup();

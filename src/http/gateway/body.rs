@@ -84,12 +84,7 @@ pub(super) struct RequestBody {
 impl RequestBody {
     /// A body without bytes.
     pub(super) fn empty() -> Self {
-        Self {
-            payload: None,
-            length_left: None,
-            limit_left: 0,
-            upload: None,
-        }
+        Self { payload: None, length_left: None, limit_left: 0, upload: None }
     }
 
     /// The body that `framing` announces.
@@ -207,15 +202,7 @@ impl ResponseBody {
         idle_timeout: Duration,
     ) -> Self {
         let size = incoming.size_hint().exact().map_or(BodySize::Stream, BodySize::Sized);
-        Self {
-            incoming,
-            lease: Some(lease),
-            in_flight: Some(in_flight),
-            upload,
-            size,
-            idle_timeout,
-            timer: None,
-        }
+        Self { incoming, lease: Some(lease), in_flight: Some(in_flight), upload, size, idle_timeout, timer: None }
     }
 
     fn finish(&mut self) {
@@ -230,11 +217,7 @@ impl ResponseBody {
         self.timer = None;
         self.in_flight = None;
         self.lease = None;
-        Poll::Ready(Some(Err(self
-            .upload
-            .as_ref()
-            .and_then(|upload| upload.failure())
-            .unwrap_or(error))))
+        Poll::Ready(Some(Err(self.upload.as_ref().and_then(|upload| upload.failure()).unwrap_or(error))))
     }
 
     /// Nothing came; has it been quiet for too long? Bytes that still go up count as sound.
@@ -243,10 +226,7 @@ impl ResponseBody {
         loop {
             ready!(timer.as_mut().poll(cx));
             let quiet = self.upload.as_ref().map(|upload| upload.last_progress().elapsed());
-            match quiet
-                .and_then(|quiet| self.idle_timeout.checked_sub(quiet))
-                .filter(|left| !left.is_zero())
-            {
+            match quiet.and_then(|quiet| self.idle_timeout.checked_sub(quiet)).filter(|left| !left.is_zero()) {
                 Some(left) => timer.as_mut().reset(actix_web::rt::time::Instant::now() + left),
                 None => return Poll::Ready(()),
             }

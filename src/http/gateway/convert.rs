@@ -98,18 +98,11 @@ mod tests {
 
     #[test]
     fn names_survive_both_ways() {
-        for name in COMMON_NAMES
-            .iter()
-            .chain(&["accept", "content-type", "x-something-else", "host"])
-        {
+        for name in COMMON_NAMES.iter().chain(&["accept", "content-type", "x-something-else", "host"]) {
             let old = old::HeaderName::from_bytes(name.as_bytes()).unwrap();
             let new = name_to_hyper(&old).unwrap();
             assert_eq!(new.as_str(), *name);
-            assert_eq!(
-                new,
-                http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                "{name}: the same kind of name"
-            );
+            assert_eq!(new, http::HeaderName::from_bytes(name.as_bytes()).unwrap(), "{name}: the same kind of name");
             assert_eq!(name_to_actix(&new).unwrap(), old);
         }
     }

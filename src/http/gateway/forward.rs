@@ -135,12 +135,7 @@ pub async fn forward(
         let failure = match exchange.attempt(endpoint, fresh).await {
             Ok((response, upstream_latency)) => {
                 let endpoint = Arc::clone(endpoint);
-                return Ok(Forwarded {
-                    response,
-                    upstream_latency,
-                    endpoint,
-                    retries,
-                });
+                return Ok(Forwarded { response, upstream_latency, endpoint, retries });
             }
             Err(failure) => failure,
         };
@@ -265,10 +260,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             Ok(lease) => lease,
             Err(_cause) => {
                 endpoint.record_connect_failure();
-                return Err(Failure {
-                    error: ForwardError::ConnectFailed,
-                    reused: false,
-                });
+                return Err(Failure { error: ForwardError::ConnectFailed, reused: false });
             }
         };
         let reused = lease.is_reused();
@@ -346,9 +338,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
 
     /// Since when nothing but the service was waited for: the start, or the last progress of the request body.
     fn waited_since(&self, started: Instant) -> Instant {
-        self.upload
-            .as_ref()
-            .map_or(started, |upload| upload.last_progress().max(started))
+        self.upload.as_ref().map_or(started, |upload| upload.last_progress().max(started))
     }
 
     fn answer(
@@ -362,10 +352,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             return Err(ForwardError::UpstreamProtocol);
         }
         let status = convert::status_to_actix(head.status).ok_or(ForwardError::UpstreamProtocol)?;
-        let declared = head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let is_streamed = incoming.size_hint().exact().is_none();
         let is_bodyless =
             self.method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -378,20 +365,12 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
             }
         } else {
             let idle_timeout = self.route.idle_timeout();
-            BoxBody::new(ResponseBody::new(
-                incoming,
-                lease,
-                in_flight,
-                self.upload.clone(),
-                idle_timeout,
-            ))
+            BoxBody::new(ResponseBody::new(incoming, lease, in_flight, self.upload.clone(), idle_timeout))
         };
         let mut answer = HttpResponse::with_body(status, body);
         hygiene::downstream_headers(&head.headers, answer.headers_mut());
         if let (StatusCode::NOT_MODIFIED, Some(length)) = (head.status, declared) {
-            answer
-                .headers_mut()
-                .insert(old::CONTENT_LENGTH, old::HeaderValue::from(length));
+            answer.headers_mut().insert(old::CONTENT_LENGTH, old::HeaderValue::from(length));
         }
         if is_streamed && self.request.version() < Version::HTTP_11 {
             // No chunks in HTTP/1.0: the end of the connection ends the body.
@@ -415,9 +394,5 @@ fn framing(headers: &old::HeaderMap) -> Result<Framing, ForwardError> {
 }
 
 fn classify(error: &hyper::Error) -> ForwardError {
-    if error.is_parse() {
-        ForwardError::UpstreamProtocol
-    } else {
-        ForwardError::UpstreamReset
-    }
+    if error.is_parse() { ForwardError::UpstreamProtocol } else { ForwardError::UpstreamReset }
 }

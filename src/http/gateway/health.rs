@@ -46,13 +46,9 @@ async fn run_every(period: Duration, table: Arc<ArcSwap<RouteTable>>, shutdown: 
 
 async fn check_all(table: &RouteTable) {
     let mut seen = HashSet::new();
-    let endpoints = table
-        .endpoints()
-        .filter(|endpoint| endpoint.health_path().is_some() && seen.insert(endpoint.id()));
+    let endpoints = table.endpoints().filter(|endpoint| endpoint.health_path().is_some() && seen.insert(endpoint.id()));
     future::join_all(endpoints.map(|endpoint| async move {
-        let passed = timeout(TIMEOUT, passes(endpoint))
-            .await
-            .is_ok_and(|passed| passed == Some(true));
+        let passed = timeout(TIMEOUT, passes(endpoint)).await.is_ok_and(|passed| passed == Some(true));
         endpoint.record_check(passed);
     }))
     .await;
@@ -101,10 +97,8 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let settings: RouteSettings = toml::from_str(&format!(
-            "prefix = \"/a\"\nupstreams = [\"{url}\"]\nhealth_path = \"/up?x\""
-        ))
-        .unwrap();
+        let settings: RouteSettings =
+            toml::from_str(&format!("prefix = \"/a\"\nupstreams = [\"{url}\"]\nhealth_path = \"/up?x\"")).unwrap();
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::build(&[settings]).unwrap()));
         let endpoint = Arc::clone(&table.load().routes()[0].endpoints()[0]);
         let shutdown = CancellationToken::new();
@@ -115,17 +109,11 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(10), becomes(false))
-            .await
-            .expect("taken out");
+        timeout(Duration::from_secs(10), becomes(false)).await.expect("taken out");
         status.store(204, Relaxed);
-        timeout(Duration::from_secs(10), becomes(true))
-            .await
-            .expect("brought back");
+        timeout(Duration::from_secs(10), becomes(true)).await.expect("brought back");
         server.abort();
-        timeout(Duration::from_secs(10), becomes(false))
-            .await
-            .expect("taken out when it is gone");
+        timeout(Duration::from_secs(10), becomes(false)).await.expect("taken out when it is gone");
 
         shutdown.cancel();
         timeout(Duration::from_secs(10), checks).await.expect("stops").unwrap();

@@ -78,11 +78,7 @@ pub fn check_request(request: &HttpRequest, limits: &HeadLimits) -> Result<(), H
     check_target(request, headers, limits)?;
     let mut n_bytes = 0_usize;
     for (name, value) in headers {
-        if !name
-            .as_str()
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
+        if !name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err(HygieneError::HeaderName);
         }
         n_bytes = n_bytes.saturating_add(name.as_str().len()).saturating_add(value.len());
@@ -94,11 +90,7 @@ pub fn check_request(request: &HttpRequest, limits: &HeadLimits) -> Result<(), H
             _ => {}
         }
     }
-    if n_bytes > limits.max_header_bytes {
-        Err(HygieneError::HeadersTooLarge)
-    } else {
-        Ok(())
-    }
+    if n_bytes > limits.max_header_bytes { Err(HygieneError::HeadersTooLarge) } else { Ok(()) }
 }
 
 fn check_target(request: &HttpRequest, headers: &old::HeaderMap, limits: &HeadLimits) -> Result<(), HygieneError> {
@@ -213,18 +205,14 @@ fn is_reserved(name: &str) -> bool {
         return false;
     }
     let folded = || name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-    FAMILIES
-        .iter()
-        .any(|family| folded().take(family.len()).eq(family.bytes()))
+    FAMILIES.iter().any(|family| folded().take(family.len()).eq(family.bytes()))
         || NAMES.iter().any(|reserved| folded().eq(reserved.bytes()))
 }
 
 /// Names in `Connection`: they are of this hop only, as the sender says (RFC 9110 §7.6.1).
 fn is_listed<'a>(mut connection: impl Iterator<Item = &'a [u8]>, name: &str) -> bool {
     connection.any(|value| {
-        value
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+        value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
     })
 }
 

@@ -2,10 +2,7 @@ use actix_web::test::TestRequest;
 
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    max_header_bytes: 200,
-    max_url_bytes: 40,
-};
+const LIMITS: HeadLimits = HeadLimits { max_header_bytes: 200, max_url_bytes: 40 };
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> HttpRequest {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -22,53 +19,23 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
     let long_path = format!("/{}", "x".repeat(40));
     for (method, target, headers, expected) in [
         ("GET", "/", &[("X-Tenant-Id", "a")][..], None),
-        (
-            "GET",
-            "/",
-            &[("X_Tenant_Id", "a")],
-            Some((HygieneError::HeaderName, 400)),
-        ),
+        ("GET", "/", &[("X_Tenant_Id", "a")], Some((HygieneError::HeaderName, 400))),
         ("GET", "/", &[("x.tenant", "a")], Some((HygieneError::HeaderName, 400))),
         ("GET", "/", &[("x!", "a")], Some((HygieneError::HeaderName, 400))),
-        (
-            "GET",
-            "/",
-            &[("a", long.as_str())],
-            Some((HygieneError::HeadersTooLarge, 431)),
-        ),
+        ("GET", "/", &[("a", long.as_str())], Some((HygieneError::HeadersTooLarge, 431))),
         ("GET", &long_path, &[], Some((HygieneError::UrlTooLong, 414))),
-        (
-            "GET",
-            "/?123456789012345678901234567890123456789",
-            &[],
-            Some((HygieneError::UrlTooLong, 414)),
-        ),
+        ("GET", "/?123456789012345678901234567890123456789", &[], Some((HygieneError::UrlTooLong, 414))),
         ("TRACE", "/", &[], Some((HygieneError::Method, 405))),
         ("CONNECT", "/", &[], Some((HygieneError::Method, 405))),
         ("OPTIONS", "*", &[], None),
         ("GET", "*", &[], Some((HygieneError::Target, 400))),
         ("GET", "example.com:80", &[], Some((HygieneError::Target, 400))),
-        (
-            "GET",
-            "ftp://a.example/",
-            &[("host", "a.example")],
-            Some((HygieneError::Target, 400)),
-        ),
+        ("GET", "ftp://a.example/", &[("host", "a.example")], Some((HygieneError::Target, 400))),
         ("GET", "http://a.example/", &[("host", "A.example")], None),
-        (
-            "GET",
-            "http://a.example/",
-            &[("host", "b.example")],
-            Some((HygieneError::HostMismatch, 400)),
-        ),
+        ("GET", "http://a.example/", &[("host", "b.example")], Some((HygieneError::HostMismatch, 400))),
         ("GET", "http://a.example/", &[], Some((HygieneError::HostMismatch, 400))),
         ("GET", "/", &[("upgrade", "websocket"), ("connection", "upgrade")], None),
-        (
-            "GET",
-            "/",
-            &[("upgrade", "websocket"), ("content-length", "3")],
-            Some((HygieneError::UpgradeWithBody, 400)),
-        ),
+        ("GET", "/", &[("upgrade", "websocket"), ("content-length", "3")], Some((HygieneError::UpgradeWithBody, 400))),
         (
             "GET",
             "/",
@@ -76,18 +43,8 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
             Some((HygieneError::UpgradeWithBody, 400)),
         ),
         ("POST", "/", &[("expect", "100-Continue")], None),
-        (
-            "POST",
-            "/",
-            &[("expect", "100-continue, x")],
-            Some((HygieneError::Expectation, 417)),
-        ),
-        (
-            "POST",
-            "/",
-            &[("expect", "a-miracle")],
-            Some((HygieneError::Expectation, 417)),
-        ),
+        ("POST", "/", &[("expect", "100-continue, x")], Some((HygieneError::Expectation, 417))),
+        ("POST", "/", &[("expect", "a-miracle")], Some((HygieneError::Expectation, 417))),
     ] {
         let found = check_request(&request(method, target, headers), &LIMITS).err();
         let found = found.map(|error| (error, error.status().as_u16()));
@@ -97,10 +54,8 @@ fn a_request_is_refused_for_the_first_rule_it_breaks() {
 
 /// The headers as text, sorted.
 fn lines(headers: &HeaderMap) -> Vec<String> {
-    let mut lines: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        .collect();
+    let mut lines: Vec<_> =
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     lines.sort();
     lines
 }
@@ -111,11 +66,8 @@ fn value(text: &'static str) -> Option<HeaderValue> {
 
 #[test]
 fn a_client_cannot_speak_for_the_platform() {
-    let context = TenantContextHeaders {
-        tenant_id: value("ours"),
-        forwarded_for: value("192.0.2.1"),
-        ..Default::default()
-    };
+    let context =
+        TenantContextHeaders { tenant_id: value("ours"), forwarded_for: value("192.0.2.1"), ..Default::default() };
     for spoof in [
         "X-Tenant-Id",
         "x-TENANT-id",
@@ -144,11 +96,7 @@ fn a_client_cannot_speak_for_the_platform() {
         "X-Rewrite-Url",
         "Proxy",
     ] {
-        let request = request(
-            "GET",
-            "/",
-            &[("host", "t.example"), (spoof, "theirs"), (spoof, "twice")],
-        );
+        let request = request("GET", "/", &[("host", "t.example"), (spoof, "theirs"), (spoof, "twice")]);
         let out = upstream_headers(&request, &context, Authorization::Forward);
         let expected = ["host: t.example", "x-forwarded-for: 192.0.2.1", "x-tenant-id: ours"];
         assert_eq!(lines(&out), expected, "{spoof}");
@@ -157,11 +105,7 @@ fn a_client_cannot_speak_for_the_platform() {
 
 #[test]
 fn connection_removes_what_it_lists_but_nothing_of_ours() {
-    let context = TenantContextHeaders {
-        tenant_id: value("ours"),
-        request_id: value("r"),
-        ..Default::default()
-    };
+    let context = TenantContextHeaders { tenant_id: value("ours"), request_id: value("r"), ..Default::default() };
     let request = request(
         "GET",
         "/",
@@ -176,10 +120,7 @@ fn connection_removes_what_it_lists_but_nothing_of_ours() {
         ],
     );
     let out = upstream_headers(&request, &context, Authorization::Forward);
-    assert_eq!(
-        lines(&out),
-        ["host: t.example", "x-kept: 1", "x-request-id: r", "x-tenant-id: ours"]
-    );
+    assert_eq!(lines(&out), ["host: t.example", "x-kept: 1", "x-request-id: r", "x-tenant-id: ours"]);
 }
 
 #[test]
@@ -205,30 +146,10 @@ fn headers_of_the_hop_do_not_pass_upstream() {
 
 #[test]
 fn other_headers_pass_with_all_their_values() {
-    let sent = [
-        ("accept", "a"),
-        ("accept", "b"),
-        ("cookie", "c=d"),
-        ("user-agent", "u"),
-        ("x-trace", ""),
-        ("xtenant", "x"),
-    ];
-    let out = upstream_headers(
-        &request("GET", "/", &sent),
-        &TenantContextHeaders::default(),
-        Authorization::Forward,
-    );
-    assert_eq!(
-        lines(&out),
-        [
-            "accept: a",
-            "accept: b",
-            "cookie: c=d",
-            "user-agent: u",
-            "x-trace: ",
-            "xtenant: x"
-        ]
-    );
+    let sent =
+        [("accept", "a"), ("accept", "b"), ("cookie", "c=d"), ("user-agent", "u"), ("x-trace", ""), ("xtenant", "x")];
+    let out = upstream_headers(&request("GET", "/", &sent), &TenantContextHeaders::default(), Authorization::Forward);
+    assert_eq!(lines(&out), ["accept: a", "accept: b", "cookie: c=d", "user-agent: u", "x-trace: ", "xtenant: x"]);
 }
 
 #[test]
@@ -294,25 +215,11 @@ fn an_answer_keeps_its_cookies_and_loses_the_hop() {
         ("x-powered-by", "p"),
         ("x-usage", "ai_tokens=3"),
     ] {
-        from.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_static(value),
-        );
+        from.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value));
     }
     let mut to = old::HeaderMap::new();
     downstream_headers(&from, &mut to);
-    let mut lines: Vec<_> = to
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        .collect();
+    let mut lines: Vec<_> = to.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     lines.sort();
-    assert_eq!(
-        lines,
-        [
-            "content-type: text/plain",
-            "set-cookie: a=1",
-            "set-cookie: b=2",
-            "x-usage: ai_tokens=3"
-        ]
-    );
+    assert_eq!(lines, ["content-type: text/plain", "set-cookie: a=1", "set-cookie: b=2", "x-usage: ai_tokens=3"]);
 }

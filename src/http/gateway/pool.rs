@@ -66,12 +66,7 @@ impl Lease {
 
     /// Returns the connection to the pool; only after a complete exchange.
     pub(super) fn give_back(self) {
-        let Self {
-            connection,
-            endpoint_id,
-            reused: _,
-            settings,
-        } = self;
+        let Self { connection, endpoint_id, reused: _, settings } = self;
         give_back(connection, endpoint_id, settings);
     }
 }
@@ -102,12 +97,7 @@ pub(super) async fn lease(
 ) -> io::Result<Lease> {
     let endpoint_id = endpoint.id();
     if !fresh && let Some(connection) = POOL.with_borrow_mut(|pool| pool.take(endpoint_id, settings.idle_timeout)) {
-        return Ok(Lease {
-            connection,
-            endpoint_id,
-            reused: true,
-            settings,
-        });
+        return Ok(Lease { connection, endpoint_id, reused: true, settings });
     }
     let stream = connect(endpoint, timeout).await?;
     let (sender, connection) = http1::Builder::new()
@@ -120,12 +110,7 @@ pub(super) async fn lease(
         drop(connection.await);
     })
     .abort_handle();
-    Ok(Lease {
-        connection: Connection { sender, task },
-        endpoint_id,
-        reused: false,
-        settings,
-    })
+    Ok(Lease { connection: Connection { sender, task }, endpoint_id, reused: false, settings })
 }
 
 /// Opens a TCP connection within `timeout`, looking up the name if there is one.
@@ -140,9 +125,7 @@ pub(super) async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Resul
             Address::Name(host, port) => TcpStream::connect((&**host, *port)).await,
         }
     };
-    let stream = rt::time::timeout(timeout, opened)
-        .await
-        .map_err(|_elapsed| io::ErrorKind::TimedOut)??;
+    let stream = rt::time::timeout(timeout, opened).await.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -182,10 +165,7 @@ impl Pool {
         if idle.len() >= settings.max_idle_per_endpoint {
             return;
         }
-        idle.push(Idle {
-            connection,
-            since: Instant::now(),
-        });
+        idle.push(Idle { connection, since: Instant::now() });
         if self.reaper.as_ref().is_none_or(JoinHandle::is_finished) {
             self.reaper = Some(rt::spawn(reap(settings.idle_timeout)));
         }

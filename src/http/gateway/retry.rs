@@ -18,10 +18,7 @@ struct Budget {
 
 impl Budget {
     fn full(now: Instant) -> Self {
-        Self {
-            hundredths: RESERVE,
-            refilled: now,
-        }
+        Self { hundredths: RESERVE, refilled: now }
     }
 
     fn deposit(&mut self, percent: u32) {
@@ -81,10 +78,6 @@ mod tests {
         assert!(!budget.withdraw(start + Duration::from_millis(99)));
         assert!(budget.withdraw(start + Duration::from_millis(199)));
         let later = start + Duration::from_secs(60);
-        assert_eq!(
-            (0..20).filter(|_| budget.withdraw(later)).count(),
-            10,
-            "no more than a second's worth is banked"
-        );
+        assert_eq!((0..20).filter(|_| budget.withdraw(later)).count(), 10, "no more than a second's worth is banked");
     }
 }

@@ -42,6 +42,7 @@ pub enum RouteMiss {
 pub struct Route {
     index: usize,
     settings: RouteSettings,
+    label: Arc<str>,
     endpoints: Vec<Arc<Endpoint>>,
     guarded: bool,
 }
@@ -53,8 +54,8 @@ impl Route {
     }
 
     /// The prefix: the route's label in metrics and logs.
-    pub fn label(&self) -> &str {
-        &self.settings.prefix
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
     }
 
     /// The route as configured.
@@ -119,10 +120,7 @@ struct Node {
 
 impl Node {
     fn child(&self, segment: &str) -> Option<&Self> {
-        let at = self
-            .children
-            .binary_search_by(|(label, _)| (**label).cmp(segment))
-            .ok()?;
+        let at = self.children.binary_search_by(|(label, _)| (**label).cmp(segment)).ok()?;
         self.children.get(at).map(|(_, node)| node)
     }
 
@@ -131,13 +129,10 @@ impl Node {
             self.route = Some(route);
             return;
         };
-        let at = self
-            .children
-            .binary_search_by(|(label, _)| (**label).cmp(segment))
-            .unwrap_or_else(|at| {
-                self.children.insert(at, (segment.into(), Self::default()));
-                at
-            });
+        let at = self.children.binary_search_by(|(label, _)| (**label).cmp(segment)).unwrap_or_else(|at| {
+            self.children.insert(at, (segment.into(), Self::default()));
+            at
+        });
         if let Some((_, node)) = self.children.get_mut(at) {
             node.insert(rest, route);
         }
@@ -164,12 +159,7 @@ impl RouteTable {
         let mut known: HashMap<(String, Option<String>), Arc<Endpoint>> = previous
             .into_iter()
             .flat_map(Self::endpoints)
-            .map(|endpoint| {
-                (
-                    (endpoint.url().to_owned(), endpoint.health_path().map(Into::into)),
-                    Arc::clone(endpoint),
-                )
-            })
+            .map(|endpoint| ((endpoint.url().to_owned(), endpoint.health_path().map(Into::into)), Arc::clone(endpoint)))
             .collect();
         let mut drafts = Vec::with_capacity(settings.len());
         for (index, route) in settings.iter().enumerate() {
@@ -196,6 +186,7 @@ impl RouteTable {
                 Arc::new(Route {
                     index,
                     settings: RouteSettings::clone(route),
+                    label: route.prefix.as_str().into(),
                     endpoints: endpoints.clone(),
                     guarded: endpoints.iter().any(|endpoint| protected.contains(&endpoint.url())),
                 })
@@ -260,12 +251,7 @@ fn is_protected(route: &RouteSettings) -> bool {
 }
 
 fn error(index: usize, route: &RouteSettings, key: &'static str, problem: String) -> RouteError {
-    RouteError {
-        index,
-        prefix: route.prefix.clone(),
-        key,
-        problem,
-    }
+    RouteError { index, prefix: route.prefix.clone(), key, problem }
 }
 
 fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(), RouteError> {
@@ -275,19 +261,10 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
         return fail("prefix", "must start with a slash".into());
     }
     if prefix != "/" && prefix.ends_with('/') {
-        return fail(
-            "prefix",
-            "must not end with a slash: it matches whole segments anyway".into(),
-        );
+        return fail("prefix", "must not end with a slash: it matches whole segments anyway".into());
     }
-    if !prefix
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte))
-    {
-        return fail(
-            "prefix",
-            "may only have characters that a path carries unencoded, and no semicolon".into(),
-        );
+    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte)) {
+        return fail("prefix", "may only have characters that a path carries unencoded, and no semicolon".into());
     }
     if path::is_ambiguous(prefix) {
         return fail("prefix", "must not have empty segments, `.` or `..`".into());
@@ -308,10 +285,9 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
         }
     }
     match &route.health_path {
-        Some(health) if !health.starts_with('/') || health.parse::<PathAndQuery>().is_err() => fail(
-            "health_path",
-            format!("found {health:?}, expected a path such as \"/health\""),
-        ),
+        Some(health) if !health.starts_with('/') || health.parse::<PathAndQuery>().is_err() => {
+            fail("health_path", format!("found {health:?}, expected a path such as \"/health\""))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -330,11 +306,7 @@ fn parse_upstream(url: &str) -> Result<(Address, HeaderValue), String> {
     // Not `Authority::port`: it knows no port that does not fit and would mean 80.
     let port = match authority.as_str().strip_prefix(authority.host()).ok_or_else(wrong)? {
         "" => 80,
-        port => port
-            .strip_prefix(':')
-            .and_then(|port| port.parse().ok())
-            .filter(|port| *port > 0)
-            .ok_or_else(wrong)?,
+        port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or_else(wrong)?,
     };
     let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
     let address = match bare.parse() {

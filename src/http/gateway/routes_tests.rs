@@ -5,10 +5,7 @@ fn route(prefix: &str, upstream: &str, more: &str) -> RouteSettings {
 }
 
 fn table(prefixes: &[&str]) -> RouteTable {
-    let settings: Vec<_> = prefixes
-        .iter()
-        .map(|prefix| route(prefix, "http://127.0.0.1:1", ""))
-        .collect();
+    let settings: Vec<_> = prefixes.iter().map(|prefix| route(prefix, "http://127.0.0.1:1", "")).collect();
     RouteTable::build(&settings).unwrap()
 }
 
@@ -86,11 +83,7 @@ fn the_target_is_a_slice_of_the_raw_one() {
         ("/", true, "/x?y=/", "/x?y=/"),
     ] {
         let table = RouteTable::build(&[route(prefix, "http://h:1", &format!("strip_prefix = {strip}"))]).unwrap();
-        assert_eq!(
-            table.routes()[0].upstream_target(target).unwrap().as_str(),
-            expected,
-            "{prefix} {target}"
-        );
+        assert_eq!(table.routes()[0].upstream_target(target).unwrap().as_str(), expected, "{prefix} {target}");
     }
 }
 
@@ -117,17 +110,8 @@ fn a_mistake_is_named_with_its_route_and_key() {
     ] {
         let routes = [route("/ok", "http://h:1", ""), route(prefix, upstream, more)];
         let error = RouteTable::build(&routes).unwrap_err();
-        assert_eq!(
-            (error.index, error.key),
-            (1, key),
-            "{prefix} {upstream} {more}: {error}"
-        );
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("gateway.routes[1] (prefix {prefix:?}): {key}: ")),
-            "{error}"
-        );
+        assert_eq!((error.index, error.key), (1, key), "{prefix} {upstream} {more}: {error}");
+        assert!(error.to_string().starts_with(&format!("gateway.routes[1] (prefix {prefix:?}): {key}: ")), "{error}");
     }
 }
 
@@ -150,26 +134,17 @@ fn an_endpoint_that_stays_keeps_its_state() {
         kept.record_connect_failure();
     }
     let after = RouteTable::build_from(
-        &[
-            route("/c", "http://h:1", "strip_prefix = true"),
-            route("/b", "http://h:3", ""),
-        ],
+        &[route("/c", "http://h:1", "strip_prefix = true"), route("/b", "http://h:3", "")],
         Some(&before),
     )
     .unwrap();
     assert_eq!(after.routes()[0].endpoints()[0].id(), kept.id());
     assert!(!after.routes()[0].endpoints()[0].is_healthy());
-    assert_ne!(
-        after.routes()[1].endpoints()[0].id(),
-        before.routes()[1].endpoints()[0].id()
-    );
+    assert_ne!(after.routes()[1].endpoints()[0].id(), before.routes()[1].endpoints()[0].id());
 }
 
 #[test]
 fn routes_with_the_same_upstream_share_its_endpoint() {
     let table = RouteTable::build(&[route("/a", "http://h:1", ""), route("/b", "http://h:1", "")]).unwrap();
-    assert_eq!(
-        table.routes()[0].endpoints()[0].id(),
-        table.routes()[1].endpoints()[0].id()
-    );
+    assert_eq!(table.routes()[0].endpoints()[0].id(), table.routes()[1].endpoints()[0].id());
 }

@@ -81,7 +81,13 @@ mod tests {
         }
         let mut text = String::new();
         encode(&mut text, &registry).expect("encoded");
-        for line in ["d_bucket{le=\"0.001\"} 1", "d_bucket{le=\"0.0025\"} 2", "d_bucket{le=\"10.0\"} 3", "d_bucket{le=\"+Inf\"} 4", "d_count 4"] {
+        for line in [
+            "d_bucket{le=\"0.001\"} 1",
+            "d_bucket{le=\"0.0025\"} 2",
+            "d_bucket{le=\"10.0\"} 3",
+            "d_bucket{le=\"+Inf\"} 4",
+            "d_count 4",
+        ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }
     }

@@ -4,13 +4,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody as _};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
+use actix_web::{Error, HttpMessage, ResponseError, web};
 
+use super::cors;
 use super::measured::{Measure, Measured};
 use super::security_headers;
 use crate::domain::rate_limit::{Decision, RatePolicy};
@@ -18,7 +19,6 @@ use crate::http::context::RequestContext;
 use crate::http::gateway::hygiene::{self, HeadLimits, HygieneError};
 use crate::http::problem::{PROBLEM_JSON, Problem, kinds};
 use crate::http::state::AppState;
-use crate::http::tenancy;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -32,11 +32,12 @@ static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-rese
 /// # Errors
 /// None of its own: every refusal is an answer.
 pub async fn edge(
-    request: ServiceRequest,
-    next: Next<BoxBody>,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<Measured<BoxBody>>, Error> {
     // Always there: the server registers it.
-    let state = request.app_data::<web::Data<AppState>>().cloned().ok_or_else(|| Problem::new(&kinds::INTERNAL, "no state"))?;
+    let state =
+        request.app_data::<web::Data<AppState>>().cloned().ok_or_else(|| Problem::new(&kinds::INTERNAL, "no state"))?;
     let context = Rc::new(make_context(&state, &request));
     request.extensions_mut().insert(Rc::clone(&context));
     let measure = Measure {
@@ -49,23 +50,17 @@ pub async fn edge(
         state: state.clone(),
     };
     let n_in_flight = state.metrics.enter();
-    let refusal = match refuse(&state, &request, n_in_flight) {
-        Some(problem) => Some(problem),
-        None => {
-            if request.headers().contains_key(header::ORIGIN) {
-                // CORS asks for the tenant's origins, and cannot wait for a tenant to start.
-                let _ = tenancy::tenant_of(request.request(), &state, &context).await;
-            }
-            None
-        }
-    };
+    let refusal = refuse(&state, &request, n_in_flight);
+    if refusal.is_none() {
+        cors::mark(&mut request, &state, &context).await;
+    }
     let response = match refusal {
         Some(problem) => {
             let mut response = problem.response();
             response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
             request.into_response(response)
         }
-        None => next.call(request).await?,
+        None => next.call(request).await?.map_into_boxed_body(),
     };
     Ok(finish(&context, response, measure))
 }
@@ -92,12 +87,18 @@ fn refuse(state: &AppState, request: &ServiceRequest, n_in_flight: u64) -> Optio
 
 fn problem_of(error: HygieneError) -> Problem {
     match error {
-        HygieneError::HeaderName => Problem::new(&kinds::MALFORMED_REQUEST, "a header name has a character outside A-Z, a-z, 0-9 and '-'"),
+        HygieneError::HeaderName => {
+            Problem::new(&kinds::MALFORMED_REQUEST, "a header name has a character outside A-Z, a-z, 0-9 and '-'")
+        }
         HygieneError::HeadersTooLarge => Problem::new(&kinds::HEADERS_TOO_LARGE, "send fewer or shorter header fields"),
         HygieneError::UrlTooLong => Problem::new(&kinds::URI_TOO_LONG, "send a shorter path and query"),
         HygieneError::Method => Problem::new(&kinds::METHOD_NOT_ALLOWED, "TRACE and CONNECT are not served"),
-        HygieneError::Target => Problem::new(&kinds::MALFORMED_REQUEST, "the request target is neither a path nor a URL"),
-        HygieneError::HostMismatch => Problem::new(&kinds::MALFORMED_REQUEST, "the request target and Host name different hosts"),
+        HygieneError::Target => {
+            Problem::new(&kinds::MALFORMED_REQUEST, "the request target is neither a path nor a URL")
+        }
+        HygieneError::HostMismatch => {
+            Problem::new(&kinds::MALFORMED_REQUEST, "the request target and Host name different hosts")
+        }
         HygieneError::UpgradeWithBody => Problem::new(&kinds::MALFORMED_REQUEST, "an upgrade request has no body"),
         HygieneError::Expectation => Problem::new(&kinds::EXPECTATION_FAILED, "only 100-continue can be expected"),
     }
@@ -109,20 +110,16 @@ fn finish(
     mut measure: Measure,
 ) -> ServiceResponse<Measured<BoxBody>> {
     let is_head = *response.request().method() == Method::HEAD;
-    let mut response = response.map_body(|head, body| {
-        let problem = head.extensions().get::<Problem>().cloned();
-        match problem {
-            None => body,
-            Some(problem) => {
-                if context.flag.get().is_empty() {
-                    context.flag.set(problem.kind().flag);
-                }
-                head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-                head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                BoxBody::new(problem.body(&context.request_id))
+    let problem = problem_in(&response);
+    let mut response = match problem {
+        None => response,
+        Some(problem) => {
+            if context.flag.get().is_empty() {
+                context.flag.set(problem.kind().flag);
             }
+            write_problem(response, &problem, &context.request_id)
         }
-    });
+    };
     let status = response.status();
     let headers = response.headers_mut();
     if status != StatusCode::SWITCHING_PROTOCOLS {
@@ -138,6 +135,21 @@ fn finish(
     let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
     measure.is_complete = is_head || is_empty;
     response.map_body(|_, body| Measured::new(body, measure))
+}
+
+/// The problem that a handler, or a library on its behalf, answered with.
+fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
+    let own = response.response().extensions().get::<Problem>().cloned();
+    own.or_else(|| response.response().error().and_then(cors::refusal))
+}
+
+fn write_problem(response: ServiceResponse<BoxBody>, problem: &Problem, request_id: &str) -> ServiceResponse<BoxBody> {
+    let mut response = response.map_body(|_, _| BoxBody::new(problem.body(request_id)));
+    *response.response_mut().status_mut() = problem.status_code();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers-10, and the ones that everybody had before.

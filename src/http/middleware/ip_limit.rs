@@ -51,16 +51,26 @@ fn network_of(ip: IpAddr) -> IpAddr {
 #[derive(Clone)]
 pub struct IpLimit {
     config: Arc<GovernorConfig<ByAddress, NoOpMiddleware<QuantaInstant>>>,
+    is_on: bool,
 }
 
 impl IpLimit {
-    /// Lets `per_minute` requests of one address pass in a minute, all at once if they come so; `None` for 0, no limit.
+    /// Lets `per_minute` requests of one address pass in a minute, all at once if they come so; 0 = no limit.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
-        let period = Duration::from_secs(60).checked_div(per_minute)?;
-        let config =
-            GovernorConfigBuilder::default().key_extractor(ByAddress).period(period).burst_size(per_minute).finish()?;
-        Some(Self { config: Arc::new(config) })
+        let burst = per_minute.max(1);
+        let config = GovernorConfigBuilder::default()
+            .key_extractor(ByAddress)
+            .period(Duration::from_secs(60) / burst)
+            .burst_size(burst)
+            .finish()?;
+        Some(Self { config: Arc::new(config), is_on: per_minute > 0 })
+    }
+
+    /// Whether there is a limit at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.is_on
     }
 
     /// The middleware of one worker.

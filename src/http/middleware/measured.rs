@@ -37,7 +37,14 @@ impl Drop for Measure {
         let route = context.route.borrow();
         let upstream = context.upstream.get();
         let method = method_label(&self.method);
-        self.state.metrics.leave(&Finished { route: &route, method, status: self.status.as_u16(), flag, duration, upstream });
+        self.state.metrics.leave(&Finished {
+            route: &route,
+            method,
+            status: self.status.as_u16(),
+            flag,
+            duration,
+            upstream,
+        });
         if !self.state.access_log.is_on() {
             return;
         }

@@ -32,10 +32,8 @@ thread_local! {
 }
 
 fn headers(is_secure: bool) -> Headers {
-    let mut headers: Headers = COMMON
-        .iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-        .collect();
+    let mut headers: Headers =
+        COMMON.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
     let csp = if is_secure { CSP_SECURE } else { CSP };
     headers.push((HeaderName::from_static("content-security-policy"), HeaderValue::from_static(csp)));
     if is_secure {

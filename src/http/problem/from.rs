@@ -114,7 +114,8 @@ fn overloaded(error: &(dyn Error + 'static)) -> Problem {
 
 fn unavailable(error: &(dyn Error + 'static)) -> Problem {
     tracing::warn!(error, "a part of the platform is not available");
-    Problem::new(&kinds::UNAVAILABLE, "a part of the platform is not available; try again soon").retry_after(RETRY_SOON_S)
+    Problem::new(&kinds::UNAVAILABLE, "a part of the platform is not available; try again soon")
+        .retry_after(RETRY_SOON_S)
 }
 
 fn internal(error: &(dyn Error + 'static)) -> Problem {

@@ -91,10 +91,14 @@ pub(in crate::http) async fn put_config(
     if !errors.is_empty() {
         return Err(Problem::invalid_fields(errors));
     }
-    let stored = serde_json::to_value(&config).map_err(|_never: serde_json::Error| Problem::new(&kinds::INTERNAL, "no JSON"))?;
+    let stored =
+        serde_json::to_value(&config).map_err(|_never: serde_json::Error| Problem::new(&kinds::INTERNAL, "no JSON"))?;
     let mut tx = TenantTx::begin(&state.db, tenant.id()).await?;
     let Some(after) = tenants::replace_config(&mut tx, version, &stored).await? else {
-        return Err(Problem::new(&kinds::PRECONDITION_FAILED, "read the configuration again: it was changed meanwhile"));
+        return Err(Problem::new(
+            &kinds::PRECONDITION_FAILED,
+            "read the configuration again: it was changed meanwhile",
+        ));
     };
     let detail = json!({ "version": after, "config": stored });
     audit::insert(&mut tx, &event(&user, "tenant_config.replace", tenant.id(), detail)).await?;

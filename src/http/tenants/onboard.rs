@@ -126,8 +126,9 @@ pub(in crate::http) async fn onboard(
     state.registry.forget_unknown();
     let admin = made.admin.ok_or_else(|| Problem::new(&kinds::INTERNAL, "no admin"))?;
     let url = canonical_url(&state.settings, &slug);
-    Ok(HttpResponse::Created().insert_header((actix_web::http::header::LOCATION, format!("/tenants/{}", made.tenant))).json(
-        OnboardResponse {
+    Ok(HttpResponse::Created()
+        .insert_header((actix_web::http::header::LOCATION, format!("/tenants/{}", made.tenant)))
+        .json(OnboardResponse {
             tenant: TenantResponse {
                 id: made.tenant,
                 name: name.as_str().to_owned(),
@@ -140,8 +141,7 @@ pub(in crate::http) async fn onboard(
             },
             admin: AdminResponse { id: admin, email: email.to_string(), role: Role::Owner },
             url,
-        },
-    ))
+        }))
 }
 
 /// Checks every field, so that one answer names all mistakes.

@@ -139,33 +139,22 @@ impl RegistryActor {
     fn adopt(&mut self, handle: Arc<TenantHandle>, ctx: &mut Ctx<'_, Self>) -> Arc<TenantHandle> {
         let mut hasher = DefaultHasher::new();
         handle.id().hash(&mut hasher);
-        let spec = ChildSpec {
-            mailbox_capacity: self.mailbox_capacity,
-            ..ChildSpec::transient(handle.id().to_string())
-        };
-        let owner = Arc::new(TenantOwner {
-            tenant: handle.id(),
-            registry: ctx.actor(),
-        });
+        let spec =
+            ChildSpec { mailbox_capacity: self.mailbox_capacity, ..ChildSpec::transient(handle.id().to_string()) };
+        let owner = Arc::new(TenantOwner { tenant: handle.id(), registry: ctx.actor() });
         let (loader, shown) = (self.loader.clone(), Arc::clone(&handle));
         let is_first_life = AtomicBool::new(true);
-        let child = supervise(
-            &self.arbiters.pick(hasher.finish()),
-            spec,
-            &self.metrics,
-            owner,
-            move || {
-                let (loader, handle) = (loader.clone(), Arc::clone(&shown));
-                let is_first_life = is_first_life.swap(false, Ordering::Relaxed);
-                async move {
-                    if is_first_life {
-                        Ok(TenantSupervisor::adopt(handle, loader))
-                    } else {
-                        TenantSupervisor::rebuild(handle, loader).await.map_err(StartError::new)
-                    }
+        let child = supervise(&self.arbiters.pick(hasher.finish()), spec, &self.metrics, owner, move || {
+            let (loader, handle) = (loader.clone(), Arc::clone(&shown));
+            let is_first_life = is_first_life.swap(false, Ordering::Relaxed);
+            async move {
+                if is_first_life {
+                    Ok(TenantSupervisor::adopt(handle, loader))
+                } else {
+                    TenantSupervisor::rebuild(handle, loader).await.map_err(StartError::new)
                 }
-            },
-        );
+            }
+        });
         handle.set_supervisor(child.actor.clone());
         self.registry.insert(&handle, child);
         handle
@@ -176,9 +165,7 @@ impl RegistryActor {
         let Some(supervisor) = handle.supervisor() else { return };
         let told = match change {
             Change::SessionRevoked(session) => supervisor.tell(RevokeSession { session }),
-            Change::Tenant { version } => supervisor.tell(ReloadTenant {
-                at_least: Some(version),
-            }),
+            Change::Tenant { version } => supervisor.tell(ReloadTenant { at_least: Some(version) }),
             Change::Keys => supervisor.tell(ReloadTenant { at_least: None }),
         };
         if told.is_err() && self.registry.find_id(handle.id()).is_some() {
@@ -264,12 +251,9 @@ impl Handle<StartTenant> for RegistryActor {
                 waiting.insert(vec![responder]);
                 let (registry, loader) = (Arc::clone(&self.registry), self.loader.clone());
                 let wanted = message.wanted.clone();
-                ctx.spawn(
-                    async move { find(&registry, &loader, wanted).await },
-                    move |actor, found, ctx| {
-                        actor.finish_start(&message.wanted, found, ctx);
-                    },
-                );
+                ctx.spawn(async move { find(&registry, &loader, wanted).await }, move |actor, found, ctx| {
+                    actor.finish_start(&message.wanted, found, ctx);
+                });
             }
         }
     }

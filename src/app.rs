@@ -1,0 +1,287 @@
+//! The application: starts everything in order and stops it in reverse.
+//!
+//! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish → actors → pools →
+//! the embedded cluster.
+
+mod database;
+mod shutdown;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use arc_swap::ArcSwap;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::ask::ActorMetrics;
+use crate::actors::auth::{AuthActor, AuthContext, Hasher};
+use crate::actors::config_watcher::ConfigWatcher;
+use crate::actors::housekeeper::{Chore, Housekeeper};
+use crate::actors::secrets::SecretsActor;
+use crate::actors::supervisor::{
+    ArbiterHandle, Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor,
+};
+use crate::actors::tenant::registry::RegistryActor;
+use crate::actors::tenant::{Loader, TenantRegistry};
+use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
+use crate::config::{self, Settings};
+use crate::db::Db;
+use crate::http::TrustedNetworks;
+use crate::http::access_log::AccessLog;
+use crate::http::gateway::{RouteTable, health};
+use crate::http::metrics::HttpMetrics;
+use crate::http::middleware::ip_limit::IpLimit;
+use crate::http::readiness::Readiness;
+use crate::http::server::{self, PublicServer, ServerError};
+use crate::http::state::AppState;
+
+pub use database::{Database, DatabaseError};
+pub use shutdown::Stopped;
+
+/// Messages that may wait for the auth actor, and so sign-ins and refreshes under way at once.
+const AUTH_MAILBOX: u32 = 1_024;
+/// Tenants that may be starting at once, and changes that may wait.
+const REGISTRY_MAILBOX: u32 = 4_096;
+
+/// The application cannot start, or had to give up.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database is not usable.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The master key cannot be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A route cannot be used.
+    #[error("gateway.routes: {0}")]
+    Routes(#[from] crate::http::gateway::RouteError),
+    /// The limit for each address is too large to be counted.
+    #[error("limits.ip_per_minute is too large")]
+    IpLimit,
+    /// Threads cannot be started.
+    #[error("the actors' threads cannot be started")]
+    Arbiters(#[from] ArbitersError),
+    /// A thread cannot be started.
+    #[error("the access log cannot be started")]
+    AccessLog(#[source] std::io::Error),
+    /// A part could not be brought up.
+    #[error(transparent)]
+    Start(#[from] StartFailed),
+    /// A part stayed down while the server ran.
+    #[error("{0} failed for good; see the log")]
+    Escalated(String),
+}
+
+/// Everything that runs.
+pub struct Application {
+    settings: Arc<Settings>,
+    database: Database,
+    db: Db,
+    state: web::Data<AppState>,
+    tree: Supervisor,
+    arbiters: Arc<Arbiters>,
+    public: PublicServer,
+    private: actix_web::dev::Server,
+    health_checks: CancellationToken,
+    log_writer: Option<std::thread::JoinHandle<()>>,
+    port: u16,
+}
+
+impl Application {
+    /// Starts everything. `config_file` is read again for a reload of the routes; `shutdown` gives up a start under way.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn start(
+        mut settings: Settings,
+        config_file: Option<PathBuf>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, AppError> {
+        warn_of_unused(&settings);
+        // Sockets first: a taken port is told at once, and the port is known for URLs.
+        let listener = server::bind(settings.server.listen, true)?;
+        let admin_listener = server::bind(settings.admin.listen, false)?;
+        let port = listener.local_addr().map_or(settings.server.listen.port(), |address| address.port());
+        settings.server.listen.set_port(port);
+
+        let master = Arc::new(MasterKey::load(&settings.data_dir, std::env::var(MASTER_KEY_VARIABLE).ok())?);
+        let database = Database::start(&settings, &master, shutdown).await?;
+        let db = database.pools(&settings, &master)?;
+        database::check(&db, &settings, &master).await?;
+
+        let settings = Arc::new(settings);
+        let mut metrics = Registry::default();
+        let actor_metrics = ActorMetrics::register(&mut metrics);
+        let http_metrics = Arc::new(HttpMetrics::register(&mut metrics));
+        let (access_log, log_writer) =
+            AccessLog::start(&settings.log, http_metrics.dropped_log_lines.clone()).map_err(AppError::AccessLog)?;
+
+        let routes = Arc::new(ArcSwap::from_pointee(RouteTable::build(&settings.gateway.routes)?));
+        let ip_limit = IpLimit::per_minute(settings.limits.ip_per_minute).ok_or(AppError::IpLimit)?;
+        let readiness = Arc::new(Readiness::default());
+        let n_arbiters = NonZeroUsize::new(settings.tenants.arbiters).unwrap_or(NonZeroUsize::MIN);
+        let arbiters = Arc::new(Arbiters::start(n_arbiters)?);
+        let tree = Supervisor::new(RestartPolicy::ROOT, actor_metrics.clone());
+        let actors = Actors::start(&tree, &arbiters, &settings, &db, &master, &actor_metrics).await?;
+        let state = web::Data::new(AppState {
+            networks: TrustedNetworks::new(&settings.gateway),
+            reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
+            settings: Arc::clone(&settings),
+            db: db.clone(),
+            master,
+            registry: actors.registry,
+            registry_actor: actors.registry_actor,
+            auth: actors.auth,
+            routes: Arc::clone(&routes),
+            metrics: http_metrics,
+            access_log,
+            readiness,
+        });
+        let n_workers = match settings.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            n => n,
+        };
+        let public = server::public(listener, &settings.server, n_workers, ip_limit.clone(), state.clone())?;
+        let chores = chores(ip_limit, &public);
+        tree.start(&arbiters.pick(0), ChildSpec::permanent("housekeeper"), move || {
+            let chores = chores.clone();
+            async move { Ok(Housekeeper::new(chores)) }
+        })
+        .await?;
+        let private = server::private(admin_listener, settings.admin.listen, state.clone(), Arc::new(metrics))?;
+        let health_checks = CancellationToken::new();
+        spawn_health_checks(routes, health_checks.clone());
+        tracing::info!(
+            url = format!("{}://{}", settings.gateway.public_scheme, settings.server.listen),
+            admin = %settings.admin.listen,
+            workers = n_workers,
+            "serving"
+        );
+        Ok(Self { settings, database, db, state, tree, arbiters, public, private, health_checks, log_writer, port })
+    }
+
+    /// The public listener's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// The actors that the rest of the program talks to.
+struct Actors {
+    registry: Arc<TenantRegistry>,
+    registry_actor: crate::actors::ask::ActorRef<RegistryActor>,
+    auth: crate::actors::ask::ActorRef<AuthActor>,
+}
+
+impl Actors {
+    async fn start(
+        tree: &Supervisor,
+        arbiters: &Arc<Arbiters>,
+        settings: &Arc<Settings>,
+        db: &Db,
+        master: &Arc<MasterKey>,
+        metrics: &ActorMetrics,
+    ) -> Result<Self, AppError> {
+        let control: ArbiterHandle = arbiters.pick(0);
+        let hasher = Hasher::new(hashing_permits(settings), settings.auth.hashing_queue);
+        let context = AuthContext { settings: Arc::clone(settings), db: db.clone(), hasher };
+        let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
+        let auth = tree
+            .start(&control, spec, move || {
+                let context = context.clone();
+                async move { Ok(AuthActor::new(context)) }
+            })
+            .await?
+            .actor;
+        let (secrets_db, secrets_master) = (db.clone(), Arc::clone(master));
+        let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("secrets") };
+        let secrets = tree
+            .start(&control, spec, move || {
+                let actor = SecretsActor::new(secrets_db.clone(), Arc::clone(&secrets_master));
+                async move { Ok(actor) }
+            })
+            .await?
+            .actor;
+        let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
+        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), secrets };
+        let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };
+        let (shared, threads, actor_metrics) = (Arc::clone(&registry), Arc::clone(arbiters), metrics.clone());
+        let registry_actor = tree
+            .start(&control, spec, move || {
+                let actor = RegistryActor::new(
+                    Arc::clone(&shared),
+                    loader.clone(),
+                    Arc::clone(&threads),
+                    actor_metrics.clone(),
+                );
+                async move { Ok(actor) }
+            })
+            .await?
+            .actor;
+        let (watched, told) = (db.clone(), registry_actor.clone());
+        tree.start(&control, ChildSpec::permanent("config_watcher"), move || {
+            let watcher = ConfigWatcher::new(watched.clone(), told.clone());
+            async move { Ok(watcher) }
+        })
+        .await?;
+        Ok(Self { registry, registry_actor, auth })
+    }
+}
+
+fn hashing_permits(settings: &Settings) -> usize {
+    match settings.auth.hashing_permits {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        n => n,
+    }
+}
+
+/// Reads the configuration again and swaps the routes, all or nothing.
+fn reloader(
+    routes: Arc<ArcSwap<RouteTable>>,
+    config_file: Option<PathBuf>,
+) -> impl Fn() -> Result<usize, String> + Send + Sync {
+    move || {
+        let settings = config::load(config_file.as_deref()).map_err(|error| error.to_string())?;
+        let table = RouteTable::build_from(&settings.gateway.routes, Some(&routes.load()))
+            .map_err(|error| format!("gateway.routes: {error}"))?;
+        let n_routes = table.routes().len();
+        routes.store(Arc::new(table));
+        tracing::info!(n_routes, "the gateway's routes were read again");
+        Ok(n_routes)
+    }
+}
+
+fn chores(ip_limit: IpLimit, public: &PublicServer) -> Vec<Chore> {
+    let forget = Arc::new(move || ip_limit.forget_idle());
+    let mut chores = vec![Chore { name: "forget_idle_addresses", every: Duration::from_secs(60), run: forget }];
+    if let Some(certificate) = public.certificate.clone() {
+        let run = Arc::new(move || certificate.reload_if_changed());
+        chores.push(Chore { name: "reload_certificate", every: Duration::from_secs(10), run });
+    }
+    chores
+}
+
+#[expect(clippy::disallowed_methods, reason = "it keeps nothing but the endpoints' health, and ends with its token")]
+fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken) {
+    actix_web::rt::spawn(health::run(routes, stop));
+}
+
+/// Says which settings nothing uses yet, so that nobody relies on them.
+fn warn_of_unused(settings: &Settings) {
+    for (key, is_set) in [
+        ("redis.url", settings.redis.url.is_some()),
+        ("mail.smtp_url", settings.mail.smtp_url.is_some()),
+        ("stripe.secret_key", settings.stripe.secret_key.is_some()),
+    ] {
+        if is_set {
+            tracing::warn!(key, "this setting has no effect yet");
+        }
+    }
+}
