@@ -31,9 +31,11 @@ pub fn load(file: Option<&Path>) -> Result<Settings, ConfigError> {
         return Err(ConfigError(vec![format!("{}: no such file", path.display())]));
     }
     let path = file.unwrap_or(Path::new("config.toml"));
-    let settings: Settings = Figment::new()
-        .merge(Toml::string(DEFAULTS))
-        .merge(Toml::file_exact(path))
+    let mut figment = Figment::new().merge(Toml::string(DEFAULTS));
+    if path.is_file() {
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    let settings: Settings = figment
         .merge(environment())
         .extract()
         .map_err(|errors| ConfigError(errors.into_iter().map(|error| describe(&error, path)).collect()))?;
