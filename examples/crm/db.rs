@@ -73,6 +73,7 @@ impl Db {
                 unit.finished = true;
                 result
             }
+            // The answer to COMMIT got lost: it may have happened. A client that tries again may find its own row there.
             (Err(error), Ok(_)) => Err(error.into()),
             (Err(_rollback), Err(problem)) => Err(problem),
         }
@@ -81,9 +82,10 @@ impl Db {
 
 /// A connection with a transaction in it.
 ///
-/// When a client hangs up, actix-web drops the handler wherever it waits. `sqlx::Transaction` is not up to that: in sqlx
-/// 0.9.0, dropped while `begin()` waits, it hands the pool a connection with the transaction open, and the next request
-/// would find itself inside it. So this guard exists before anything is sent, and unless the end was reached the connection is closed.
+/// When a client resets its connection, actix-web drops the handler wherever it waits. `sqlx::Transaction` is not up to
+/// that: in sqlx 0.9.0, dropped while `begin()` waits, it hands the pool a connection with the transaction open, and the
+/// next request would find itself inside it. So this guard exists before anything is sent, and unless the end was reached
+/// the connection is closed.
 struct Unit {
     connection: PoolConnection<Postgres>,
     finished: bool,
@@ -109,7 +111,7 @@ impl From<sqlx::Error> for Problem {
                 .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
             _ => false,
         };
-        tracing::error!(%error, passing, "the database");
+        tracing::error!(%error, passing, "a query failed");
         if passing { Self::unavailable() } else { Self::internal() }
     }
 }
