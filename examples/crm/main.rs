@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let db = web::Data::new(Db::new(&database_url)?);
     let keys = web::Data::new(KeyStore::new(&platform_url)?);
 
-    let (for_workers, keys) = (db.clone(), keys);
+    let for_workers = db.clone();
     let server = HttpServer::new(move || {
         let (db, keys) = (for_workers.clone(), keys.clone());
         App::new().configure(|app| routes(app, db, keys))
