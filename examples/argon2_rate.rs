@@ -3,10 +3,7 @@
 //! `argon2_rate SECONDS THREADS` hashes with the server's own parameters, on so many threads, and prints one line of JSON:
 //! `{"hashes_per_second": x, "threads": n}`.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a program for the command line: its answer goes to standard output"
-)]
+#![expect(clippy::print_stdout, reason = "a program for the command line: its answer goes to standard output")]
 
 use std::error::Error;
 use std::thread;
@@ -35,10 +32,7 @@ fn main() -> Result<(), Failure> {
         return Err("SECONDS and THREADS must be above zero".into());
     }
     let rate = hashes_per_second(duration, threads)?;
-    println!(
-        "{}",
-        serde_json::json!({ "hashes_per_second": rate, "threads": threads })
-    );
+    println!("{}", serde_json::json!({ "hashes_per_second": rate, "threads": threads }));
     Ok(())
 }
 

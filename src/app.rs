@@ -6,6 +6,7 @@
 mod database;
 mod shutdown;
 
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,19 +79,23 @@ pub enum AppError {
     Escalated(String),
 }
 
-/// Everything that runs.
+/// The program, running.
 pub struct Application {
-    settings: Arc<Settings>,
+    running: Running,
     database: Database,
+    port: u16,
+}
+
+/// Everything above the database.
+struct Running {
     db: Db,
     state: web::Data<AppState>,
     tree: Supervisor,
     arbiters: Arc<Arbiters>,
     public: PublicServer,
-    private: actix_web::dev::Server,
+    private: actix_web::dev::ServerHandle,
     health_checks: CancellationToken,
     log_writer: Option<std::thread::JoinHandle<()>>,
-    port: u16,
 }
 
 impl Application {
@@ -112,6 +117,24 @@ impl Application {
 
         let master = Arc::new(MasterKey::load(&settings.data_dir, std::env::var(MASTER_KEY_VARIABLE).ok())?);
         let database = Database::start(&settings, &master, shutdown).await?;
+        match Self::start_on(&database, settings, master, config_file, listener, admin_listener).await {
+            Ok(running) => Ok(Self { running, database, port }),
+            Err(error) => {
+                // Nothing may be left running that nobody watches.
+                database.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        database: &Database,
+        settings: Settings,
+        master: Arc<MasterKey>,
+        config_file: Option<PathBuf>,
+        listener: TcpListener,
+        admin_listener: TcpListener,
+    ) -> Result<Running, AppError> {
         let db = database.pools(&settings, &master)?;
         database::check(&db, &settings, &master).await?;
 
@@ -163,7 +186,7 @@ impl Application {
             workers = n_workers,
             "serving"
         );
-        Ok(Self { settings, database, db, state, tree, arbiters, public, private, health_checks, log_writer, port })
+        Ok(Running { db, state, tree, arbiters, public, private, health_checks, log_writer })
     }
 
     /// The public listener's port.

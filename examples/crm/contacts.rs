@@ -44,22 +44,12 @@ impl NewContact {
             }
         };
         let name = &self.name;
-        expect(
-            !name.trim().is_empty() && name.chars().count() <= 255,
-            "/name",
-            "must have 1 to 255 characters",
-        );
+        expect(!name.trim().is_empty() && name.chars().count() <= 255, "/name", "must have 1 to 255 characters");
         // PostgreSQL's text cannot hold it.
         expect(!name.contains('\0'), "/name", "must not contain a NUL character");
         if let Some(email) = &self.email {
-            expect(
-                (3..=254).contains(&email.chars().count()),
-                "/email",
-                "must have 3 to 254 characters",
-            );
-            let is_address = email
-                .split_once('@')
-                .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+            expect((3..=254).contains(&email.chars().count()), "/email", "must have 3 to 254 characters");
+            let is_address = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
             let is_plain = !email.chars().any(|c| c.is_whitespace() || c.is_control());
             expect(is_address && is_plain, "/email", "must be an e-mail address");
         }
@@ -80,10 +70,7 @@ pub struct Page {
 pub async fn list(tenant: Tenant, db: web::Data<Db>, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::invalid_fields(vec![FieldError {
-            pointer: "/limit",
-            detail: "must be 1 to 100",
-        }]));
+        return Err(Problem::invalid_fields(vec![FieldError { pointer: "/limit", detail: "must be 1 to 100" }]));
     }
     let mut items: Vec<Contact> = db
         .in_tenant(&tenant, async |sql| {
@@ -116,19 +103,13 @@ pub async fn create(tenant: Tenant, db: web::Data<Db>, new: web::Json<NewContact
                 "INSERT INTO crm.contacts (tenant_id, id, name, email) VALUES ($1, $2, $3, $4)
                  RETURNING id, name, email, created_at",
             );
-            let query = query
-                .bind(tenant.id())
-                .bind(Uuid::now_v7())
-                .bind(&new.name)
-                .bind(&new.email);
+            let query = query.bind(tenant.id()).bind(Uuid::now_v7()).bind(&new.name).bind(&new.email);
             query.fetch_one(sql).await.map_err(email_taken)
         })
         .await?;
     // Relative, because only the gateway knows this service's prefix.
     let location = format!("contacts/{}", contact.id);
-    Ok(HttpResponse::Created()
-        .insert_header((LOCATION, location))
-        .json(contact))
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(contact))
 }
 
 /// Shows a contact.
@@ -141,9 +122,7 @@ pub async fn get(tenant: Tenant, db: web::Data<Db>, id: web::Path<Uuid>) -> Resu
             Ok(query.bind(tenant.id()).bind(*id).fetch_optional(sql).await?)
         })
         .await?;
-    contact
-        .map(|contact| HttpResponse::Ok().json(contact))
-        .ok_or_else(Problem::not_found)
+    contact.map(|contact| HttpResponse::Ok().json(contact)).ok_or_else(Problem::not_found)
 }
 
 /// Deletes a contact.
@@ -155,22 +134,14 @@ pub async fn delete(tenant: Tenant, db: web::Data<Db>, id: web::Path<Uuid>) -> R
             Ok(query.bind(tenant.id()).bind(*id).execute(sql).await?.rows_affected())
         })
         .await?;
-    if n_deleted == 0 {
-        Err(Problem::not_found())
-    } else {
-        Ok(HttpResponse::NoContent().finish())
-    }
+    if n_deleted == 0 { Err(Problem::not_found()) } else { Ok(HttpResponse::NoContent().finish()) }
 }
 
 /// Names the one refusal of the database that is the client's to solve.
 fn email_taken(error: sqlx::Error) -> Problem {
     let constraint = error.as_database_error().and_then(|error| error.constraint());
     if constraint == Some("contacts_email_key") {
-        return Problem::new(
-            StatusCode::CONFLICT,
-            "email-taken",
-            "another contact has this e-mail address",
-        );
+        return Problem::new(StatusCode::CONFLICT, "email-taken", "another contact has this e-mail address");
     }
     error.into()
 }

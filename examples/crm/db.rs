@@ -29,12 +29,8 @@ impl Db {
     /// # Errors
     /// If the URL is not one of a PostgreSQL.
     pub fn new(url: &str) -> sqlx::Result<Self> {
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Self {
-            pool: pool.connect_lazy(url)?,
-        })
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+        Ok(Self { pool: pool.connect_lazy(url)? })
     }
 
     /// Closes the connections.
@@ -46,25 +42,17 @@ impl Db {
     ///
     /// # Errors
     /// Those of `work`, and 503 if the database does not answer.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that takes a connection from the pool"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that takes a connection from the pool")]
     pub async fn in_tenant<T>(
         &self,
         tenant: &Tenant,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let mut unit = Unit {
-            connection: self.pool.acquire().await?,
-            finished: false,
-        };
+        let mut unit = Unit { connection: self.pool.acquire().await?, finished: false };
         // SET LOCAL ends with the transaction. (set_config() would do the same, but the platform takes it from services,
         // so that no injected expression can switch the tenant.) SET takes no parameters; a UUID cannot carry SQL.
-        let begin = format!(
-            "BEGIN; SET LOCAL app.current_tenant_id = '{}'; SET LOCAL statement_timeout = '2s'",
-            tenant.id()
-        );
+        let begin =
+            format!("BEGIN; SET LOCAL app.current_tenant_id = '{}'; SET LOCAL statement_timeout = '2s'", tenant.id());
         unit.connection.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         let result = work(&mut unit.connection).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
@@ -106,9 +94,9 @@ impl From<sqlx::Error> for Problem {
         let passing = match &error {
             Io(_) | Tls(_) | Protocol(_) | PoolClosed | PoolTimedOut | WorkerCrashed => true,
             // 08 connection lost, 53 out of resources, 57 cancelled, timed out or shutting down.
-            Database(error) => error
-                .code()
-                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+            Database(error) => {
+                error.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
+            }
             _ => false,
         };
         tracing::error!(%error, passing, "a query failed");

@@ -68,10 +68,7 @@ impl KeyStore {
     /// If the client cannot be made.
     pub fn new(platform_url: &str) -> reqwest::Result<Self> {
         // No proxy and no redirect: who answers this decides whose signatures are believed.
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(Policy::none())
-            .no_proxy();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         Ok(Self {
             http: http.build()?,
             url: format!("{}/.well-known/jwks.json", platform_url.trim_end_matches('/')),
@@ -108,9 +105,7 @@ impl KeyStore {
     }
 
     fn slot(&self, tenant: Uuid) -> Arc<Slot> {
-        let Ok(slot) = self
-            .tenants
-            .get_or_insert_with(&tenant, || Ok::<_, std::convert::Infallible>(Arc::default()));
+        let Ok(slot) = self.tenants.get_or_insert_with(&tenant, || Ok::<_, std::convert::Infallible>(Arc::default()));
         slot
     }
 
@@ -119,24 +114,14 @@ impl KeyStore {
         struct JwkSet {
             keys: Vec<serde_json::Value>,
         }
-        let answer = self
-            .http
-            .get(&self.url)
-            .header("X-Tenant", tenant.to_string())
-            .send()
-            .await?;
+        let answer = self.http.get(&self.url).header("X-Tenant", tenant.to_string()).send().await?;
         if answer.status().is_client_error() {
             return Ok(HashMap::new());
         }
         let set: JwkSet = answer.error_for_status()?.json().await?;
         // Key by key: one of a kind that this service does not know takes nothing from the others.
-        let jwks = set
-            .keys
-            .into_iter()
-            .filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());
-        Ok(jwks
-            .filter_map(|jwk| Some((jwk.common.key_id.clone()?, Arc::new(Key::of(&jwk)?))))
-            .collect())
+        let jwks = set.keys.into_iter().filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());
+        Ok(jwks.filter_map(|jwk| Some((jwk.common.key_id.clone()?, Arc::new(Key::of(&jwk)?)))).collect())
     }
 }
 

@@ -76,11 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn routes(app: &mut web::ServiceConfig, db: web::Data<Db>, keys: web::Data<KeyStore>) {
     app.app_data(db)
         .app_data(keys)
-        .app_data(
-            web::JsonConfig::default()
-                .limit(BODY_LIMIT)
-                .error_handler(problem::from_json),
-        )
+        .app_data(web::JsonConfig::default().limit(BODY_LIMIT).error_handler(problem::from_json))
         .app_data(web::QueryConfig::default().error_handler(problem::from_query))
         .app_data(web::PathConfig::default().error_handler(|_id, _| Problem::not_found().into()))
         // The only answer for everybody: the gateway's health check has no tenant.

@@ -30,12 +30,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with a stable `code` for programs and a `detail` for people.
     pub fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            detail,
-            errors: Vec::new(),
-        }
+        Self { status, code, detail, errors: Vec::new() }
     }
 
     /// 401, whatever was wrong: an attacker learns nothing from it.
@@ -54,11 +49,7 @@ impl Problem {
 
     /// 422 with all fields that are wrong.
     pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
-        let problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "validation-failed",
-            "some fields are not valid",
-        );
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "some fields are not valid");
         Self { errors, ..problem }
     }
 
@@ -69,11 +60,7 @@ impl Problem {
 
     /// 500: a bug of ours.
     pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "something went wrong on our side",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
     }
 }
 
@@ -124,11 +111,9 @@ impl Responder for Problem {
 pub fn from_json(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
     use JsonPayloadError::{ContentType, Deserialize, Overflow, OverflowKnownLength};
     let problem = match error {
-        Overflow { .. } | OverflowKnownLength { .. } => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "the body is larger than a contact can be",
-        ),
+        Overflow { .. } | OverflowKnownLength { .. } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the body is larger than a contact can be")
+        }
         ContentType => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
@@ -145,10 +130,6 @@ pub fn from_json(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
 
 /// What was wrong with a query string.
 pub fn from_query(_: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid-query",
-        "expected `after` (an id) and `limit` (1 to 100)",
-    )
-    .into()
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-query", "expected `after` (an id) and `limit` (1 to 100)")
+        .into()
 }

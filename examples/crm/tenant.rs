@@ -73,9 +73,7 @@ impl Tenant {
     async fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let token = single_header(request, "x-tenant-context").ok_or_else(Problem::unauthorized)?;
         let (tenant, header) = inspect(token).ok_or_else(Problem::unauthorized)?;
-        let keys = request
-            .app_data::<web::Data<KeyStore>>()
-            .ok_or_else(Problem::internal)?;
+        let keys = request.app_data::<web::Data<KeyStore>>().ok_or_else(Problem::internal)?;
         let kid = header.kid.as_deref().unwrap_or_default();
         let key = keys.find(tenant, kid).await.map_err(|error| match error {
             KeyError::Unknown => Problem::unauthorized(),
@@ -84,10 +82,7 @@ impl Tenant {
         let context = verify(token, &header, &key).ok_or_else(Problem::unauthorized)?;
         // The plain headers come from the same gateway. If they say something else, somebody tampered with them.
         let agrees = |name, value: &str| single_header(request, name) == Some(value);
-        let same_request = context
-            .request_id
-            .as_deref()
-            .is_none_or(|id| agrees("x-request-id", id));
+        let same_request = context.request_id.as_deref().is_none_or(|id| agrees("x-request-id", id));
         if !agrees("x-tenant-id", &context.tid.to_string()) || !same_request {
             return Err(Problem::unauthorized());
         }

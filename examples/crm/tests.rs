@@ -37,19 +37,12 @@ impl Signer {
         let key = match algorithm {
             Algorithm::EdDSA => EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&rng).unwrap().as_ref()),
             _ => EncodingKey::from_ec_der(
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng)
-                    .unwrap()
-                    .as_ref(),
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap().as_ref(),
             ),
         };
         let mut jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
         jwk.common.key_id = Some("k1".to_owned());
-        Self {
-            tenant: Uuid::now_v7(),
-            algorithm,
-            key,
-            jwk,
-        }
+        Self { tenant: Uuid::now_v7(), algorithm, key, jwk }
     }
 
     fn header(&self) -> Header {
@@ -99,21 +92,12 @@ fn a_context_signed_with_either_kind_of_key_is_believed() {
 #[test]
 fn a_context_for_another_time_or_service_is_not() {
     let (signer, now) = (Signer::new(Algorithm::ES256), get_current_timestamp());
-    assert!(
-        signer.believes(&signer.token_with("exp", now - 1)),
-        "clocks differ a little"
-    );
+    assert!(signer.believes(&signer.token_with("exp", now - 1)), "clocks differ a little");
     assert!(!signer.believes(&signer.token_with("exp", now - 10)));
-    assert!(
-        signer.believes(&signer.token_with("iat", now + 1)),
-        "clocks differ a little"
-    );
+    assert!(signer.believes(&signer.token_with("iat", now + 1)), "clocks differ a little");
     assert!(!signer.believes(&signer.token_with("iat", now + 60)));
     assert!(!signer.believes(&signer.token_with("aud", "/ai")));
-    assert!(
-        !signer.believes(&signer.token_with("aud", json!(["/ai", "/crm"]))),
-        "one audience, as text"
-    );
+    assert!(!signer.believes(&signer.token_with("aud", json!(["/ai", "/crm"]))), "one audience, as text");
     for name in ["aud", "exp", "iat", "tid"] {
         assert!(!signer.believes(&signer.token_with(name, Value::Null)), "{name}");
     }
@@ -149,12 +133,8 @@ fn a_signature_of_somebody_else_is_not_believed() {
     let (_, rest) = signed.split_once('.').unwrap();
     let (claims, signature) = rest.split_once('.').unwrap();
     let none = "eyJhbGciOiJub25lIiwidHlwIjoidGVuYW50LWNvbnRleHQrand0Iiwia2lkIjoiazEifQ";
-    for forged in [
-        format!("{none}.{claims}."),
-        format!("{none}.{claims}.{signature}"),
-        "a.b".to_owned(),
-        String::new(),
-    ] {
+    for forged in [format!("{none}.{claims}."), format!("{none}.{claims}.{signature}"), "a.b".to_owned(), String::new()]
+    {
         assert!(!signer.believes(&forged), "{forged}");
     }
 }
@@ -170,20 +150,14 @@ fn a_contact_that_the_table_would_refuse_is_named_field_by_field() {
     assert_eq!(pointers(json!({ "name": "ä".repeat(256) })), ["/name"]);
     assert_eq!(pointers(json!({ "name": " " })), ["/name"]);
     assert_eq!(pointers(json!({ "name": "A\u{0}" })), ["/name"]);
-    assert_eq!(
-        pointers(json!({ "name": "Ada", "email": "a\u{0}@example.com" })),
-        ["/email"]
-    );
+    assert_eq!(pointers(json!({ "name": "Ada", "email": "a\u{0}@example.com" })), ["/email"]);
     assert_eq!(pointers(json!({ "name": "", "email": "nobody" })), ["/name", "/email"]);
     assert!(serde_json::from_value::<NewContact>(json!({ "name": "Ada", "tenant_id": Uuid::nil() })).is_err());
 }
 
 /// A platform that gives each signer's key to those who ask for its tenant, and counts the calls.
 async fn with_platform(signers: &[&Signer], test: impl AsyncFnOnce(&str, &AtomicUsize)) {
-    let keys: Vec<_> = signers
-        .iter()
-        .map(|signer| (signer.tenant.to_string(), json!([signer.jwk])))
-        .collect();
+    let keys: Vec<_> = signers.iter().map(|signer| (signer.tenant.to_string(), json!([signer.jwk]))).collect();
     let n_calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&n_calls);
     let server = HttpServer::new(move || {
@@ -224,9 +198,7 @@ fn get(path: &str) -> TestRequest {
 }
 
 fn signed(request: TestRequest, tenant: Uuid, token: &str) -> TestRequest {
-    request
-        .insert_header(("X-Tenant-Id", tenant.to_string()))
-        .insert_header(("X-Tenant-Context", token))
+    request.insert_header(("X-Tenant-Id", tenant.to_string())).insert_header(("X-Tenant-Context", token))
 }
 
 /// An answer, read to its end.
@@ -254,11 +226,7 @@ async fn call<B: MessageBody + 'static>(
     };
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = to_bytes(answer.into_body()).await.unwrap();
-    Answer {
-        status,
-        headers,
-        body: serde_json::from_slice(&body).unwrap(),
-    }
+    Answer { status, headers, body: serde_json::from_slice(&body).unwrap() }
 }
 
 #[actix_web::test]
@@ -266,14 +234,7 @@ async fn only_the_health_check_answers_without_a_context() {
     let service = service!("http://127.0.0.1:1");
     assert_eq!(call(&service, get("/healthz")).await.status, 200);
     let tenant = Uuid::now_v7().to_string();
-    for path in [
-        "/contacts",
-        "/contacts/not-an-id",
-        "/whoami",
-        "/",
-        "/nowhere",
-        "/healthz/x",
-    ] {
+    for path in ["/contacts", "/contacts/not-an-id", "/whoami", "/", "/nowhere", "/healthz/x"] {
         let answer = call(&service, get(path).insert_header(("X-Tenant-Id", tenant.as_str()))).await;
         assert_eq!(answer.status, 401, "{path}");
         assert!(answer.is_problem(), "{path}");
@@ -292,10 +253,7 @@ async fn a_service_sees_who_asks_and_believes_nobody_else() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.body["context"]["tid"], json!(acme.tenant));
         assert_eq!(answer.body["headers"]["x-user-roles"], "admin");
-        assert_eq!(
-            (&answer.body["cookie"], &answer.body["authorization"]),
-            (&json!(true), &json!(false))
-        );
+        assert_eq!((&answer.body["cookie"], &answer.body["authorization"]), (&json!(true), &json!(false)));
         assert!(!answer.body.to_string().contains("secret"));
         assert_eq!(call(&service, whoami(&other, &other.token())).await.status, 200);
 
@@ -306,18 +264,9 @@ async fn a_service_sees_who_asks_and_believes_nobody_else() {
         let own_id = acme.tenant.to_string();
         for (why, request) in [
             ("headers disagree", whoami(&other, &acme.token())),
-            (
-                "sent twice",
-                whoami(&acme, &acme.token()).append_header(("X-Tenant-Id", own_id)),
-            ),
-            (
-                "one tenant's key for another",
-                whoami(&other, &acme.token_with("tid", json!(other.tenant))),
-            ),
-            (
-                "another request's context",
-                whoami(&acme, &bound).insert_header(("X-Request-Id", "r2")),
-            ),
+            ("sent twice", whoami(&acme, &acme.token()).append_header(("X-Tenant-Id", own_id))),
+            ("one tenant's key for another", whoami(&other, &acme.token_with("tid", json!(other.tenant)))),
+            ("another request's context", whoami(&acme, &bound).insert_header(("X-Request-Id", "r2"))),
         ] {
             assert_eq!(call(&service, request).await.status, 401, "{why}");
         }
@@ -335,10 +284,7 @@ async fn made_up_keys_and_a_crowd_make_one_call_to_the_platform() {
     with_platform(&[&acme], async |url, n_calls| {
         let service = service!(url);
         let calls = kinds.iter().cycle().take(20).map(async |(token, status)| {
-            assert_eq!(
-                call(&service, signed(get("/whoami"), acme.tenant, token)).await.status,
-                *status
-            );
+            assert_eq!(call(&service, signed(get("/whoami"), acme.tenant, token)).await.status, *status);
         });
         join_all(calls).await;
         assert_eq!(n_calls.load(Ordering::SeqCst), 1);
@@ -366,10 +312,7 @@ async fn requests_that_make_no_sense_are_problems() {
     with_platform(&[&acme], async |url, _| {
         let service = service!(url);
         let post = |kind: &str, body: &str| {
-            TestRequest::post()
-                .uri("/contacts")
-                .insert_header(("Content-Type", kind))
-                .set_payload(body.to_owned())
+            TestRequest::post().uri("/contacts").insert_header(("Content-Type", kind)).set_payload(body.to_owned())
         };
         let json = |body: &str| post("application/json", body);
         let long = format!(r#"{{"name":"{}"}}"#, "a".repeat(17 * 1024));

@@ -93,7 +93,8 @@ impl ConfigWatcher {
         let registry = self.registry.clone();
         ctx.spawn(async move { apply(&registry, unseen).await }, |actor, applied, ctx| {
             actor.seen.seqs.extend(applied);
-            actor.step(ctx);
+            // Armed, not called: a stop waits for work under way, and a timer does not fire any more then.
+            ctx.run_later(Duration::ZERO, Self::step);
         });
     }
 

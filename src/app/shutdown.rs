@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{AppError, Application};
+use super::{AppError, Application, Running};
 
 /// Pools have nothing to wait for once the actors have ended.
 const CLOSE_POOLS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,17 +25,16 @@ impl Application {
         let mut terminate = listen(SignalKind::terminate());
         let mut interrupt = listen(SignalKind::interrupt());
         let mut hang_up = listen(SignalKind::hangup());
-        // The servers are driven by tasks of their own; these futures only tell that one has ended.
         let escalated = loop {
             tokio::select! {
                 () = received(&mut terminate) => break None,
                 () = received(&mut interrupt) => break None,
                 () = received(&mut hang_up) => {
-                    if let Err(mistake) = (self.state.reload_routes)() {
+                    if let Err(mistake) = (self.running.state.reload_routes)() {
                         tracing::error!(mistake, "the routes stay as they were");
                     }
                 }
-                part = self.tree.escalated() => break Some(part),
+                part = self.running.tree.escalated() => break Some(part),
             }
         };
         self.stop().await;
@@ -47,16 +46,15 @@ impl Application {
 
     /// Stops everything, in the reverse order of its start.
     pub async fn stop(self) {
-        let Self { settings, database, db, state, tree, arbiters, public, private, health_checks, log_writer, port: _ } =
-            self;
+        let Self { running, database, port: _ } = self;
+        let Running { db, state, tree, arbiters, public, private, health_checks, log_writer } = running;
         tracing::info!("stopping: requests in flight may finish");
         state.readiness.fail("server", "stopping");
         public.handle.stop(true).await;
         drop(public);
         health_checks.cancel();
         tree.stop().await;
-        private.handle().stop(false).await;
-        drop(private);
+        private.stop(false).await;
         drop(state);
         drop(tree);
         if let Some(arbiters) = std::sync::Arc::into_inner(arbiters) {
@@ -67,7 +65,6 @@ impl Application {
         }
         drop(db);
         database.stop().await;
-        drop(settings);
         if let Some(writer) = log_writer {
             // It ends when the workers' buffers are gone, which they are.
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;

@@ -77,6 +77,11 @@ impl Endpoint {
         &self.socket_dir
     }
 
+    /// The unix socket.
+    pub(super) fn socket_file(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{}", self.port))
+    }
+
     /// Number in the socket's name; nothing listens on it by TCP.
     pub fn port(&self) -> u16 {
         self.port

@@ -9,8 +9,8 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry;
 
+use super::middleware::edge;
 use super::middleware::ip_limit::IpLimit;
-use super::middleware::{cors, edge};
 use super::state::AppState;
 use super::tls::Certificate;
 use super::{access_log, admin, configure};
@@ -46,10 +46,8 @@ pub fn bind(address: SocketAddr, take_over: bool) -> Result<TcpListener, ServerE
     TcpListener::bind(address).map_err(failed)
 }
 
-/// The public listener's server, its handle, and its certificate if it has one.
+/// The running public listener, and its certificate if it has one.
 pub struct PublicServer {
-    /// Runs until it is stopped.
-    pub server: Server,
     /// Stops it.
     pub handle: ServerHandle,
     /// To be asked now and then to read its files again.
@@ -78,7 +76,6 @@ pub fn public(
             .app_data(query_errors())
             .configure(configure)
             .wrap(Condition::new(ip_limit.is_on(), ip_limit.middleware()))
-            .wrap(cors::cors())
             .wrap(from_fn(edge::edge))
     })
     .workers(n_workers)
@@ -100,9 +97,7 @@ pub fn public(
         }
         _ => (server.listen(listener).map_err(failed)?, None),
     };
-    let server = server.run();
-    let handle = server.handle();
-    Ok(PublicServer { server, handle, certificate })
+    Ok(PublicServer { handle: start(server.run()), certificate })
 }
 
 /// Starts the admin listener.
@@ -114,7 +109,7 @@ pub fn private(
     address: SocketAddr,
     state: web::Data<AppState>,
     registry: Arc<Registry>,
-) -> Result<Server, ServerError> {
+) -> Result<ServerHandle, ServerError> {
     let registry = web::Data::new(registry);
     let server = HttpServer::new(move || {
         App::new().app_data(state.clone()).app_data(registry.clone()).configure(admin::configure)
@@ -125,7 +120,19 @@ pub fn private(
     .disable_signals()
     .listen(listener)
     .map_err(|source| ServerError::Listen { address, source })?;
-    Ok(server.run())
+    Ok(start(server.run()))
+}
+
+/// Lets a server run; it ends when its handle stops it.
+#[expect(clippy::disallowed_methods, reason = "the framework's own task, stopped by its handle")]
+fn start(server: Server) -> ServerHandle {
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
+    handle
 }
 
 /// A query that cannot be read is answered as a problem.

@@ -151,7 +151,11 @@ impl Cluster {
             return Ok(None);
         };
         let mut postmaster = Postmaster::Adopted(pid);
-        if serves(pid, &self.layout.data) {
+        if serves(pid, &self.layout.data) && !self.endpoint.socket_file().exists() {
+            // Its socket was deleted, so nobody can ever reach it again.
+            tracing::warn!(%pid, "stopping a PostgreSQL without a socket");
+            postmaster.stop(&self.layout.data).await?;
+        } else if serves(pid, &self.layout.data) {
             match self.wait_ready(&mut postmaster, cancel).await {
                 Ok(()) => return Ok(Some(postmaster)),
                 // It was on its way down: start another one.

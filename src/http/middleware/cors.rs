@@ -1,8 +1,16 @@
-//! CORS: pages of the origins that a tenant lists may call its host, with credentials.
+//! CORS (Fetch standard §3.2): pages of the origins that a tenant lists may call its host, with credentials.
+//!
+//! Of our own rather than a library's: the answer depends on the tenant, which may have to be loaded first, and a request without
+//! `Origin` should pay nothing.
 
-use actix_cors::{Cors, CorsError};
+use actix_web::HttpResponse;
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::Method;
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+};
 
 use crate::http::context::RequestContext;
 use crate::http::problem::{Problem, kinds};
@@ -10,54 +18,73 @@ use crate::http::state::AppState;
 use crate::http::tenancy;
 
 /// Headers of answers that pages may read.
-const EXPOSED: [&str; 8] = [
-    "x-request-id",
-    "ratelimit",
-    "ratelimit-policy",
-    "retry-after",
-    "etag",
-    "x-ratelimit-limit",
-    "x-ratelimit-remaining",
-    "x-ratelimit-reset",
-];
+const EXPOSED: &str = "x-request-id, etag, location, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, \
+                       x-ratelimit-remaining, x-ratelimit-reset, www-authenticate";
+/// Methods that pages may use.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+/// Seconds for which a browser may remember a preflight's answer.
+const MAX_AGE: &str = "600";
+const VARY_ON: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/// Set by the edge on requests whose `Origin` the tenant lists; what a client sends under this name is dropped first. The library
-/// asks about an origin with nothing but the request's head in hand, and cannot wait for a tenant to be loaded.
-static ALLOWED: HeaderName = HeaderName::from_static("x-internal-cors-allowed");
-
-/// The middleware.
-#[must_use]
-pub fn cors() -> Cors {
-    Cors::default()
-        .allowed_origin_fn(|_origin, head| head.headers().contains_key(&ALLOWED))
-        .allow_any_method()
-        .allow_any_header()
-        .expose_headers(EXPOSED)
-        .supports_credentials()
-        .max_age(600)
+/// What is known of a request with an `Origin`.
+pub(super) enum Cors {
+    /// No page of another origin: nothing to do.
+    Absent,
+    /// From an origin that the tenant lists.
+    Allowed(HeaderValue),
+    /// From another origin: answered without the headers, so that the browser keeps the answer from the page.
+    NotAllowed,
 }
 
-/// Marks a request as from a page of an origin that its tenant lists.
-pub(super) async fn mark(request: &mut ServiceRequest, state: &AppState, context: &RequestContext) {
-    request.headers_mut().remove(&ALLOWED);
-    let Some(origin) = request.headers().get(ORIGIN).cloned() else {
-        return;
-    };
-    // Whatever is wrong with the tenant, the request itself is answered with it.
-    let Ok(tenant) = tenancy::tenant_of(request.request(), state, context).await else {
-        return;
-    };
-    let view = tenant.view();
-    if view.tenant.config.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
-        request.headers_mut().insert(ALLOWED.clone(), HeaderValue::from_static("1"));
+impl Cors {
+    /// Looks at a request.
+    pub(super) async fn of(request: &ServiceRequest, state: &AppState, context: &RequestContext) -> Self {
+        let Some(origin) = request.headers().get(ORIGIN).cloned() else { return Self::Absent };
+        // Whatever is wrong with the tenant, the request itself is answered with it.
+        let Ok(tenant) = tenancy::tenant_of(request.request(), state, context).await else { return Self::NotAllowed };
+        let view = tenant.view();
+        let is_listed = view.tenant.config.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        if is_listed { Self::Allowed(origin) } else { Self::NotAllowed }
     }
-}
 
-/// The problem that stands for the library's own refusal of a preflight.
-pub(super) fn refusal(error: &actix_web::Error) -> Option<Problem> {
-    error.as_error::<CorsError>()?;
-    Some(Problem::new(
-        &kinds::ORIGIN_NOT_ALLOWED,
-        "the tenant does not list this origin, or the preflight is malformed",
-    ))
+    /// The answer to a preflight; `None` if the request is none.
+    pub(super) fn preflight(&self, request: &ServiceRequest) -> Option<Result<HttpResponse, Problem>> {
+        let is_preflight =
+            *request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        match self {
+            _ if !is_preflight => None,
+            Self::Absent => None,
+            Self::NotAllowed => {
+                Some(Err(Problem::new(&kinds::ORIGIN_NOT_ALLOWED, "the tenant does not list this origin")))
+            }
+            Self::Allowed(_) => {
+                let mut answer = HttpResponse::NoContent();
+                answer
+                    .insert_header((ACCESS_CONTROL_ALLOW_METHODS, METHODS))
+                    .insert_header((ACCESS_CONTROL_MAX_AGE, MAX_AGE));
+                if let Some(headers) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                    answer.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, headers.clone()));
+                }
+                Some(Ok(answer.finish()))
+            }
+        }
+    }
+
+    /// Adds what the browser needs to hand the answer to the page. A service's own headers of this kind are replaced: the
+    /// tenant decides who may read.
+    pub(super) fn finish(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Absent => return,
+            Self::NotAllowed => {
+                headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+                headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            }
+            Self::Allowed(origin) => {
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            }
+        }
+        headers.append(VARY, HeaderValue::from_static(VARY_ON));
+    }
 }

@@ -11,7 +11,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 
-use super::cors;
+use super::cors::Cors;
 use super::measured::{Measure, Measured};
 use super::security_headers;
 use crate::domain::rate_limit::{Decision, RatePolicy};
@@ -32,7 +32,7 @@ static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-rese
 /// # Errors
 /// None of its own: every refusal is an answer.
 pub async fn edge(
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<Measured<BoxBody>>, Error> {
     // Always there: the server registers it.
@@ -50,17 +50,21 @@ pub async fn edge(
         state: state.clone(),
     };
     let n_in_flight = state.metrics.enter();
-    let refusal = refuse(&state, &request, n_in_flight);
-    if refusal.is_none() {
-        cors::mark(&mut request, &state, &context).await;
-    }
-    let response = match refusal {
+    let response = match refuse(&state, &request, n_in_flight) {
         Some(problem) => {
             let mut response = problem.response();
             response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
             request.into_response(response)
         }
-        None => next.call(request).await?.map_into_boxed_body(),
+        None => {
+            let cors = Cors::of(&request, &state, &context).await;
+            let mut response = match cors.preflight(&request) {
+                Some(answer) => request.into_response(answer.unwrap_or_else(|problem| problem.response())),
+                None => next.call(request).await?.map_into_boxed_body(),
+            };
+            cors.finish(response.headers_mut());
+            response
+        }
     };
     Ok(finish(&context, response, measure))
 }
@@ -110,7 +114,7 @@ fn finish(
     mut measure: Measure,
 ) -> ServiceResponse<Measured<BoxBody>> {
     let is_head = *response.request().method() == Method::HEAD;
-    let problem = problem_in(&response);
+    let problem = response.response().extensions().get::<Problem>().cloned();
     let mut response = match problem {
         None => response,
         Some(problem) => {
@@ -135,12 +139,6 @@ fn finish(
     let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
     measure.is_complete = is_head || is_empty;
     response.map_body(|_, body| Measured::new(body, measure))
-}
-
-/// The problem that a handler, or a library on its behalf, answered with.
-fn problem_in(response: &ServiceResponse<BoxBody>) -> Option<Problem> {
-    let own = response.response().extensions().get::<Problem>().cloned();
-    own.or_else(|| response.response().error().and_then(cors::refusal))
 }
 
 fn write_problem(response: ServiceResponse<BoxBody>, problem: &Problem, request_id: &str) -> ServiceResponse<BoxBody> {

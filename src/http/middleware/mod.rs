@@ -1,6 +1,6 @@
 //! What wraps every request, outermost first: the edge, CORS, the limit for each client address.
 
-pub mod cors;
+mod cors;
 pub mod edge;
 pub mod ip_limit;
 mod measured;
