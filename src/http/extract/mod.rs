@@ -7,5 +7,5 @@ mod tenant;
 
 pub use json::Json;
 pub use page::{Page, PageQuery};
-pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalOperator, Principal};
+pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal};
 pub use tenant::{Caller, TenantScope};
