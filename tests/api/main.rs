@@ -1,0 +1,10 @@
+//! The platform from outside: HTTP requests against whole applications on real databases.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod helpers;
+mod onboarding;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod support;
+mod upstream;
