@@ -150,7 +150,8 @@ pub fn onboard_body(slug: &str) -> Value {
 impl App {
     /// A request to a tenant's host; a name with a dot, and `localhost`, are hosts themselves.
     pub fn request(&self, method: Method, host: &str, path: &str) -> Request {
-        let host = if host.contains('.') || host == "localhost" { host.to_owned() } else { format!("{host}.localhost") };
+        let host =
+            if host.contains('.') || host == "localhost" { host.to_owned() } else { format!("{host}.localhost") };
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let builder = self.client.request(method, url).header(HOST, format!("{host}:{}", self.port));
         Request { builder }

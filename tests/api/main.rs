@@ -2,9 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod forged_tokens;
 mod helpers;
+mod nodes;
 mod onboarding;
+mod operator;
+mod sessions;
+mod sign_in;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
+mod tenants;
 mod upstream;

@@ -87,12 +87,38 @@ async fn one_wrong_field_is_named_alone() {
     let app = spawn_app(|settings| settings.onboarding.reserved_subdomains = vec!["ours".to_owned()]).await;
     let long = "x".repeat(300);
     let cases = [
-        ("/subdomain", vec![json!("www"), json!("platform"), json!("ours"), json!("xn--acme"), json!("a.b"), json!("-a"),
-                            json!("a_b"), json!("ä"), json!(""), json!("a\u{0}"), json!("x".repeat(64)), json!(7), json!(null)]),
+        (
+            "/subdomain",
+            vec![
+                json!("www"),
+                json!("platform"),
+                json!("ours"),
+                json!("xn--acme"),
+                json!("a.b"),
+                json!("-a"),
+                json!("a_b"),
+                json!("ä"),
+                json!(""),
+                json!("a\u{0}"),
+                json!("x".repeat(64)),
+                json!(7),
+                json!(null),
+            ],
+        ),
         ("/name", vec![json!(""), json!("  "), json!("a\u{0}b"), json!(long), json!(["a"]), json!(null)]),
         ("/region", vec![json!("mars"), json!(""), json!({}), json!("eu\u{0}")]),
         ("/plan", vec![json!("gold"), json!(""), json!(1.5)]),
-        ("/admin/email", vec![json!("a"), json!("a@"), json!("a b@c.d"), json!(format!("{long}@c.d")), json!("a\u{0}@b.c"), json!(false)]),
+        (
+            "/admin/email",
+            vec![
+                json!("a"),
+                json!("a@"),
+                json!("a b@c.d"),
+                json!(format!("{long}@c.d")),
+                json!("a\u{0}@b.c"),
+                json!(false),
+            ],
+        ),
         ("/admin/password", vec![json!("1234567"), json!(""), json!("x".repeat(129)), json!(12_345_678), json!(null)]),
         ("/admin/name", vec![json!(""), json!("a\nb"), json!(long), json!({})]),
         ("/admin", vec![json!(null), json!("a"), json!([])]),
@@ -125,7 +151,8 @@ async fn unknown_and_missing_fields_are_refused() {
         let reply = onboard(&app, &body).await;
         assert_eq!(reply.pointers(), [pointer], "{reply:?}");
     }
-    for (parent, field) in [("", "name"), ("", "subdomain"), ("", "admin"), ("/admin", "email"), ("/admin", "password")] {
+    for (parent, field) in [("", "name"), ("", "subdomain"), ("", "admin"), ("/admin", "email"), ("/admin", "password")]
+    {
         let mut body = onboard_body("acme");
         body.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(field);
         let reply = onboard(&app, &body).await;
@@ -174,7 +201,13 @@ async fn onboarding_can_be_for_operators_only() {
     let operator = app.operator().await;
     let made = app.post("platform", "/tenants/onboard").token(&operator).json(&onboard_body("acme")).await;
     assert_eq!(made.status, 201, "{made:?}");
-    assert_eq!(app.count("SELECT count(*) FROM platform.audit_log WHERE action = 'tenant.onboard' AND actor_kind = 'operator'").await, 1);
+    assert_eq!(
+        app.count(
+            "SELECT count(*) FROM platform.audit_log WHERE action = 'tenant.onboard' AND actor_kind = 'operator'"
+        )
+        .await,
+        1
+    );
     let owner = app.sign_in("acme", "owner@acme.test").await;
     let refused = app.post("acme", "/tenants/onboard").token(&owner).json(&onboard_body("more")).await;
     refused.problem(403, "forbidden");
