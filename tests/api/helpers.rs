@@ -301,7 +301,7 @@ impl IntoFuture for Request {
         Box::pin(async move {
             let response = self.builder.send().await.unwrap();
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let body = String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
+            let body = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
             Reply { status, headers, body }
         })
     }

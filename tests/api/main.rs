@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod edge;
 mod forged_tokens;
+mod gateway;
 mod helpers;
+mod limits;
 mod nodes;
 mod onboarding;
 mod operator;
+mod ratchet;
 mod sessions;
 mod sign_in;
 #[path = "../support/mod.rs"]
