@@ -87,6 +87,7 @@ pub struct Application {
     running: Running,
     database: Database,
     port: u16,
+    admin_port: u16,
 }
 
 /// Everything above the database.
@@ -117,11 +118,13 @@ impl Application {
         let admin_listener = server::bind(settings.admin.listen, false)?;
         let port = listener.local_addr().map_or(settings.server.listen.port(), |address| address.port());
         settings.server.listen.set_port(port);
+        let admin_port = admin_listener.local_addr().map_or(settings.admin.listen.port(), |address| address.port());
+        settings.admin.listen.set_port(admin_port);
 
         let master = Arc::new(MasterKey::load(&settings.data_dir, std::env::var(MASTER_KEY_VARIABLE).ok())?);
         let database = Database::start(&settings, &master, shutdown).await?;
         match Self::start_on(&database, settings, master, config_file, listener, admin_listener).await {
-            Ok(running) => Ok(Self { running, database, port }),
+            Ok(running) => Ok(Self { running, database, port, admin_port }),
             Err(error) => {
                 // Nothing may be left running that nobody watches.
                 database.stop().await;
@@ -196,6 +199,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The admin listener's port.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
     }
 }
 

@@ -46,7 +46,7 @@ impl Application {
 
     /// Stops everything, in the reverse order of its start.
     pub async fn stop(self) {
-        let Self { running, database, port: _ } = self;
+        let Self { running, database, port: _, admin_port: _ } = self;
         let Running { db, state, tree, arbiters, public, private, health_checks, log_writer } = running;
         tracing::info!("stopping: requests in flight may finish");
         state.readiness.fail("server", "stopping");

@@ -44,7 +44,11 @@ pub async fn tenant_of(
 
 async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Result<Arc<TenantHandle>, Problem> {
     let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
-    let by_header = request.headers().get(&X_TENANT).map(|value| value.to_str().unwrap_or_default());
+    let mut named = request.headers().get_all(&X_TENANT);
+    let by_header = named.next().map(|value| value.to_str().unwrap_or_default());
+    if named.next().is_some() {
+        return Err(Problem::new(&kinds::MALFORMED_REQUEST, "send one X-Tenant header"));
+    }
     let tenant = match (by_host, by_header) {
         (Some(slug), _) => by_slug(state, slug).await?,
         (None, Some(name)) => by_name(state, name).await?,
