@@ -9,9 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use businessos::db::embedded::{Endpoint, SUPERUSER};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 
 use super::support::{is_running, open_tempdir};
@@ -20,6 +22,7 @@ use super::wire::{Answer, Call, Client};
 
 /// Longest wait for anything; a test that needs it has failed.
 pub const LONG: Duration = Duration::from_secs(60);
+const DATABASE: &str = "businessos";
 pub const PASSWORD: &str = "correct horse battery";
 
 /// Looks until `look` finds something, at most [`LONG`].
@@ -113,6 +116,9 @@ access = false
 [limits]
 ip_per_minute = 0
 tenant_per_minute = 100000000
+[gateway]
+# Part of the tokens' issuer: the same for every server of this world.
+public_port = 8080
 [[gateway.routes]]
 prefix = "/crm"
 upstreams = ["http://{upstream}"]
@@ -169,6 +175,32 @@ auth = "none"
         let mut server = self.spawn(|_| ());
         server.wait_ready();
         server
+    }
+
+    /// Starts a server with a data directory of its own on the database of this world's first server.
+    pub fn spawn_beside(&self, public: SocketAddr) -> Server {
+        let socket_dir = self.endpoint().socket_dir().display().to_string().replace('/', "%2F");
+        let url = format!("url = \"postgres://{SUPERUSER}@{socket_dir}/{DATABASE}\"");
+        let key = fs::read_to_string(self.data_dir().join("master.key")).unwrap();
+        self.spawn_at(public, &url, |command| {
+            command
+                .env("BUSINESSOS_MASTER_KEY", key.trim())
+                .env("BUSINESSOS__DATA_DIR", self.dir.path().join("beside"));
+        })
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::find(&self.data_dir()).expect("a server made the cluster")
+    }
+
+    /// Runs a statement as the database's administrator.
+    pub fn as_superuser(&self, sql: &'static str) {
+        let options = self.endpoint().connect_options(SUPERUSER, DATABASE);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        });
     }
 
     /// The running PostgreSQL's process.
