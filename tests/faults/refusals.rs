@@ -16,7 +16,7 @@ fn stop(mut server: Server) {
 fn a_wrong_master_key_is_refused_with_both_fingerprints_and_postgresql_stopped() {
     let world = World::new();
     stop(world.start());
-    let mut server = world.spawn(|command| drop(command.env("BUSINESSOS_MASTER_KEY", "11".repeat(32))));
+    let mut server = world.spawn_with(&[("BUSINESSOS_MASTER_KEY", &"11".repeat(32))]);
     assert_eq!(server.wait_exit().code(), Some(1));
     let log = server.log();
     let line = log.lines().last().unwrap();
@@ -36,7 +36,7 @@ fn a_role_that_could_see_every_tenant_is_put_right_or_refused() {
     world.as_superuser("ALTER ROLE app_rw SUPERUSER");
     stop(server);
     let no_migration = ("BUSINESSOS__DATABASE__MIGRATE_ON_START", "false");
-    let mut refused = world.spawn(|command| drop(command.env(no_migration.0, no_migration.1)));
+    let mut refused = world.spawn_with(&[no_migration]);
     let code = refused.wait_exit().code();
     let log = refused.log();
     assert_eq!(code, Some(1), "{log}");
@@ -47,7 +47,7 @@ fn a_role_that_could_see_every_tenant_is_put_right_or_refused() {
     let mut healed = world.start();
     assert!(healed.log().contains("NOSUPERUSER"), "{}", healed.log());
     healed.kill();
-    let mut adopting = world.spawn(|command| drop(command.env(no_migration.0, no_migration.1)));
+    let mut adopting = world.spawn_with(&[no_migration]);
     adopting.wait_ready();
 }
 
@@ -56,7 +56,7 @@ fn a_second_server_in_the_same_directory_and_a_taken_port_are_refused_and_distur
     let world = World::new();
     let server = world.start();
     let postmaster = world.postmaster();
-    let mut second = world.spawn(|_| ());
+    let mut second = world.spawn();
     assert_eq!(second.wait_exit().code(), Some(1));
     let log = second.log();
     let last = log.lines().last().unwrap();
@@ -71,7 +71,7 @@ fn a_second_server_in_the_same_directory_and_a_taken_port_are_refused_and_distur
     stop(server);
 
     let taken = TcpListener::bind(free_address()).unwrap();
-    let mut server = world.spawn_at(taken.local_addr().unwrap(), "", |_| ());
+    let mut server = world.spawn_at(taken.local_addr().unwrap(), "", &[]);
     assert_eq!(server.wait_exit().code(), Some(1));
     let log = server.log();
     assert!(log.contains(&format!("cannot listen on {}: ", taken.local_addr().unwrap())), "{log}");

@@ -47,7 +47,7 @@ fn make_tenants(server: &Server, round: usize) -> Vec<thread::JoinHandle<Made>> 
 
 /// Starts a server and tells how long PostgreSQL was ready before the first request was answered.
 fn restart(world: &World) -> (Server, Duration) {
-    let server = world.spawn(|_| ());
+    let server = world.spawn();
     wait_until("PostgreSQL is ready", || server.log().contains("PostgreSQL accepts connections").then_some(()));
     let ready = Instant::now();
     let mut client = Client::new(server.public);

@@ -152,18 +152,23 @@ auth = "none"
     }
 
     /// Starts a server without waiting for it.
-    pub fn spawn(&self, prepare: impl FnOnce(&mut Command)) -> Server {
-        self.spawn_at(free_address(), "", prepare)
+    pub fn spawn(&self) -> Server {
+        self.spawn_with(&[])
     }
 
-    pub fn spawn_at(&self, public: SocketAddr, database: &str, prepare: impl FnOnce(&mut Command)) -> Server {
+    /// Starts a server with these variables in its environment.
+    pub fn spawn_with(&self, environment: &[(&str, &str)]) -> Server {
+        self.spawn_at(free_address(), "", environment)
+    }
+
+    pub fn spawn_at(&self, public: SocketAddr, database: &str, environment: &[(&str, &str)]) -> Server {
         let admin = free_address();
         let config = self.configuration(public, admin, database);
         let log = config.with_extension("log");
         let mut command = self.command(&config, &["serve"]);
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdout(file.try_clone().unwrap()).stderr(file);
-        prepare(&mut command);
+        command.envs(environment.iter().copied());
         let child = command.spawn().unwrap();
         let mut servers = File::options().create(true).append(true).open(self.dir.path().join("servers")).unwrap();
         writeln!(servers, "{}", child.id()).unwrap();
@@ -172,7 +177,7 @@ auth = "none"
 
     /// Starts a server and waits until it is ready.
     pub fn start(&self) -> Server {
-        let mut server = self.spawn(|_| ());
+        let mut server = self.spawn();
         server.wait_ready();
         server
     }
@@ -182,11 +187,8 @@ auth = "none"
         let socket_dir = self.endpoint().socket_dir().display().to_string().replace('/', "%2F");
         let url = format!("url = \"postgres://{SUPERUSER}@{socket_dir}/{DATABASE}\"");
         let key = fs::read_to_string(self.data_dir().join("master.key")).unwrap();
-        self.spawn_at(public, &url, |command| {
-            command
-                .env("BUSINESSOS_MASTER_KEY", key.trim())
-                .env("BUSINESSOS__DATA_DIR", self.dir.path().join("beside"));
-        })
+        let data_dir = self.dir.path().join("beside").display().to_string();
+        self.spawn_at(public, &url, &[("BUSINESSOS_MASTER_KEY", key.trim()), ("BUSINESSOS__DATA_DIR", &data_dir)])
     }
 
     fn endpoint(&self) -> Endpoint {
