@@ -1,5 +1,6 @@
 //! Requests without a pause from several threads, every outcome kept.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -39,11 +40,15 @@ impl Outcomes {
     pub fn others(&self, expected: &[u16]) -> Vec<String> {
         let is_expected = |outcome: &Outcome| match &outcome.result {
             Ok(answer) => expected.contains(&answer.status),
-            Err(Failure::Refused(_)) => true,
+            Err(Failure::Refused(error)) => error.kind() == ErrorKind::ConnectionRefused,
             Err(Failure::Broken(_)) => false,
         };
         let others = self.0.iter().filter(|outcome| !is_expected(outcome));
-        others.map(|outcome| format!("{} after {:?}: {:?}", outcome.path, outcome.took, outcome.result)).collect()
+        let describe = |outcome: &Outcome| match &outcome.result {
+            Ok(answer) => format!("{} after {:?}: {answer:?}", outcome.path, outcome.took),
+            Err(failure) => format!("{} after {:?}: {failure}", outcome.path, outcome.took),
+        };
+        others.map(describe).collect()
     }
 
     pub fn longest(&self) -> Duration {

@@ -114,7 +114,7 @@ fn answer(path: &str, stream: &mut TcpStream) -> Option<()> {
         }
         "/hang" => {
             // Until the gateway hangs up.
-            stream.read(&mut [0; 1]).ok()?;
+            stream.read_exact(&mut [0; 1]).ok()?;
             None
         }
         "/half" => {

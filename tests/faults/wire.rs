@@ -46,6 +46,15 @@ pub enum Failure {
     Broken(Error),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => write!(f, "not connected: {error}"),
+            Self::Broken(error) => write!(f, "no whole answer: {error}"),
+        }
+    }
+}
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Call {
