@@ -1,12 +1,11 @@
 //! The application: starts everything in order and stops it in reverse.
 //!
-//! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish → actors → pools →
+//! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish, idle connections run out → actors → pools →
 //! the embedded cluster.
 
 mod database;
 mod shutdown;
 
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use crate::http::gateway::{RouteTable, health};
 use crate::http::metrics::HttpMetrics;
 use crate::http::middleware::ip_limit::IpLimit;
 use crate::http::readiness::Readiness;
-use crate::http::server::{self, PublicServer, ServerError};
+use crate::http::server::{self, Listener, PublicServer, ServerError};
 use crate::http::state::AppState;
 
 pub use database::{Database, DatabaseError};
@@ -116,7 +115,7 @@ impl Application {
         // Sockets first: a taken port is told at once, and the port is known for URLs.
         let listener = server::bind(settings.server.listen, true)?;
         let admin_listener = server::bind(settings.admin.listen, false)?;
-        let port = listener.local_addr().map_or(settings.server.listen.port(), |address| address.port());
+        let port = listener.socket.local_addr().map_or(settings.server.listen.port(), |address| address.port());
         settings.server.listen.set_port(port);
         let admin_port = admin_listener.local_addr().map_or(settings.admin.listen.port(), |address| address.port());
         settings.admin.listen.set_port(admin_port);
@@ -138,8 +137,8 @@ impl Application {
         settings: Settings,
         master: Arc<MasterKey>,
         config_file: Option<PathBuf>,
-        listener: TcpListener,
-        admin_listener: TcpListener,
+        listener: Listener,
+        admin_listener: Listener,
     ) -> Result<Running, AppError> {
         let db = database.pools(&settings, &master)?;
         database::check(&db, &settings, &master).await?;
@@ -171,6 +170,7 @@ impl Application {
             metrics: http_metrics,
             access_log,
             readiness,
+            drain: Arc::default(),
         });
         let n_workers = match settings.server.workers {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
