@@ -46,17 +46,14 @@ CREATE TABLE platform.config_log (
 );
 CREATE INDEX config_log_at_idx ON platform.config_log (at);
 
--- Announces a change: the row is the truth, the notification only makes it quick.
+-- Announces a change: the row is the truth, the notification only a wake-up that carries nothing, because anybody who may
+-- connect can send one.
 CREATE FUNCTION platform.log_change(tenant uuid, change_kind text, change_subject uuid, change_version bigint)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE
-    number bigint;
-BEGIN
+RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
     INSERT INTO platform.config_log (tenant_id, kind, subject, version)
-    VALUES (tenant, change_kind, change_subject, change_version) RETURNING seq INTO number;
-    PERFORM pg_notify('businessos_config', number || ' ' || tenant || ' ' || change_kind || ' '
-        || coalesce(change_subject::text, '-') || ' ' || change_version);
-END $$;
+    VALUES (tenant, change_kind, change_subject, change_version);
+    SELECT pg_notify('businessos_config', '');
+$$;
 REVOKE ALL ON FUNCTION platform.log_change FROM public;
 
 CREATE FUNCTION platform.publish_tenant() RETURNS trigger

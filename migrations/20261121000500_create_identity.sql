@@ -53,6 +53,8 @@ CREATE TABLE auth.sessions (
     amr                 text[] NOT NULL,
     auth_time           timestamptz NOT NULL,
     mfa_time            timestamptz,
+    -- The tenant's epoch at sign-in: a switch that kills access tokens kills the sessions behind them too.
+    epoch               bigint NOT NULL,
     ip                  inet,
     user_agent          text,
     revoked_at          timestamptz,

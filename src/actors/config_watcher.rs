@@ -1,6 +1,7 @@
 //! Follows the log of configuration changes, so that a change made through any node reaches this one's views.
 //!
-//! Notifications make it quick (milliseconds), a poll each second makes it certain: a notification is lost with its connection.
+//! A notification is a wake-up and nothing more: anybody who may connect can send one, so what it says is not read. The log is
+//! polled after each, and at least every second, because a notification is lost with its connection.
 //! Numbers of the log are taken before their transactions commit, so the poll looks back over a window and applies what it has
 //! not seen yet; applying twice does no harm.
 
@@ -17,6 +18,8 @@ use crate::db::{Db, DbError, SystemReason, SystemTx};
 
 /// The longest a lost notification can go unnoticed.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Rest between two polls, so that a flood of notifications is no flood of queries.
+const REST: Duration = Duration::from_millis(5);
 /// How far back a poll looks: longer than any transaction that writes to the log may last.
 const WINDOW: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 /// Rows older than this are of no use to anybody.
@@ -51,11 +54,10 @@ impl Seen {
     }
 }
 
-/// What one step of watching came to.
-enum Step {
-    Notified(PgListener, ConfigChange),
-    /// Time to poll, with or without a listener.
-    Poll(Option<PgListener>, Result<Vec<ConfigChange>, DbError>),
+/// What one step of watching came to: the listener, if there still is one, and the log's window.
+struct Step {
+    listener: Option<PgListener>,
+    window: Result<Vec<ConfigChange>, DbError>,
 }
 
 impl ConfigWatcher {
@@ -71,30 +73,23 @@ impl ConfigWatcher {
     }
 
     fn finish_step(&mut self, step: Step, ctx: &mut Ctx<'_, Self>) {
-        let changes = match step {
-            Step::Notified(listener, change) => {
-                self.listener = Some(listener);
-                vec![change]
-            }
-            Step::Poll(listener, Ok(window)) => {
-                self.listener = listener;
-                self.report(None);
-                self.seen.retain_window(&window);
-                window
-            }
-            Step::Poll(listener, Err(error)) => {
-                self.listener = listener;
+        self.listener = step.listener;
+        let window = match step.window {
+            Ok(window) => window,
+            Err(error) => {
                 self.report(Some(&error));
                 ctx.run_later(RETRY_AFTER, Self::step);
                 return;
             }
         };
-        let unseen: Vec<_> = changes.into_iter().filter(|change| !self.seen.seqs.contains(&change.seq)).collect();
+        self.report(None);
+        self.seen.retain_window(&window);
+        let unseen: Vec<_> = window.into_iter().filter(|change| !self.seen.seqs.contains(&change.seq)).collect();
         let registry = self.registry.clone();
         ctx.spawn(async move { apply(&registry, unseen).await }, |actor, applied, ctx| {
             actor.seen.seqs.extend(applied);
             // Armed, not called: a stop waits for work under way, and a timer does not fire any more then.
-            ctx.run_later(Duration::ZERO, Self::step);
+            ctx.run_later(REST, Self::step);
         });
     }
 
@@ -126,29 +121,30 @@ impl ConfigWatcher {
     }
 }
 
-/// Waits for the next notification, at most until the next poll is due, and then polls.
+/// Waits for the next notification, at most until the next poll is due, and polls.
 async fn watch(db: &Db, listener: Option<PgListener>) -> Step {
-    let mut listener = match listener {
-        Some(listener) => Some(listener),
-        // Listening begins before the poll that follows: nothing falls between the two.
-        None => match db.listen().await {
-            Ok(listener) => return Step::Poll(Some(listener), poll(db).await),
-            Err(error) => return Step::Poll(None, Err(error)),
-        },
-    };
-    if let Some(active) = &mut listener {
-        match tokio::time::timeout(POLL_EVERY, active.try_recv()).await {
-            Ok(Ok(Some(notification))) => {
-                if let (Ok(change), Some(listener)) = (notification.payload().parse(), listener.take()) {
-                    return Step::Notified(listener, change);
-                }
+    let listener = match listener {
+        Some(mut active) => match tokio::time::timeout(POLL_EVERY, active.try_recv()).await {
+            Ok(Ok(Some(_wake_up))) => {
+                // One poll answers all that have arrived.
+                while active.next_buffered().is_some() {}
+                Some(active)
             }
             // The connection was lost: listen anew.
-            Ok(Ok(None) | Err(_)) => listener = None,
-            Err(_elapsed) => {}
-        }
-    }
-    Step::Poll(listener, poll(db).await)
+            Ok(Ok(None) | Err(_)) => None,
+            Err(_elapsed) => Some(active),
+        },
+        None => None,
+    };
+    // Listening begins before the poll that follows: nothing falls between the two.
+    let listener = match listener {
+        Some(listener) => listener,
+        None => match db.listen().await {
+            Ok(listener) => listener,
+            Err(error) => return Step { listener: None, window: Err(error) },
+        },
+    };
+    Step { listener: Some(listener), window: poll(db).await }
 }
 
 async fn poll(db: &Db) -> Result<Vec<ConfigChange>, DbError> {

@@ -1,7 +1,5 @@
 //! The log of changes that cached state depends on.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -9,7 +7,7 @@ use super::error::DbError;
 use super::tx::SystemTx;
 use crate::domain::ids::{SessionId, TenantId};
 
-/// Channel of the notifications that make the log quick.
+/// Channel of the notifications that make the log quick: wake-ups, without content.
 pub const CHANNEL: &str = "businessos_config";
 
 /// What changed.
@@ -49,26 +47,6 @@ impl ConfigChange {
     }
 }
 
-/// Not a notification of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a notification of the config log")]
-pub struct MalformedNotification;
-
-impl FromStr for ConfigChange {
-    type Err = MalformedNotification;
-
-    fn from_str(payload: &str) -> Result<Self, Self::Err> {
-        let mut words = payload.split(' ');
-        let mut word = || words.next().ok_or(MalformedNotification);
-        let seq = word()?.parse().map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
-        let tenant = word()?.parse().map_err(|_uuid: uuid::Error| MalformedNotification)?;
-        let kind = word()?;
-        let subject = word()?.parse().ok();
-        let version = word()?.parse().map_err(|_number: std::num::ParseIntError| MalformedNotification)?;
-        Self::from_parts(seq, tenant, kind, subject, version).ok_or(MalformedNotification)
-    }
-}
-
 /// All changes since a moment, in the order of their numbers. A kind that this version does not know is left out: a newer node
 /// wrote it.
 ///
@@ -95,20 +73,4 @@ pub async fn list_since(tx: &SystemTx<'_>, since: DateTime<Utc>) -> Result<Vec<C
 pub async fn prune(tx: &SystemTx<'_>, before: DateTime<Utc>) -> Result<i64, DbError> {
     let n = sqlx::query_scalar!("SELECT platform.prune_config_log($1)", before).fetch_one(tx.pool).await?;
     Ok(n.unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_notification_reads_back() {
-        let id = Uuid::from_u128(7);
-        let parse = |text: String| text.parse::<ConfigChange>();
-        assert_eq!(parse(format!("3 {id} tenant - 9")).map(|c| c.change), Ok(Change::Tenant { version: 9 }));
-        assert_eq!(parse(format!("3 {id} session {id} 0")).map(|c| c.change), Ok(Change::SessionRevoked(id.into())));
-        for bad in ["", "x", "1 2 3", &format!("3 {id} session - 0"), &format!("3 {id} future - 0")] {
-            assert_eq!(parse(bad.to_owned()), Err(MalformedNotification), "{bad}");
-        }
-    }
 }

@@ -24,6 +24,8 @@ pub struct NewSession<'a> {
     pub amr: &'a [String],
     /// When.
     pub auth_time: DateTime<Utc>,
+    /// The tenant's epoch at sign-in.
+    pub epoch: i64,
     /// Client address.
     pub ip: Option<String>,
     /// Client program.
@@ -47,6 +49,8 @@ pub struct Session {
     pub amr: Vec<String>,
     /// When.
     pub auth_time: DateTime<Utc>,
+    /// The tenant's epoch at sign-in; a session of an earlier one is dead.
+    pub epoch: i64,
     /// When it was ended.
     pub revoked_at: Option<DateTime<Utc>>,
     /// The user's role.
@@ -63,8 +67,8 @@ pub async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(), DbErr
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO auth.sessions (tenant_id, id, user_id, idle_expires_at, absolute_expires_at, acr, amr, auth_time, ip,
-                                    user_agent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10)",
+                                    user_agent, epoch)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10, $11)",
         tenant,
         new.id.uuid(),
         new.user.uuid(),
@@ -74,7 +78,8 @@ pub async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(), DbErr
         new.amr,
         new.auth_time,
         new.ip.as_deref(),
-        new.user_agent
+        new.user_agent,
+        new.epoch
     )
     .execute(tx.connection()?)
     .await?;
@@ -89,7 +94,7 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Option<Session>, D
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         Session,
-        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.revoked_at, u.role, u.state AS user_state,
+        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.epoch, s.revoked_at, u.role, u.state AS user_state,
                   (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
          FROM auth.sessions s JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
          WHERE s.tenant_id = $1 AND s.id = $2"#,
@@ -163,14 +168,14 @@ pub async fn revoke_all(tx: &mut TenantTx, user: UserId, reason: &str) -> Result
     Ok(rows.into_iter().map(SessionId::from).collect())
 }
 
-/// Sessions ended since a moment: those whose access tokens may still be alive.
+/// Sessions ended within the last `seconds`, by the database's clock: those whose access tokens may still be alive.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list_revoked_since(tx: &mut TenantTx, since: DateTime<Utc>) -> Result<Vec<SessionId>, DbError> {
+pub async fn list_revoked_within(tx: &mut TenantTx, seconds: i64) -> Result<Vec<SessionId>, DbError> {
     let tenant = tx.tenant().uuid();
     let rows =
-        sqlx::query_scalar!("SELECT id FROM auth.sessions WHERE tenant_id = $1 AND revoked_at > $2", tenant, since)
+        sqlx::query_scalar!("SELECT id FROM auth.sessions WHERE tenant_id = $1 AND revoked_at > clock_timestamp() - $2::bigint * interval '1 second'", tenant, seconds)
             .fetch_all(tx.connection()?)
             .await?;
     Ok(rows.into_iter().map(SessionId::from).collect())

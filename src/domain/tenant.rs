@@ -129,8 +129,11 @@ impl Slug {
     /// [`TenantError::MalformedSlug`] or [`TenantError::ReservedSlug`].
     pub fn parse_new(text: &str, also_reserved: &[String]) -> Result<Self, TenantError> {
         let slug = Self::parse(text)?;
-        let is_reserved =
-            RESERVED.contains(&text) || text.starts_with("xn--") || also_reserved.iter().any(|word| word == text);
+        // A subdomain that reads as an id would name two tenants at once.
+        let is_reserved = uuid::Uuid::try_parse(text).is_ok()
+            || RESERVED.contains(&text)
+            || text.starts_with("xn--")
+            || also_reserved.iter().any(|word| word == text);
         if is_reserved { Err(TenantError::ReservedSlug) } else { Ok(slug) }
     }
 
@@ -327,7 +330,7 @@ mod tests {
 
     #[test]
     fn reserved_words_and_punycode_are_refused_for_new_tenants_only() {
-        for word in ["www", "api", "platform", "xn--mnchen-3ya"] {
+        for word in ["www", "api", "platform", "xn--mnchen-3ya", "01a1ffcd-925b-70d2-8325-eb74d7ab63a3"] {
             assert_eq!(Slug::parse_new(word, &[]), Err(TenantError::ReservedSlug), "{word}");
             assert!(Slug::parse(word).is_ok());
         }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{AnyUser, Json, OptionalJson, TenantScope};
+use super::extract::{AnyUser, Json, OptionalJson, SignedIn, TenantScope};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -118,7 +118,7 @@ pub(super) struct LogoutRequest {
     security(("bearer" = [])),
     responses((status = 204, description = "Signed out"), super::openapi::BodyProblems, super::openapi::SignedInProblems))]
 pub(super) async fn logout(
-    user: AnyUser,
+    SignedIn(user): SignedIn,
     state: web::Data<AppState>,
     OptionalJson(body): OptionalJson<LogoutRequest>,
 ) -> Result<HttpResponse, Problem> {

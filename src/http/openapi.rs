@@ -105,6 +105,7 @@ problem_set!(
 problem_set!(
     /// What a call with a body may answer.
     BodyProblems extends CommonProblems:
+    "408" "`request-timeout`: the body did not arrive in time",
     "413" "`payload-too-large`",
     "415" "`unsupported-media-type`: send JSON",
     "422" "`validation-failed`, with JSON pointers to the fields"

@@ -16,7 +16,7 @@ use super::gateway_identity::{PreparedHeaders, value};
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use super::tenancy;
-use crate::actors::tenant::TenantView;
+use crate::actors::tenant::{Bucket, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteSettings};
 
@@ -39,7 +39,11 @@ pub(super) async fn proxy(
     let view = tenant.view_full();
     tenancy::check_active(&view)?;
     let token = identity(&request, &state, &context, &tenant, &view, settings).await?;
-    tenancy::admit(&state, &context, &tenant, &view)?;
+    let bucket = if token.is_some() { Bucket::SignedIn } else { Bucket::Anonymous };
+    tenancy::admit(&state, &context, &tenant, &view, bucket)?;
+    if token.is_some() {
+        tenancy::honour_min_version(request.headers(), &tenant).await?;
+    }
     permit(&state, settings, &view, token.as_deref())?;
     let headers = context_headers(&route, &context, &view, token.as_deref());
     let authorization = match (settings.auth, &token) {

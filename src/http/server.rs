@@ -9,8 +9,8 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry;
 
-use super::middleware::edge;
 use super::middleware::ip_limit::IpLimit;
+use super::middleware::{cors, edge};
 use super::state::AppState;
 use super::tls::Certificate;
 use super::{access_log, admin, configure, drain};
@@ -97,6 +97,7 @@ pub fn public(
             .app_data(state.clone())
             .app_data(query_errors())
             .configure(configure)
+            .wrap(from_fn(cors::cors))
             .wrap(Condition::new(ip_limit.is_on(), ip_limit.middleware()))
             .wrap(from_fn(edge::edge))
     })

@@ -10,7 +10,7 @@ use super::credential;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use crate::actors::ask::AskError;
-use crate::actors::tenant::{ReloadTenant, TenantHandle, TenantView, Wanted};
+use crate::actors::tenant::{Bucket, ReloadTenant, TenantHandle, TenantView, Wanted};
 use crate::clock;
 use crate::domain::ids::TenantId;
 use crate::domain::tenant::{Slug, TenantState};
@@ -22,6 +22,8 @@ static X_MIN_CONFIG_VERSION: HeaderName = HeaderName::from_static("x-min-config-
 /// Longest wait for a view that is new enough.
 const RELOAD_DEADLINE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// No node lags so many changes behind; a larger number is made up.
+const MAX_VERSIONS_BEHIND: i64 = 1_000;
 /// How often a supervisor that is being built anew is asked again.
 const RESTART_POLL: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -39,9 +41,6 @@ pub async fn tenant_of(
     }
     let tenant = find(request, state, context).await?;
     tenant.touch(context.started_ns);
-    if let Some(version) = min_version(request.headers())? {
-        ensure_version(&tenant, version).await?;
-    }
     // Set once: the first resolution counts for the whole request.
     Ok(Arc::clone(context.tenant.get_or_init(|| tenant)))
 }
@@ -82,7 +81,10 @@ fn slug_of_host<'a>(state: &'a AppState, host: &'a str) -> Option<&'a str> {
 }
 
 fn names(tenant: &TenantHandle, name: &str) -> bool {
-    tenant.slug().as_str() == name || name.parse::<TenantId>().is_ok_and(|id| id == tenant.id())
+    match name.parse::<TenantId>() {
+        Ok(id) => id == tenant.id(),
+        Err(_not_an_id) => tenant.slug().as_str() == name,
+    }
 }
 
 async fn by_name(state: &AppState, name: &str) -> Result<Arc<TenantHandle>, Problem> {
@@ -111,12 +113,18 @@ pub async fn resolve(state: &AppState, wanted: Wanted) -> Result<Arc<TenantHandl
     Ok(state.registry.resolve(&state.registry_actor, wanted).await?)
 }
 
-fn min_version(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let Some(value) = headers.get(&X_MIN_CONFIG_VERSION) else {
-        return Ok(None);
-    };
-    let version = value.to_str().ok().and_then(|text| text.parse().ok());
-    version.map(Some).ok_or_else(|| Problem::new(&kinds::MALFORMED_REQUEST, "X-Min-Config-Version is not a version"))
+/// Waits for the version that the request asks to see at least (`X-Min-Config-Version`), for a caller who was admitted.
+///
+/// # Errors
+/// `malformed-request`, or that the tenant cannot be read now.
+pub async fn honour_min_version(headers: &HeaderMap, tenant: &TenantHandle) -> Result<(), Problem> {
+    let Some(value) = headers.get(&X_MIN_CONFIG_VERSION) else { return Ok(()) };
+    let malformed = || Problem::new(&kinds::MALFORMED_REQUEST, "X-Min-Config-Version is no version of this tenant's");
+    let version: i64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
+    if version > tenant.view().tenant.config_version.saturating_add(MAX_VERSIONS_BEHIND) {
+        return Err(malformed());
+    }
+    ensure_version(tenant, version).await
 }
 
 /// Waits until the tenant's view is at least at this version: read-your-writes across nodes.
@@ -174,12 +182,13 @@ pub fn admit(
     context: &RequestContext,
     tenant: &Arc<TenantHandle>,
     view: &TenantView,
+    caller: Bucket,
 ) -> Result<(), Problem> {
     use crate::domain::rate_limit::Decision;
     let in_flight = tenant.enter(state.settings.limits.tenant_in_flight).ok_or_else(|| {
         Problem::new(&kinds::OVERLOADED, "too many requests of this tenant are being answered").retry_after(1)
     })?;
-    let decision = tenant.take(view.rate, clock::monotonic_ns());
+    let decision = tenant.take(caller, view.rate, clock::monotonic_ns());
     context.rate.set(Some((view.rate, decision)));
     match decision {
         Decision::Allowed { .. } => {

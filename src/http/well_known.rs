@@ -1,13 +1,15 @@
 //! A tenant's keys and where to find its endpoints.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use serde_json::json;
 
 use super::extract::TenantScope;
 
 /// How long clients may keep the keys; a new key is published longer than this before it signs.
 const CACHE: &str = "public, max-age=300";
+/// What may name the tenant besides the host: a shared cache must not hand one tenant's keys to another.
+const VARY_ON: &str = "X-Tenant, Authorization";
 
 /// The tenant's public keys (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", operation_id = "keys.list",
@@ -17,6 +19,7 @@ pub(super) async fn jwks(scope: TenantScope) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, CACHE))
+        .insert_header((VARY, VARY_ON))
         .body(scope.view.jwks.clone())
 }
 
@@ -26,7 +29,7 @@ pub(super) async fn jwks(scope: TenantScope) -> HttpResponse {
               super::openapi::TenantProblems))]
 pub(super) async fn discovery(scope: TenantScope) -> HttpResponse {
     let issuer = &scope.view.issuer;
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).json(json!({
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).insert_header((VARY, VARY_ON)).json(json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "token_endpoint": format!("{issuer}/auth/login"),

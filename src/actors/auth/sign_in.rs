@@ -72,6 +72,7 @@ async fn begin_session(
             acr: ACR_ONE_FACTOR,
             amr: &amr,
             auth_time: now,
+            epoch: view.tenant.epoch,
             ip: source.ip.map(|ip| ip.to_string()),
             user_agent: source.user_agent.as_deref(),
         },

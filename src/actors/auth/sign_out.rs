@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::AuthContext;
 use super::messages::{AuthError, SignOut};
-use crate::actors::tenant::RevokeSession;
+use crate::actors::tenant::{RevokeSession, TenantHandle};
 use crate::db::{TenantTx, audit, sessions};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
 use crate::domain::ids::SessionId;
@@ -35,12 +35,16 @@ pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<
     };
     audit::insert(&mut tx, &event).await?;
     tx.commit().await?;
-    if let Some(supervisor) = tenant.supervisor() {
-        for session in &ended {
-            if let Err(error) = supervisor.ask(RevokeSession { session: *session }, REVOKE_DEADLINE).await {
-                tracing::warn!(%error, "the view learns of an ended session by the config log only");
-            }
+    revoke_here(&tenant, &ended).await;
+    Ok(ended)
+}
+
+/// Has this node refuse the tokens of sessions that were just ended, without waiting for the config log.
+pub(super) async fn revoke_here(tenant: &TenantHandle, ended: &[SessionId]) {
+    let Some(supervisor) = tenant.supervisor() else { return };
+    for session in ended {
+        if let Err(error) = supervisor.ask(RevokeSession { session: *session }, REVOKE_DEADLINE).await {
+            tracing::warn!(%error, "the view learns of an ended session by the config log only");
         }
     }
-    Ok(ended)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::AuthContext;
 use super::messages::{AuthError, Refresh, TokenSet};
+use super::sign_out;
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::sessions::Session;
@@ -86,13 +87,16 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
     let idle_expires_at = idle_expiry(context, &view, clock::now());
     let rotated = sessions::rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
     let found = sessions::find(&mut tx, presented.session).await?;
-    let session = match judge(context, presented.counter, rotated, found) {
+    let session = match judge(context, view.tenant.epoch, presented.counter, rotated, found) {
         Ok(session) => session,
         Err(refusal) => {
             if let Refusal::Reuse { session, user } = refusal {
                 end_family(&mut tx, session, user, message.source).await?;
             }
             tx.commit().await?;
+            if let Refusal::Reuse { session, .. } = refusal {
+                sign_out::revoke_here(&message.tenant, &[session]).await;
+            }
             return Err(refusal.into());
         }
     };
@@ -132,9 +136,15 @@ impl From<Refusal> for AuthError {
     }
 }
 
-fn judge(context: &AuthContext, counter: i64, rotated: bool, found: Option<Session>) -> Result<Session, Refusal> {
+fn judge(
+    context: &AuthContext,
+    epoch: i64,
+    counter: i64,
+    rotated: bool,
+    found: Option<Session>,
+) -> Result<Session, Refusal> {
     let session = found.ok_or(Refusal::Invalid)?;
-    if session.revoked_at.is_some() || session.user_state != "active" {
+    if session.revoked_at.is_some() || session.epoch < epoch || session.user_state != "active" {
         return Err(Refusal::Ended);
     }
     if rotated {

@@ -14,14 +14,25 @@ use crate::domain::ids::TenantId;
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::tenant::Slug;
 
+/// Whose requests a limit counts. Callers who prove nothing have a bucket of their own: a stranger must not be able to use up
+/// what a tenant's users need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bucket {
+    /// Users with a good credential.
+    SignedIn,
+    /// Everybody else, on routes that ask for no credential.
+    Anonymous,
+}
+
 /// An active tenant: its published view, its rate-limit state and its supervisor.
 #[derive(Debug)]
 pub struct TenantHandle {
     id: TenantId,
     slug: Slug,
     view: ArcSwap<TenantView>,
-    /// Theoretical arrival time of the rate limit. It outlives views, so a config change does not refill the limit.
-    tat_ns: AtomicU64,
+    /// Theoretical arrival times of the rate limit. They outlive views, so a config change does not refill the limit.
+    signed_in_tat_ns: AtomicU64,
+    anonymous_tat_ns: AtomicU64,
     in_flight: AtomicU32,
     last_used_ns: AtomicU64,
     supervisor: OnceLock<ActorRef<TenantSupervisor>>,
@@ -33,7 +44,8 @@ impl TenantHandle {
             id: view.tenant.id,
             slug: view.tenant.slug.clone(),
             view: ArcSwap::from_pointee(view),
-            tat_ns: AtomicU64::new(0),
+            signed_in_tat_ns: AtomicU64::new(0),
+            anonymous_tat_ns: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             last_used_ns: AtomicU64::new(clock::monotonic_ns()),
             supervisor: OnceLock::new(),
@@ -89,14 +101,18 @@ impl TenantHandle {
     }
 
     /// Counts one request against the tenant's limit, without a lock.
-    pub fn take(&self, policy: RatePolicy, now_ns: u64) -> Decision {
-        let mut tat = self.tat_ns.load(Ordering::Relaxed);
+    pub fn take(&self, bucket: Bucket, policy: RatePolicy, now_ns: u64) -> Decision {
+        let kept = match bucket {
+            Bucket::SignedIn => &self.signed_in_tat_ns,
+            Bucket::Anonymous => &self.anonymous_tat_ns,
+        };
+        let mut tat = kept.load(Ordering::Relaxed);
         loop {
             let decision = policy.take(tat, now_ns);
             let Decision::Allowed { tat_ns, .. } = decision else {
                 return decision;
             };
-            match self.tat_ns.compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed) {
+            match kept.compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return decision,
                 Err(current) => tat = current,
             }

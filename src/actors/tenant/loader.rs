@@ -50,8 +50,7 @@ impl Loader {
         let ttl_s = self.token_life_s();
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?;
-        let since = clock::now() - chrono::TimeDelta::seconds(ttl_s);
-        let revoked = sessions::list_revoked_since(&mut tx, since).await?;
+        let revoked = sessions::list_revoked_within(&mut tx, ttl_s).await?;
         tx.finish();
         let tenant = tenant.ok_or(LoadError::Gone)?;
         let keys = self.secrets.ask(UnlockTenant { tenant: id }, UNLOCK_DEADLINE).await?;

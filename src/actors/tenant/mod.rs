@@ -11,7 +11,7 @@ mod state;
 mod supervisor;
 mod view;
 
-pub use handle::{InFlight, TenantHandle};
+pub use handle::{Bucket, InFlight, TenantHandle};
 pub use loader::{LoadError, Loader};
 pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeSession};
 pub use registry::{ResolveError, TenantRegistry, Wanted};

@@ -1,5 +1,7 @@
 //! JSON bodies, with errors that name the field.
 
+use std::time::Duration;
+
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
@@ -65,7 +67,16 @@ fn is_json(request: &HttpRequest) -> bool {
         && request.content_type().rsplit(['/', '+']).next().is_some_and(|subtype| subtype.eq_ignore_ascii_case("json"))
 }
 
-async fn read(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+/// Longest wait for a whole body: a slow sender would hold a place among the requests in flight.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn read(payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+    tokio::time::timeout(READ_TIMEOUT, read_all(payload, limit))
+        .await
+        .unwrap_or_else(|_elapsed| Err(Problem::new(&kinds::REQUEST_TIMEOUT, "the body did not arrive in time")))
+}
+
+async fn read_all(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_framing: actix_web::error::PayloadError| {

@@ -7,5 +7,5 @@ mod tenant;
 
 pub use json::{Json, OptionalJson};
 pub use page::{Page, PageQuery};
-pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal};
+pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
 pub use tenant::{Caller, TenantScope};

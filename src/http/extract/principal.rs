@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 
 use super::tenant::{Caller, TenantScope, state};
+use crate::actors::tenant::Bucket;
 use crate::domain::audit::AuditActor;
 use crate::domain::identity::Role;
 use crate::domain::tenant::PLATFORM_SLUG;
@@ -27,13 +28,23 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Who calls, counted against the tenant's limit.
     async fn of(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
+        let mut principal = Self::of_uncounted(request, state).await?;
+        let TenantScope { tenant, view, caller } = &principal.scope;
+        tenancy::admit(state, &caller.context, tenant, view, Bucket::SignedIn)?;
+        tenancy::honour_min_version(request.headers(), tenant).await?;
+        principal.scope.view = principal.scope.tenant.view_full();
+        Ok(principal)
+    }
+
+    /// Who calls, whatever is left of the tenant's limit.
+    async fn of_uncounted(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
         let scope = TenantScope::of(request, state).await?;
         let context = &scope.caller.context;
         let token = credential::authenticate(request, state, context, &scope.tenant, &scope.view)
             .await?
             .ok_or_else(|| challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token"))?;
-        tenancy::admit(state, context, &scope.tenant, &scope.view)?;
         Ok(Self { scope, token })
     }
 
@@ -60,6 +71,20 @@ impl Principal {
     #[must_use]
     pub fn forbidden() -> Problem {
         Problem::new(&kinds::FORBIDDEN, "your role does not permit this")
+    }
+}
+
+/// Any signed-in user, also one whose tenant's limit is used up: for what must always work, such as signing out.
+#[derive(Debug, Clone)]
+pub struct SignedIn(pub Principal);
+
+impl FromRequest for SignedIn {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Principal::of_uncounted(&request, state(&request)?).await.map(Self) })
     }
 }
 

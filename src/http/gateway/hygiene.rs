@@ -188,7 +188,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// Names that only the platform may set towards a service, read with `_` as `-`.
 fn is_reserved(name: &str) -> bool {
     const FAMILIES: [&str; 5] = ["x-tenant-", "x-user-", "x-auth-", "x-internal-", "x-forwarded-"];
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 18] = [
         "x-tenant",
         "x-forwarded",
         "forwarded",
@@ -197,6 +197,14 @@ fn is_reserved(name: &str) -> bool {
         "x-api-key",
         "traceparent",
         // Other ways to say "treat this as another path", and the name that CGI turns into a proxy setting.
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-host",
+        "x-host",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
         "x-original-url",
         "x-rewrite-url",
         "proxy",

@@ -19,11 +19,17 @@ fn has_empty_segment(path: &[u8]) -> bool {
     path.windows(2).any(|pair| pair == b"//")
 }
 
+/// A separator or NUL in code, or a dot or separator in code twice, for services that decode twice.
 fn has_encoded_separator(segment: &[u8]) -> bool {
-    segment.windows(3).any(|code| match code {
+    let once = segment.windows(3).any(|code| match code {
         [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C'] | [b'%', b'0', b'0'] => true,
         [..] => false,
-    })
+    });
+    let twice = segment.windows(5).any(|code| match code {
+        [b'%', b'2', b'5', b'2', b'e' | b'E' | b'f' | b'F'] | [b'%', b'2', b'5', b'5', b'c' | b'C'] => true,
+        [..] => false,
+    });
+    once || twice
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -38,9 +44,10 @@ fn is_dots(segment: &str) -> bool {
 }
 
 /// Whether a segment that is not `label` may be read as `label` by a service: after decoding, or without its path
-/// parameters (`admin;x=1`).
+/// parameters (`admin;x=1`), or without regard to case, as many frameworks route (`ADMIN`).
 pub fn is_disguise(segment: &str, label: &str) -> bool {
-    segment != label && segment.bytes().any(|byte| matches!(byte, b'%' | b';')) && meaning(segment).eq(label.bytes())
+    let lower = |byte: u8| byte.to_ascii_lowercase();
+    segment != label && meaning(segment).map(lower).eq(label.bytes().map(lower))
 }
 
 /// The segment's bytes, decoded once, up to its path parameters.

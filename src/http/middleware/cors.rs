@@ -3,14 +3,16 @@
 //! Of our own rather than a library's: the answer depends on the tenant, which may have to be loaded first, and a request without
 //! `Origin` should pay nothing.
 
-use actix_web::HttpResponse;
-use actix_web::dev::ServiceRequest;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, web};
 
 use crate::http::context::RequestContext;
 use crate::http::problem::{Problem, kinds};
@@ -26,8 +28,31 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const MAX_AGE: &str = "600";
 const VARY_ON: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
+/// The middleware, for `actix_web::middleware::from_fn`. It stands behind the limit for each address, because it may have to load a
+/// tenant.
+///
+/// # Errors
+/// None of its own: every refusal is an answer.
+pub async fn cors(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (Some(state), Some(context)) =
+        (request.app_data::<web::Data<AppState>>().cloned(), RequestContext::of(request.request()))
+    else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let cors = Cors::of(&request, &state, &context).await;
+    let mut response = match cors.preflight(&request) {
+        Some(answer) => request.into_response(answer.unwrap_or_else(|problem| problem.response())),
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
+    cors.finish(response.headers_mut());
+    Ok(response)
+}
+
 /// What is known of a request with an `Origin`.
-pub(super) enum Cors {
+enum Cors {
     /// No page of another origin: nothing to do.
     Absent,
     /// From an origin that the tenant lists.
@@ -38,7 +63,7 @@ pub(super) enum Cors {
 
 impl Cors {
     /// Looks at a request.
-    pub(super) async fn of(request: &ServiceRequest, state: &AppState, context: &RequestContext) -> Self {
+    async fn of(request: &ServiceRequest, state: &AppState, context: &RequestContext) -> Self {
         let Some(origin) = request.headers().get(ORIGIN).cloned() else { return Self::Absent };
         // Whatever is wrong with the tenant, the request itself is answered with it.
         let Ok(tenant) = tenancy::tenant_of(request.request(), state, context).await else { return Self::NotAllowed };
@@ -48,7 +73,7 @@ impl Cors {
     }
 
     /// The answer to a preflight; `None` if the request is none.
-    pub(super) fn preflight(&self, request: &ServiceRequest) -> Option<Result<HttpResponse, Problem>> {
+    fn preflight(&self, request: &ServiceRequest) -> Option<Result<HttpResponse, Problem>> {
         let is_preflight =
             *request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         match self {
@@ -72,7 +97,7 @@ impl Cors {
 
     /// Adds what the browser needs to hand the answer to the page. A service's own headers of this kind are replaced: the
     /// tenant decides who may read.
-    pub(super) fn finish(&self, headers: &mut HeaderMap) {
+    fn finish(&self, headers: &mut HeaderMap) {
         match self {
             Self::Absent => return,
             Self::NotAllowed => {

@@ -11,7 +11,6 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 
-use super::cors::Cors;
 use super::measured::{Measure, Measured};
 use super::security_headers::{self, Reached};
 use crate::domain::rate_limit::{Decision, RatePolicy};
@@ -57,15 +56,7 @@ pub async fn edge(
             response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
             request.into_response(response)
         }
-        None => {
-            let cors = Cors::of(&request, &state, &context).await;
-            let mut response = match cors.preflight(&request) {
-                Some(answer) => request.into_response(answer.unwrap_or_else(|problem| problem.response())),
-                None => next.call(request).await?.map_into_boxed_body(),
-            };
-            cors.finish(response.headers_mut());
-            response
-        }
+        None => next.call(request).await?.map_into_boxed_body(),
     };
     let mut response = finish(&context, response, measure);
     if state.drain.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -88,7 +79,8 @@ fn refuse(state: &AppState, request: &ServiceRequest, n_in_flight: u64) -> Optio
     if let Err(error) = hygiene::check_request(request.request(), &limits) {
         return Some(problem_of(error));
     }
-    if n_in_flight > state.settings.server.max_in_flight as u64 {
+    let is_health = matches!(request.path(), "/healthz" | "/readyz");
+    if n_in_flight > state.settings.server.max_in_flight as u64 && !is_health {
         return Some(Problem::new(&kinds::OVERLOADED, "too many requests are being answered").retry_after(1));
     }
     None
@@ -148,7 +140,9 @@ fn finish(
 
 fn reached(state: &AppState, context: &RequestContext) -> Reached {
     let base_domain = state.settings.gateway.base_domain.as_str();
-    let is_ours = context.host.as_deref().is_some_and(|host| host.ends_with(base_domain));
+    let is_ours = context.host.as_deref().is_some_and(|host| {
+        host.strip_suffix(base_domain).is_some_and(|label| label.is_empty() || label.ends_with('.'))
+    });
     match (context.is_secure, is_ours) {
         (false, _) => Reached::Plain,
         (true, true) => Reached::Secure,

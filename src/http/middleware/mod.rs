@@ -1,6 +1,6 @@
-//! What wraps every request, outermost first: the edge, CORS, the limit for each client address.
+//! What wraps every request, outermost first: the edge, the limit for each client address, CORS.
 
-mod cors;
+pub mod cors;
 pub mod edge;
 pub mod ip_limit;
 mod measured;

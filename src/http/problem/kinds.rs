@@ -55,6 +55,8 @@ kinds! {
     NO_ROUTE = 404 "no-route" "Nothing is served at this path" "NR";
     /// Another method is needed.
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The method is not allowed here" "";
+    /// The request did not arrive in time.
+    REQUEST_TIMEOUT = 408 "request-timeout" "The request took too long" "DC";
     /// The subdomain is somebody else's.
     SUBDOMAIN_TAKEN = 409 "subdomain-taken" "The subdomain is taken" "";
     /// The thing is not in a state for this.
