@@ -9,8 +9,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck disable=SC2034 # read by the scripts that source this file
-ROOT=$PWD
+ROOT=$(pwd -P)
 
 : "${HOME:=$(cd ~ && pwd)}"
 export HOME
@@ -46,14 +45,23 @@ pg_bin_dir() {
   [ -n "$best" ] && printf '%s\n' "$best"
 }
 
+# as_user USER COMMAND...: runs a command as another user; for root only.
+as_user() {
+  local user=$1
+  shift
+  if have runuser; then
+    runuser -u "$user" -- "$@"
+  else
+    sudo -n -u "$user" -- "$@"
+  fi
+}
+
 # Runs a command as an ordinary user: PostgreSQL refuses root. As anybody else it just runs it.
 as_ordinary_user() {
   if [ "$(id -u)" != 0 ]; then
     "$@"
-  elif have runuser; then
-    runuser -u "$(ordinary_user)" -- "$@"
   else
-    sudo -n -u "$(ordinary_user)" -- "$@"
+    as_user "$(ordinary_user)" "$@"
   fi
 }
 
@@ -86,4 +94,31 @@ setting() {
     ' config.toml)
   fi
   printf '%s\n' "${value:-$3}"
+}
+
+# The directory that `make run` takes when the checkout is closed to PostgreSQL's user: for root, whose home is 0700. One
+# for each checkout, and not where an installed server keeps its data.
+outside_data_dir() {
+  local name
+  name=$(basename "$ROOT" | tr -cd 'A-Za-z0-9._-')
+  printf '/var/lib/businessos-dev/%s-%s\n' "$name" "$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)"
+}
+
+# The data directory that `make run` uses: the configured one, or outside_data_dir if nobody configured one, the cluster
+# would be embedded, and the user that it runs as under root cannot get into the checkout. One that is there is kept.
+run_data_dir() {
+  local configured user
+  configured=$(setting '' data_dir data)
+  if [ "$configured" != data ] || [ "$(id -u)" != 0 ] || [ -n "$(setting database url '')" ] || [ -e data/postgres/data ]; then
+    printf '%s\n' "$configured"
+    return
+  fi
+  user=$(setting database embedded_user postgres)
+  # The server makes a user that is missing; until then anybody else tells as much.
+  id "$user" >/dev/null 2>&1 || user=nobody
+  if as_user "$user" sh -c 'cd -- "$0"' "$ROOT" 2>/dev/null; then
+    printf '%s\n' "$configured"
+  else
+    outside_data_dir
+  fi
 }

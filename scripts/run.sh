@@ -3,7 +3,8 @@
 #
 # From a fresh clone to a platform to play with: installs what is missing, builds, starts the server (with a PostgreSQL
 # of its own under data/) and the example CRM, creates the demo tenant if it is not there, and prints what to try. Runs
-# until Ctrl-C or SIGTERM, then stops both. Settings as always: config.toml, or for example
+# until Ctrl-C or SIGTERM, then stops both. Root's checkout may be closed to the user that PostgreSQL runs as; the data
+# is then under /var/lib/businessos-dev/. Settings as always: config.toml, or for example
 #   BUSINESSOS__SERVER__LISTEN=127.0.0.1:4000 make run
 # Besides those:
 #   BUSINESSOS_PROFILE=release   optimised build. The default is the dev profile: the first build takes a third of the
@@ -112,6 +113,19 @@ businessos=$out/businessos
 
 "$businessos" config check >/dev/null
 
+# After the set-up, which may have made PostgreSQL's user.
+data_dir=$(run_data_dir)
+# For the other commands of the program, which must look where the server looks.
+other_commands=$businessos
+if [ "$data_dir" != "$(setting '' data_dir data)" ]; then
+  say "PostgreSQL, which does not run as root, cannot get into $ROOT: the data goes to $data_dir"
+  mkdir -p "$data_dir"
+  # To pass through, not to look into.
+  chmod 711 "$(dirname "$data_dir")" "$data_dir"
+  export BUSINESSOS__DATA_DIR=$data_dir
+  other_commands="BUSINESSOS__DATA_DIR=$data_dir $businessos"
+fi
+
 # Each in a process group of its own: Ctrl-C reaches this script alone, which then stops them in order.
 start_in_background() {
   set -m
@@ -184,7 +198,7 @@ fi
 
 cat <<MESSAGE
 
-  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; the data stays in $(setting '' data_dir data)/.
+  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; the data stays in $data_dir/.
 
     tenant      $DEMO_SUBDOMAIN ($tenant_note)
     URL         http://$DEMO_SUBDOMAIN.$base_domain:$port
@@ -201,6 +215,9 @@ cat <<MESSAGE
 
   Without a token the answer is 401:
     $curl -i $url/crm/contacts
+
+  Make an operator of the platform (in another terminal, in $ROOT):
+    $other_commands operator create --email you@example.com
 
 MESSAGE
 
