@@ -221,9 +221,18 @@ cat <<MESSAGE
 
 MESSAGE
 
-# --- until it ends --------------------------------------------------------------------------------------------------
+# --- until one of them ends -----------------------------------------------------------------------------------------
 
+# Not `wait` for either: bash 3.2 cannot, and a trap runs only between commands.
+while alive "$server_pid" && alive "$crm_pid"; do
+  sleep 0.5
+done
 code=0
+if alive "$server_pid"; then
+  wait "$crm_pid" || code=$?
+  crm_pid=''
+  ended 'the example CRM' "$code"
+fi
 wait "$server_pid" || code=$?
 server_pid=''
 [ "$code" = 0 ] || ended 'the server' "$code"
