@@ -3,7 +3,8 @@
 #
 # Afterwards the working directory is the checkout, and these are set:
 #   BUSINESSOS_CACHE   what may be thrown away but is dear to rebuild (default: ~/.cache/businessos)
-#   CARGO_TARGET_DIR   build output; outside the checkout, so that a fresh clone on a known machine builds quickly
+#   CARGO_TARGET_DIR   build output; outside the checkout, so that a fresh clone on a known machine builds quickly (call
+#                      claim_target_dir before cargo)
 #   SQLX_OFFLINE       query macros read the committed .sqlx/ and never a DATABASE_URL that happens to be set
 
 set -euo pipefail
@@ -94,6 +95,17 @@ setting() {
     ' config.toml)
   fi
   printf '%s\n' "${value:-$3}"
+}
+
+# Makes the build output this checkout's. Cargo tells checkouts apart by nothing but the age of their files: one whose files
+# are older than what another checkout has built would be taken for built. Dependencies stay; only this program goes.
+claim_target_dir() {
+  local mark=$CARGO_TARGET_DIR/.businessos-checkout
+  if [ "$(cat "$mark" 2>/dev/null)" != "$ROOT" ]; then
+    mkdir -p "$CARGO_TARGET_DIR"
+    cargo clean --quiet --package businessos
+    printf '%s\n' "$ROOT" >"$mark"
+  fi
 }
 
 # The directory that `make run` takes when the checkout is closed to PostgreSQL's user: for root, whose home is 0700. One

@@ -103,6 +103,7 @@ require_free "$crm_listen" 'example CRM' "CRM_LISTEN=127.0.0.1:$(($(port_of "$cr
 "$ROOT/scripts/setup.sh" run
 
 profile=${BUSINESSOS_PROFILE:-dev}
+claim_target_dir
 say "building ($profile; the first time takes some minutes)"
 cargo build --locked --profile "$profile" --bin businessos --example crm
 case $profile in
