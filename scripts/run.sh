@@ -87,10 +87,12 @@ if [ -n "${CRM_LISTEN:-}" ] && [ -z "${BUSINESSOS__GATEWAY__ROUTES:-}" ]; then
   export BUSINESSOS__GATEWAY__ROUTES="[{prefix=\"/crm\",upstreams=[\"http://$crm_listen\"],strip_prefix=true,module=\"crm\"}]"
 fi
 
+taken=()
+remedies=()
 require_free() { # require_free ADDRESS WHAT REMEDY
   if answers "$1"; then
-    die "$1 ($2) is in use by another program. Stop it (is another \`make run\` still going?), or take another port:
-    $3 make run"
+    taken+=("$1 ($2)")
+    remedies+=("$3")
   fi
 }
 
@@ -99,6 +101,11 @@ require_free() { # require_free ADDRESS WHAT REMEDY
 require_free "$listen" server.listen "BUSINESSOS__SERVER__LISTEN=127.0.0.1:$((port + 1000))"
 require_free "$admin_listen" admin.listen "BUSINESSOS__ADMIN__LISTEN=127.0.0.1:$(($(port_of "$admin_listen") + 1000))"
 require_free "$crm_listen" 'example CRM' "CRM_LISTEN=127.0.0.1:$(($(port_of "$crm_listen") + 1000))"
+if [ ${#taken[@]} -gt 0 ]; then
+  die "in use by another program: ${taken[*]}.
+Stop it (is another \`make run\` still going?), or take other ports:
+    ${remedies[*]} make run"
+fi
 
 "$ROOT/scripts/setup.sh" run
 
