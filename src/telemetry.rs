@@ -22,7 +22,8 @@ pub enum TelemetryError {
 /// [`TelemetryError`].
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     let filter: EnvFilter = settings.level.parse()?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     let timer = ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned());
     let result = match settings.format {
         LogFormat::Text => builder.with_timer(timer).with_target(false).try_init(),

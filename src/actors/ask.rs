@@ -171,7 +171,9 @@ impl<A: ChildActor> ActorRef<A> {
         let slot = Arc::clone(&self.slot);
         let ticket = Ticket { _permit: permit, posted: Instant::now(), was_handled: false, slot, message: M::NAME };
         let envelope = Envelope { message, responder: Responder { ticket, sender }, span: Span::current() };
-        address.try_send(envelope).map_err(|error| match error {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that may; the permit bounds it")]
+        let sent = address.try_send(envelope);
+        sent.map_err(|error| match error {
             actix::dev::SendError::Full(_) => TellError::Overloaded,
             actix::dev::SendError::Closed(_) => TellError::Unavailable,
         })

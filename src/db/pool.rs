@@ -46,6 +46,9 @@ impl Db {
                 .acquire_timeout(settings.acquire_timeout)
                 .idle_timeout(Duration::from_secs(300))
                 .max_lifetime(Duration::from_secs(3_600))
+                // No ping: it would cost each transaction a round trip. A connection that died while idle shows at BEGIN,
+                // which is repeated on another one.
+                .test_before_acquire(false)
                 .connect_lazy_with(options(role).application_name("businessos"))
         };
         Self {

@@ -52,8 +52,20 @@ impl TenantTx {
         Self::begin_on(&db.secrets, db.statement_timeout, tenant, Mode::Write).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where a tenant's transaction begins")]
+    /// Begins on the first connection of the pool that lives. After a restart of the database the idle ones are all dead; each
+    /// is closed when its BEGIN fails, and nothing was done yet that could be done twice.
     async fn begin_on(pool: &PgPool, timeout: Duration, tenant: TenantId, mode: Mode) -> Result<Self, DbError> {
+        for _ in 0..pool.size() {
+            match Self::try_begin(pool, timeout, tenant, mode).await {
+                Err(DbError::Unavailable(_)) => {}
+                other => return other,
+            }
+        }
+        Self::try_begin(pool, timeout, tenant, mode).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where a tenant's transaction begins")]
+    async fn try_begin(pool: &PgPool, timeout: Duration, tenant: TenantId, mode: Mode) -> Result<Self, DbError> {
         let connection = pool.acquire().await?;
         // Made before anything is sent: from here on a dropped future closes the connection.
         let mut tx = Self { connection: Some(connection), tenant };

@@ -89,8 +89,8 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
     let session = match judge(context, presented.counter, rotated, found) {
         Ok(session) => session,
         Err(refusal) => {
-            if let Refusal::Reuse(session) = &refusal {
-                end_family(&mut tx, session, message.source).await?;
+            if let Refusal::Reuse { session, user } = refusal {
+                end_family(&mut tx, session, user, message.source).await?;
             }
             tx.commit().await?;
             return Err(refusal.into());
@@ -120,14 +120,14 @@ enum Refusal {
     /// Its session or user was ended.
     Ended,
     /// Used before, and not just now.
-    Reuse(Session),
+    Reuse { session: SessionId, user: UserId },
 }
 
 impl From<Refusal> for AuthError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Invalid => Self::InvalidRefreshToken,
-            Refusal::Ended | Refusal::Reuse(_) => Self::SessionRevoked,
+            Refusal::Ended | Refusal::Reuse { .. } => Self::SessionRevoked,
         }
     }
 }
@@ -143,23 +143,23 @@ fn judge(context: &AuthContext, counter: i64, rotated: bool, found: Option<Sessi
     let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s).unwrap_or(0) * 1_000;
     match refresh_token::decide(counter, session.refresh_ctr, session.since_rotation_ms, grace_ms) {
         RefreshDecision::Repeat => Ok(session),
-        RefreshDecision::Reuse => Err(Refusal::Reuse(session)),
+        RefreshDecision::Reuse => Err(Refusal::Reuse { session: session.id.into(), user: session.user_id.into() }),
         // The current number, and yet not rotated: the session ran out.
         RefreshDecision::Rotate | RefreshDecision::Unknown => Err(Refusal::Invalid),
     }
 }
 
-async fn end_family(tx: &mut TenantTx, session: &Session, source: AuditSource) -> Result<(), AuthError> {
-    sessions::revoke(tx, session.id.into(), "refresh_token_reuse").await?;
+async fn end_family(tx: &mut TenantTx, session: SessionId, user: UserId, source: AuditSource) -> Result<(), AuthError> {
+    sessions::revoke(tx, session, "refresh_token_reuse").await?;
     let event = AuditEvent {
         actor: AuditActor::Anonymous,
         action: "session.refresh",
         target_kind: "session",
-        target_id: Some(session.id.to_string()),
+        target_id: Some(session.to_string()),
         outcome: AuditOutcome::Denied,
         code: Some("refresh-token-reuse"),
         source,
-        detail: json!({ "user_id": session.user_id }),
+        detail: json!({ "user_id": user }),
     };
     Ok(audit::insert(tx, &event).await?)
 }

@@ -73,6 +73,7 @@ impl ArbiterHandle {
     }
 
     /// Runs what `make` returns on that thread. `false`: the thread has ended, and `make` was dropped.
+    #[expect(clippy::disallowed_methods, reason = "supervising tasks begin here")]
     pub(super) fn run<F, W>(&self, make: F) -> bool
     where
         F: FnOnce() -> W + Send + 'static,

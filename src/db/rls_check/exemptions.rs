@@ -43,6 +43,11 @@ pub const EXEMPTIONS: &[Exemption] = &[
         reason: "a subdomain is unique in the whole platform, as DNS names are",
     },
     Exemption {
+        code: "B09_conflict_with_other_tenant",
+        object: "platform.tenants",
+        reason: "whoever wants a subdomain must be told that it is taken",
+    },
+    Exemption {
         code: "R03_rls_off",
         object: "platform.config_log",
         reason: "says that something of a tenant changed and never what, and no role may touch it but through pinned functions",

@@ -82,6 +82,7 @@ mod tests {
     use crate::config::RouteSettings;
 
     #[actix_web::test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own tasks")]
     async fn a_failing_endpoint_is_taken_out_and_brought_back() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

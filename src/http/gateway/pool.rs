@@ -71,12 +71,18 @@ impl Lease {
     }
 }
 
+/// A connection's task: it lives on the worker that uses the connection and ends with it.
+#[expect(clippy::disallowed_methods, reason = "a connection must be driven beside the requests that use it")]
+fn spawn_here<W: Future<Output = ()> + 'static>(work: W) -> JoinHandle<()> {
+    rt::spawn(work)
+}
+
 fn give_back(mut connection: Connection, endpoint_id: u64, settings: PoolSettings) {
     if connection.sender.is_ready() {
         POOL.with_borrow_mut(|pool| pool.put(endpoint_id, connection, settings));
     } else if !connection.sender.is_closed() {
         // The exchange is complete but hyper has not been polled since.
-        rt::spawn(async move {
+        spawn_here(async move {
             if let Ok(Ok(())) = rt::time::timeout(SETTLE_TIMEOUT, connection.sender.ready()).await {
                 POOL.with_borrow_mut(|pool| pool.put(endpoint_id, connection, settings));
             }
@@ -105,7 +111,7 @@ pub(super) async fn lease(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    let task = rt::spawn(async move {
+    let task = spawn_here(async move {
         // Whoever waits for the exchange is told of an error; an idle connection's has no reader.
         drop(connection.await);
     })
@@ -167,7 +173,7 @@ impl Pool {
         }
         idle.push(Idle { connection, since: Instant::now() });
         if self.reaper.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.reaper = Some(rt::spawn(reap(settings.idle_timeout)));
+            self.reaper = Some(spawn_here(reap(settings.idle_timeout)));
         }
     }
 

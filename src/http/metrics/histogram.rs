@@ -47,7 +47,7 @@ impl AtomicHistogram {
 
 impl EncodeMetric for AtomicHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), Error> {
-        let bounds = BOUNDS_S.iter().copied().chain(std::iter::once(f64::MAX));
+        let bounds = BOUNDS_S.iter().copied().chain(std::iter::once(f64::INFINITY));
         let counts = self.inner.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, n)| n).sum();

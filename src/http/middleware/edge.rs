@@ -13,7 +13,7 @@ use actix_web::{Error, HttpMessage, ResponseError, web};
 
 use super::cors::Cors;
 use super::measured::{Measure, Measured};
-use super::security_headers;
+use super::security_headers::{self, Reached};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::http::context::RequestContext;
 use crate::http::gateway::hygiene::{self, HeadLimits, HygieneError};
@@ -127,7 +127,7 @@ fn finish(
     let status = response.status();
     let headers = response.headers_mut();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        security_headers::add(headers, context.is_secure);
+        security_headers::add(headers, reached(&measure.state, context));
     }
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         headers.insert(X_REQUEST_ID.clone(), id);
@@ -139,6 +139,16 @@ fn finish(
     let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
     measure.is_complete = is_head || is_empty;
     response.map_body(|_, body| Measured::new(body, measure))
+}
+
+fn reached(state: &AppState, context: &RequestContext) -> Reached {
+    let base_domain = state.settings.gateway.base_domain.as_str();
+    let is_ours = context.host.as_deref().is_some_and(|host| host.ends_with(base_domain));
+    match (context.is_secure, is_ours) {
+        (false, _) => Reached::Plain,
+        (true, true) => Reached::Secure,
+        (true, false) => Reached::SecureElsewhere,
+    }
 }
 
 fn write_problem(response: ServiceResponse<BoxBody>, problem: &Problem, request_id: &str) -> ServiceResponse<BoxBody> {

@@ -26,27 +26,48 @@ const COMMON: [(&str, &str); 10] = [
 
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
-thread_local! {
-    static PLAIN: Headers = headers(false);
-    static SECURE: Headers = headers(true);
+/// How the client reached the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// By plain HTTP.
+    Plain,
+    /// By TLS, on a host of the platform's own.
+    Secure,
+    /// By TLS, on a customer's host: what lies below it is not ours to pin.
+    SecureElsewhere,
 }
 
-fn headers(is_secure: bool) -> Headers {
+thread_local! {
+    static PLAIN: Headers = headers(Reached::Plain);
+    static SECURE: Headers = headers(Reached::Secure);
+    static SECURE_ELSEWHERE: Headers = headers(Reached::SecureElsewhere);
+}
+
+fn headers(reached: Reached) -> Headers {
+    let is_secure = reached != Reached::Plain;
     let mut headers: Headers =
         COMMON.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
     let csp = if is_secure { CSP_SECURE } else { CSP };
     headers.push((HeaderName::from_static("content-security-policy"), HeaderValue::from_static(csp)));
-    if is_secure {
-        // Browsers ignore it over plain HTTP, and a developer's localhost must not be pinned to TLS.
-        let hsts = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-        headers.push((HeaderName::from_static("strict-transport-security"), hsts));
-    }
+    // Browsers ignore HSTS over plain HTTP, and a developer's localhost must not be pinned to TLS.
+    let hsts = match reached {
+        Reached::Plain => None,
+        Reached::Secure => Some("max-age=31536000; includeSubDomains"),
+        Reached::SecureElsewhere => Some("max-age=31536000"),
+    };
+    headers.extend(
+        hsts.map(|value| (HeaderName::from_static("strict-transport-security"), HeaderValue::from_static(value))),
+    );
     headers
 }
 
 /// Adds what is missing.
-pub(super) fn add(map: &mut HeaderMap, is_secure: bool) {
-    let headers = if is_secure { &SECURE } else { &PLAIN };
+pub(super) fn add(map: &mut HeaderMap, reached: Reached) {
+    let headers = match reached {
+        Reached::Plain => &PLAIN,
+        Reached::Secure => &SECURE,
+        Reached::SecureElsewhere => &SECURE_ELSEWHERE,
+    };
     headers.with(|headers| {
         map.reserve(headers.len());
         for (name, value) in headers {
