@@ -71,6 +71,9 @@ pub enum AppError {
     /// A thread cannot be started.
     #[error("the access log cannot be started")]
     AccessLog(#[source] std::io::Error),
+    /// The hashing threads cannot be started.
+    #[error("the hashing threads cannot be started")]
+    Hasher(#[source] std::io::Error),
     /// A part could not be brought up.
     #[error(transparent)]
     Start(#[from] StartFailed),
@@ -213,7 +216,7 @@ impl Actors {
         metrics: &ActorMetrics,
     ) -> Result<Self, AppError> {
         let control: ArbiterHandle = arbiters.pick(0);
-        let hasher = Hasher::new(hashing_permits(settings), settings.auth.hashing_queue);
+        let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
         let context = AuthContext { settings: Arc::clone(settings), db: db.clone(), hasher };
         let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
         let auth = tree

@@ -1,14 +1,17 @@
-//! Password hashing with a bound on how much of it happens at once.
+//! Password hashing with a bound on how much of it happens at once, on threads of its own.
 //!
 //! argon2id with 19 MiB, two passes, one lane (OWASP's first choice) keeps a core busy for some 15 ms; more of them at once than
-//! cores only makes each slower, and each needs its memory. So: as many permits as cores, a short queue, then 503.
+//! cores only makes each slower, and each needs its memory. So: as many threads as permits, a short queue, then 503. The threads
+//! run at a lower priority than the rest of the process: a storm of sign-ins takes the time that requests leave over.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Hash of a random password that nobody knows, checked when there is no user: the answer takes the same time.
 const DUMMY_HASH: &str =
@@ -25,20 +28,34 @@ pub enum HasherError {
     Failed,
 }
 
-/// Hashes passwords beside the request threads. Cheap to clone.
+/// How much less the hashing threads count than others (`nice`, 0 to 19).
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes passwords beside the request threads. Cheap to clone; the threads end with the last clone.
 #[derive(Debug, Clone)]
 pub struct Hasher {
-    /// Those who hash.
-    working: Arc<Semaphore>,
+    jobs: SyncSender<Job>,
     /// Those who hash or wait.
     admitted: Arc<Semaphore>,
 }
 
 impl Hasher {
-    /// Lets `permits` hash at once and `queue` more wait.
-    #[must_use]
-    pub fn new(permits: usize, queue: usize) -> Self {
-        Self { working: Arc::new(Semaphore::new(permits)), admitted: Arc::new(Semaphore::new(permits + queue)) }
+    /// Starts `permits` threads (at least one) and lets `queue` more passwords wait.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(permits: usize, queue: usize) -> std::io::Result<Self> {
+        let permits = permits.max(1);
+        let (jobs, waiting) = sync_channel(permits + queue);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..permits {
+            let waiting = Arc::clone(&waiting);
+            std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || work(&waiting))?;
+        }
+        Ok(Self { jobs, admitted: Arc::new(Semaphore::new(permits + queue)) })
     }
 
     /// Hashes a password, in PHC form.
@@ -74,14 +91,35 @@ impl Hasher {
     ) -> Result<T, HasherError> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned();
         let admitted = admitted.map_err(|_full: tokio::sync::TryAcquireError| HasherError::Overloaded)?;
-        let working = Arc::clone(&self.working).acquire_owned().await;
-        let working = working.map_err(|_closed: tokio::sync::AcquireError| HasherError::Failed)?;
-        let done = tokio::task::spawn_blocking(move || {
-            // The permits go with the work: a caller who leaves does not make room that is not there.
-            let _permits = (admitted, working);
-            work()
-        });
-        done.await.map_err(|_thread: tokio::task::JoinError| HasherError::Failed)?
+        let (sender, answer) = oneshot::channel();
+        let job = move || {
+            // The place goes with the work: a caller who leaves does not make room that is not there.
+            let _admitted: OwnedSemaphorePermit = admitted;
+            // Nobody may wait for the answer any more.
+            let _ = sender.send(work());
+        };
+        // As many places as the semaphore has, so it never waits.
+        self.jobs
+            .try_send(Box::new(job))
+            .map_err(|_full: std::sync::mpsc::TrySendError<Job>| HasherError::Overloaded)?;
+        answer.await.map_err(|_panicked: oneshot::error::RecvError| HasherError::Failed)?
+    }
+}
+
+/// One hashing thread.
+fn work(waiting: &Mutex<Receiver<Job>>) {
+    // On Linux this names the calling thread alone; elsewhere it would slow the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "a hashing thread keeps the priority of the others");
+    }
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // A panic is the caller's `Failed`; the thread goes on.
+        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            tracing::error!("hashing a password panicked");
+        }
     }
 }
 
@@ -96,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
-        let hasher = Hasher::new(1, 8);
+        let hasher = Hasher::start(1, 8).expect("threads");
         let hash = hasher.hash("correct horse".into()).await.expect("hashed");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_eq!(hasher.verify("correct horse".into(), Some(hash.clone())).await, Ok(true));
@@ -105,13 +143,13 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_has_no_password() {
-        let hasher = Hasher::new(1, 8);
+        let hasher = Hasher::start(1, 8).expect("threads");
         assert_eq!(hasher.verify("x".into(), None).await, Ok(false));
     }
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
-        let hasher = Hasher::new(1, 1);
+        let hasher = Hasher::start(1, 1).expect("threads");
         let calls = (0..5).map(|_| hasher.verify("x".into(), None));
         let answers = futures_util::future::join_all(calls).await;
         assert_eq!(answers.iter().filter(|answer| **answer == Err(HasherError::Overloaded)).count(), 3);

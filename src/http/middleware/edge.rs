@@ -44,7 +44,8 @@ pub async fn edge(
         method: request.method().clone(),
         path: request.path().to_owned(),
         context: Rc::clone(&context),
-        status: StatusCode::OK,
+        // Unless an answer is made, the client went away first.
+        status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         bytes: 0,
         is_complete: false,
         state: state.clone(),
