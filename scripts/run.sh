@@ -204,9 +204,14 @@ if ! curl -sf --noproxy '*' --max-time 5 -o /dev/null "$url/healthz"; then
   curl="$curl -H 'X-Tenant: $DEMO_SUBDOMAIN'"
 fi
 
+where="the data stays in $data_dir/"
+if [ -n "$(setting database url '')" ]; then
+  where="the data stays in the database of database.url, and its master key in $data_dir/"
+fi
+
 cat <<MESSAGE
 
-  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; the data stays in $data_dir/.
+  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; $where.
 
     tenant      $DEMO_SUBDOMAIN ($tenant_note)
     URL         http://$DEMO_SUBDOMAIN.$base_domain:$port
