@@ -104,6 +104,7 @@ claim_target_dir() {
   if [ "$(cat "$mark" 2>/dev/null)" != "$ROOT" ]; then
     mkdir -p "$CARGO_TARGET_DIR"
     cargo clean --quiet --package businessos
+    cargo clean --quiet --release --package businessos
     printf '%s\n' "$ROOT" >"$mark"
   fi
 }
