@@ -102,7 +102,7 @@ require_free "$listen" server.listen "BUSINESSOS__SERVER__LISTEN=127.0.0.1:$((po
 require_free "$admin_listen" admin.listen "BUSINESSOS__ADMIN__LISTEN=127.0.0.1:$(($(port_of "$admin_listen") + 1000))"
 require_free "$crm_listen" 'example CRM' "CRM_LISTEN=127.0.0.1:$(($(port_of "$crm_listen") + 1000))"
 if [ ${#taken[@]} -gt 0 ]; then
-  die "in use by another program: ${taken[*]}.
+  die "in use by another program: $(IFS=,; printf '%s' "${taken[*]}" | sed 's/,/, /g').
 Stop it (is another \`make run\` still going?), or take other ports:
     ${remedies[*]} make run"
 fi
