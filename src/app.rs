@@ -1,12 +1,11 @@
 //! The application: starts everything in order and stops it in reverse.
 //!
-//! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish → actors → pools →
+//! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish, idle connections run out → actors → pools →
 //! the embedded cluster.
 
 mod database;
 mod shutdown;
 
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use crate::http::gateway::{RouteTable, health};
 use crate::http::metrics::HttpMetrics;
 use crate::http::middleware::ip_limit::IpLimit;
 use crate::http::readiness::Readiness;
-use crate::http::server::{self, PublicServer, ServerError};
+use crate::http::server::{self, Listener, PublicServer, ServerError};
 use crate::http::state::AppState;
 
 pub use database::{Database, DatabaseError};
@@ -87,6 +86,7 @@ pub struct Application {
     running: Running,
     database: Database,
     port: u16,
+    admin_port: u16,
 }
 
 /// Everything above the database.
@@ -115,13 +115,15 @@ impl Application {
         // Sockets first: a taken port is told at once, and the port is known for URLs.
         let listener = server::bind(settings.server.listen, true)?;
         let admin_listener = server::bind(settings.admin.listen, false)?;
-        let port = listener.local_addr().map_or(settings.server.listen.port(), |address| address.port());
+        let port = listener.socket.local_addr().map_or(settings.server.listen.port(), |address| address.port());
         settings.server.listen.set_port(port);
+        let admin_port = admin_listener.local_addr().map_or(settings.admin.listen.port(), |address| address.port());
+        settings.admin.listen.set_port(admin_port);
 
         let master = Arc::new(MasterKey::load(&settings.data_dir, std::env::var(MASTER_KEY_VARIABLE).ok())?);
         let database = Database::start(&settings, &master, shutdown).await?;
         match Self::start_on(&database, settings, master, config_file, listener, admin_listener).await {
-            Ok(running) => Ok(Self { running, database, port }),
+            Ok(running) => Ok(Self { running, database, port, admin_port }),
             Err(error) => {
                 // Nothing may be left running that nobody watches.
                 database.stop().await;
@@ -135,8 +137,8 @@ impl Application {
         settings: Settings,
         master: Arc<MasterKey>,
         config_file: Option<PathBuf>,
-        listener: TcpListener,
-        admin_listener: TcpListener,
+        listener: Listener,
+        admin_listener: Listener,
     ) -> Result<Running, AppError> {
         let db = database.pools(&settings, &master)?;
         database::check(&db, &settings, &master).await?;
@@ -168,6 +170,7 @@ impl Application {
             metrics: http_metrics,
             access_log,
             readiness,
+            drain: Arc::default(),
         });
         let n_workers = match settings.server.workers {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -196,6 +199,12 @@ impl Application {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The admin listener's port.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
     }
 }
 

@@ -102,6 +102,8 @@ pub struct ServerSettings {
     pub keep_alive_ms: u64,
     /// How long requests in flight may take to finish after SIGTERM, in seconds.
     pub shutdown_timeout_s: u64,
+    /// How long idle client connections stay open after SIGTERM for one more request each, in milliseconds.
+    pub drain_idle_ms: u64,
     /// PEM file with the certificate chain; empty = plain HTTP (behind a proxy of yours).
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key.

@@ -1,5 +1,7 @@
 //! Logging set-up. Traces and errors go to standard error, the access log to standard output.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 
@@ -22,8 +24,9 @@ pub enum TelemetryError {
 /// [`TelemetryError`].
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     let filter: EnvFilter = settings.level.parse()?;
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: in a file or a journal they would be control characters.
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     let timer = ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned());
     let result = match settings.format {
         LogFormat::Text => builder.with_timer(timer).with_target(false).try_init(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{AppError, Application, Running};
+use crate::http::drain::Drained;
 
 /// Pools have nothing to wait for once the actors have ended.
 const CLOSE_POOLS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,11 +47,17 @@ impl Application {
 
     /// Stops everything, in the reverse order of its start.
     pub async fn stop(self) {
-        let Self { running, database, port: _ } = self;
+        let Self { running, database, port: _, admin_port: _ } = self;
         let Running { db, state, tree, arbiters, public, private, health_checks, log_writer } = running;
         tracing::info!("stopping: requests in flight may finish");
         state.readiness.fail("server", "stopping");
-        public.handle.stop(true).await;
+        state.drain.begin();
+        public.close_listener().await;
+        let drained = state.drain.wait(&state.metrics, &state.settings.server).await;
+        if drained == Drained::TimedOut {
+            tracing::warn!("requests were cut off: they took longer than server.shutdown_timeout_s");
+        }
+        public.handle.stop(drained == Drained::Whole).await;
         drop(public);
         health_checks.cancel();
         tree.stop().await;

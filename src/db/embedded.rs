@@ -82,6 +82,11 @@ impl Endpoint {
         self.socket_dir.join(format!(".s.PGSQL.{}", self.port))
     }
 
+    /// PostgreSQL's lock on the socket; its first line is a process id, as in `postmaster.pid`.
+    pub(super) fn socket_lock_file(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{}.lock", self.port))
+    }
+
     /// Number in the socket's name; nothing listens on it by TCP.
     pub fn port(&self) -> u16 {
         self.port

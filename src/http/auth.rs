@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{AnyUser, Json, TenantScope};
+use super::extract::{AnyUser, Json, OptionalJson, TenantScope};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -120,17 +120,9 @@ pub(super) struct LogoutRequest {
 pub(super) async fn logout(
     user: AnyUser,
     state: web::Data<AppState>,
-    body: Option<Json<LogoutRequest>>,
-    request: actix_web::HttpRequest,
+    OptionalJson(body): OptionalJson<LogoutRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let all = match body {
-        Some(Json(body)) => body.all,
-        // No body at all is fine; a body that is not understood is not.
-        None if has_body(&request) => {
-            return Err(Problem::new(&kinds::MALFORMED_REQUEST, "the body is not understood"));
-        }
-        None => false,
-    };
+    let all = body.is_some_and(|body| body.all);
     let claims = &user.token.claims;
     let message = SignOut {
         tenant: std::sync::Arc::clone(&user.scope.tenant),
@@ -141,12 +133,6 @@ pub(super) async fn logout(
     };
     state.auth.ask(message, DEADLINE).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn has_body(request: &actix_web::HttpRequest) -> bool {
-    use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-    let length = request.headers().get(CONTENT_LENGTH);
-    length.is_some_and(|length| length.as_bytes() != b"0") || request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 /// What a good token says.

@@ -122,6 +122,12 @@ impl HttpMetrics {
         self.n_in_flight.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Requests being answered.
+    #[must_use]
+    pub fn n_in_flight(&self) -> u64 {
+        self.n_in_flight.load(Ordering::Relaxed)
+    }
+
     /// Counts a finished request.
     pub fn leave(&self, finished: &Finished<'_>) {
         self.in_flight.dec();

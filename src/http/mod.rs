@@ -10,6 +10,7 @@ mod client;
 mod context;
 mod credential;
 mod docs;
+pub mod drain;
 pub mod extract;
 pub mod gateway;
 mod gateway_identity;

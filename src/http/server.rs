@@ -13,7 +13,7 @@ use super::middleware::edge;
 use super::middleware::ip_limit::IpLimit;
 use super::state::AppState;
 use super::tls::Certificate;
-use super::{access_log, admin, configure};
+use super::{access_log, admin, configure, drain};
 use crate::config::ServerSettings;
 
 pub use super::tls::TlsError;
@@ -38,20 +38,39 @@ pub enum ServerError {
 ///
 /// # Errors
 /// [`ServerError::Listen`].
-pub fn bind(address: SocketAddr, take_over: bool) -> Result<TcpListener, ServerError> {
+pub fn bind(address: SocketAddr, take_over: bool) -> Result<Listener, ServerError> {
     let failed = |source| ServerError::Listen { address, source };
     if take_over && let Some(inherited) = listenfd::ListenFd::from_env().take_tcp_listener(0).map_err(failed)? {
-        return Ok(inherited);
+        return Ok(Listener { socket: inherited, is_ours: false });
     }
-    TcpListener::bind(address).map_err(failed)
+    let socket = TcpListener::bind(address).map_err(failed)?;
+    Ok(Listener { socket, is_ours: true })
+}
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Nobody else holds it, so closing it closes it.
+    is_ours: bool,
 }
 
 /// The running public listener, and its certificate if it has one.
 pub struct PublicServer {
     /// Stops it.
     pub handle: ServerHandle,
+    /// The socket, if it is for this process to close.
+    listener: Option<TcpListener>,
     /// To be asked now and then to read its files again.
     pub certificate: Option<Arc<Certificate>>,
+}
+
+impl PublicServer {
+    /// Takes no more connections; see [`drain::close_listener`].
+    pub async fn close_listener(&self) {
+        drain::close_listener(self.listener.as_ref(), &self.handle).await;
+    }
 }
 
 /// Starts the public listener.
@@ -59,7 +78,7 @@ pub struct PublicServer {
 /// # Errors
 /// [`ServerError`].
 pub fn public(
-    listener: TcpListener,
+    listener: Listener,
     settings: &ServerSettings,
     n_workers: usize,
     ip_limit: IpLimit,
@@ -67,7 +86,10 @@ pub fn public(
 ) -> Result<PublicServer, ServerError> {
     let address = settings.listen;
     let failed = |source| ServerError::Listen { address, source };
+    let Listener { socket, is_ours } = listener;
+    let ours = if is_ours { Some(socket.try_clone().map_err(failed)?) } else { None };
     let log = state.access_log.clone();
+    let connections = Arc::clone(&state.drain);
     let server = HttpServer::new(move || {
         flush_access_log(log.clone());
         // The last `wrap` is the outermost.
@@ -85,6 +107,10 @@ pub fn public(
     .client_disconnect_timeout(Duration::from_secs(2))
     .keep_alive(Duration::from_millis(settings.keep_alive_ms))
     .tcp_nodelay(true)
+    .on_connect(move |_socket, extensions| {
+        // Kept until the connection is closed.
+        extensions.insert(connections.enter());
+    })
     // A client that leaves while a service is silent must be noticed.
     .h1_allow_half_closed(false)
     .shutdown_timeout(settings.shutdown_timeout_s)
@@ -93,11 +119,11 @@ pub fn public(
         (Some(cert), Some(key)) => {
             let certificate = Certificate::load(cert, key)?;
             let config = certificate.server_config()?;
-            (server.listen_rustls_0_23(listener, config).map_err(failed)?, Some(certificate))
+            (server.listen_rustls_0_23(socket, config).map_err(failed)?, Some(certificate))
         }
-        _ => (server.listen(listener).map_err(failed)?, None),
+        _ => (server.listen(socket).map_err(failed)?, None),
     };
-    Ok(PublicServer { handle: start(server.run()), certificate })
+    Ok(PublicServer { handle: start(server.run()), listener: ours, certificate })
 }
 
 /// Starts the admin listener.
@@ -105,7 +131,7 @@ pub fn public(
 /// # Errors
 /// [`ServerError`].
 pub fn private(
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     state: web::Data<AppState>,
     registry: Arc<Registry>,
@@ -118,7 +144,7 @@ pub fn private(
     .max_connections(64)
     .shutdown_timeout(1)
     .disable_signals()
-    .listen(listener)
+    .listen(listener.socket)
     .map_err(|source| ServerError::Listen { address, source })?;
     Ok(start(server.run()))
 }

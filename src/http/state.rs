@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::access_log::AccessLog;
 use super::client::TrustedNetworks;
+use super::drain::Drain;
 use super::gateway::routes::RouteTable;
 use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
@@ -43,4 +44,6 @@ pub struct AppState {
     pub access_log: AccessLog,
     /// Whether the server may be sent requests.
     pub readiness: Arc<Readiness>,
+    /// Open connections, and whether they are to be closed.
+    pub drain: Arc<Drain>,
 }

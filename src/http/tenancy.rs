@@ -9,6 +9,7 @@ use super::context::RequestContext;
 use super::credential;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
+use crate::actors::ask::AskError;
 use crate::actors::tenant::{ReloadTenant, TenantHandle, TenantView, Wanted};
 use crate::clock;
 use crate::domain::ids::TenantId;
@@ -20,6 +21,9 @@ static X_MIN_CONFIG_VERSION: HeaderName = HeaderName::from_static("x-min-config-
 
 /// Longest wait for a view that is new enough.
 const RELOAD_DEADLINE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How often a supervisor that is being built anew is asked again.
+const RESTART_POLL: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The request's tenant: by custom host, by subdomain, by `X-Tenant`, and, for a client that names none, by its token.
 ///
@@ -44,7 +48,11 @@ pub async fn tenant_of(
 
 async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Result<Arc<TenantHandle>, Problem> {
     let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
-    let by_header = request.headers().get(&X_TENANT).map(|value| value.to_str().unwrap_or_default());
+    let mut named = request.headers().get_all(&X_TENANT);
+    let by_header = named.next().map(|value| value.to_str().unwrap_or_default());
+    if named.next().is_some() {
+        return Err(Problem::new(&kinds::MALFORMED_REQUEST, "send one X-Tenant header"));
+    }
     let tenant = match (by_host, by_header) {
         (Some(slug), _) => by_slug(state, slug).await?,
         (None, Some(name)) => by_name(state, name).await?,
@@ -127,10 +135,20 @@ pub async fn ensure_version(tenant: &TenantHandle, version: i64) -> Result<(), P
 /// # Errors
 /// That the tenant cannot be read now; the change itself stands, and the config log brings it.
 pub async fn reload(tenant: &TenantHandle, at_least: Option<i64>) -> Result<(), Problem> {
-    if let Some(supervisor) = tenant.supervisor() {
-        supervisor.ask(ReloadTenant { at_least }, RELOAD_DEADLINE).await?;
+    let Some(supervisor) = tenant.supervisor() else {
+        return Ok(());
+    };
+    let started = std::time::Instant::now();
+    loop {
+        match supervisor.ask(ReloadTenant { at_least }, RELOAD_DEADLINE).await {
+            Ok(_version) => return Ok(()),
+            // It is being built anew after a crash, which takes some ten milliseconds: no reason to fail a caller.
+            Err(AskError::Unavailable) if started.elapsed() < RELOAD_DEADLINE => {
+                tokio::time::sleep(RESTART_POLL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
 }
 
 /// Refuses a tenant that is switched off, before any credential is looked at.

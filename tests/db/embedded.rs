@@ -159,6 +159,32 @@ async fn a_stale_pid_file_that_names_a_living_stranger_does_not_stop_a_start() {
 }
 
 #[tokio::test]
+async fn a_killed_postgresql_that_nobody_reaps_does_not_stop_a_start() {
+    let dir = data_dir();
+    start(&dir).await.unwrap().stop().await.unwrap();
+    // A zombie of the user that PostgreSQL runs as: that is whose processes it believes in.
+    let mut sleeper = std::process::Command::new("sleep");
+    sleeper.arg("600");
+    let owner = std::fs::metadata(dir.path().join("postgres/data")).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        use std::os::unix::fs::MetadataExt as _;
+        use std::os::unix::process::CommandExt as _;
+        sleeper.uid(owner.uid());
+    }
+    let mut zombie = sleeper.spawn().unwrap();
+    zombie.kill().unwrap();
+    let socket = dir.path().join("postgres/run");
+    let data = dir.path().join("postgres/data");
+    let text = format!("{}\n{}\n1\n5432\n{}\n\n\n", zombie.id(), data.display(), socket.display());
+    for lock_file in [data.join("postmaster.pid"), socket.join(".s.PGSQL.5432.lock")] {
+        std::fs::write(lock_file, &text).unwrap();
+    }
+    let started = start(&dir).await;
+    zombie.wait().unwrap();
+    started.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_long_path_gets_a_short_socket_directory_that_is_found_again() {
     let dir = data_dir();
     let long = dir.path().join("d".repeat(120));

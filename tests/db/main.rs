@@ -8,3 +8,4 @@ mod bootstrap;
 mod embedded;
 mod rls_behaviour;
 mod rls_check;
+mod tx;

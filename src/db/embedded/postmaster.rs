@@ -146,6 +146,7 @@ impl Cluster {
     }
 
     async fn adopt(&self, cancel: &CancellationToken) -> Result<Option<Postmaster>, EmbeddedError> {
+        self.remove_if_stale(&self.endpoint.socket_lock_file())?;
         let pid_file = self.layout.data.join("postmaster.pid");
         let Some(pid) = read_pid(&pid_file) else {
             return Ok(None);
@@ -162,12 +163,24 @@ impl Cluster {
                 Err(EmbeddedError::Start(_)) => {}
                 Err(other) => return Err(other),
             }
-        } else if kill(pid, None).is_ok() {
-            // The number belongs to some other process now. PostgreSQL would take that for a running server.
-            tracing::warn!(%pid, "removing a stale postmaster.pid");
-            fs::remove_file(&pid_file).map_err(EmbeddedError::io("remove", &pid_file))?;
+        } else {
+            self.remove_if_stale(&pid_file)?;
         }
         Ok(None)
+    }
+
+    /// Removes a lock file of a PostgreSQL that was killed if its number belongs to some other process now, or to a zombie
+    /// that nobody reaps: PostgreSQL would take either for a running server. (That no process of the killed one is left, it
+    /// finds out by its shared memory.)
+    fn remove_if_stale(&self, lock_file: &Path) -> Result<(), EmbeddedError> {
+        if let Some(pid) = read_pid(lock_file)
+            && !serves(pid, &self.layout.data)
+            && kill(pid, None).is_ok()
+        {
+            tracing::warn!(%pid, file = %lock_file.display(), "removing a stale lock file of PostgreSQL");
+            fs::remove_file(lock_file).map_err(EmbeddedError::io("remove", lock_file))?;
+        }
+        Ok(())
     }
 
     async fn spawn(&self, cancel: &CancellationToken) -> Result<Postmaster, EmbeddedError> {

@@ -1,7 +1,7 @@
 //! JSON bodies, with errors that name the field.
 
 use actix_web::dev::Payload;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -22,7 +22,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limit = request.app_data::<web::Data<AppState>>().map_or(0, |state| state.settings.limits.json_body_bytes);
         let is_json = is_json(request);
-        let announced = request.headers().get(actix_web::http::header::CONTENT_LENGTH);
+        let announced = request.headers().get(CONTENT_LENGTH);
         let announced = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
         let payload = payload.take();
         Box::pin(async move {
@@ -36,6 +36,28 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             parse(&bytes).map(Self)
         })
     }
+}
+
+/// A body of type `T`, or none at all; a body that is there must be right.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if !has_body(request) {
+            return Box::pin(std::future::ready(Ok(Self(None))));
+        }
+        let body = Json::<T>::from_request(request, payload);
+        Box::pin(async move { body.await.map(|Json(body)| Self(Some(body))) })
+    }
+}
+
+fn has_body(request: &HttpRequest) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes() != b"0") || request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 fn is_json(request: &HttpRequest) -> bool {

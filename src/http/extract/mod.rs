@@ -5,7 +5,7 @@ mod page;
 mod principal;
 mod tenant;
 
-pub use json::Json;
+pub use json::{Json, OptionalJson};
 pub use page::{Page, PageQuery};
-pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalOperator, Principal};
+pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal};
 pub use tenant::{Caller, TenantScope};

@@ -56,7 +56,9 @@ impl Principal {
         if self.is_operator() { AuditActor::Operator(user) } else { AuditActor::User(user) }
     }
 
-    fn forbidden() -> Problem {
+    /// The answer to a user whose role does not do.
+    #[must_use]
+    pub fn forbidden() -> Problem {
         Problem::new(&kinds::FORBIDDEN, "your role does not permit this")
     }
 }
@@ -107,16 +109,25 @@ role_extractor!(
     Principal::is_operator
 );
 
-/// An operator if the request brings a credential, nobody if it brings none.
+/// The caller of a call that anybody may make: signed in if the request brings a credential (which must be good), nobody if it
+/// brings none.
 #[derive(Debug, Clone)]
-pub struct OptionalOperator {
-    /// The operator.
-    pub operator: Option<Principal>,
+pub struct OptionalUser {
+    /// The user.
+    pub user: Option<Principal>,
     /// The request.
     pub caller: Caller,
 }
 
-impl FromRequest for OptionalOperator {
+impl OptionalUser {
+    /// The user, if they are an operator of the platform.
+    #[must_use]
+    pub fn operator(&self) -> Option<&Principal> {
+        self.user.as_ref().filter(|user| user.is_operator())
+    }
+}
+
+impl FromRequest for OptionalUser {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
@@ -125,10 +136,10 @@ impl FromRequest for OptionalOperator {
         Box::pin(async move {
             let caller = Caller::of(&request)?;
             if !request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
-                return Ok(Self { operator: None, caller });
+                return Ok(Self { user: None, caller });
             }
-            let principal = Principal::of(&request, state(&request)?).await?;
-            Ok(Self { operator: principal.is_operator().then_some(principal), caller })
+            let user = Principal::of(&request, state(&request)?).await?;
+            Ok(Self { user: Some(user), caller })
         })
     }
 }

@@ -67,7 +67,11 @@ pub async fn edge(
             response
         }
     };
-    Ok(finish(&context, response, measure))
+    let mut response = finish(&context, response, measure);
+    if state.drain.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.response_mut().head_mut().set_connection_type(actix_http::ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 fn make_context(state: &AppState, request: &ServiceRequest) -> RequestContext {

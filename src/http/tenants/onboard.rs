@@ -16,7 +16,7 @@ use crate::domain::audit::AuditActor;
 use crate::domain::identity::{EmailAddress, NewPassword, Role, parse_person_name};
 use crate::domain::ids::UserId;
 use crate::domain::tenant::{Slug, TenantName, TenantState};
-use crate::http::extract::{Json, OptionalOperator};
+use crate::http::extract::{Json, OptionalUser, Principal};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::{challenge, openapi};
@@ -98,13 +98,14 @@ struct Wish {
               (status = 409, description = "`subdomain-taken`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::CommonProblems))]
 pub(in crate::http) async fn onboard(
-    caller: OptionalOperator,
+    caller: OptionalUser,
     state: web::Data<AppState>,
     Json(body): Json<OnboardRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let actor = match (state.settings.onboarding.mode, &caller.operator) {
+    let actor = match (state.settings.onboarding.mode, caller.operator()) {
         (_, Some(operator)) => operator.audit_actor(),
         (OnboardingMode::Open, None) => AuditActor::Anonymous,
+        (OnboardingMode::Operator, None) if caller.user.is_some() => return Err(Principal::forbidden()),
         (OnboardingMode::Operator, None) => {
             return Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "an operator must do this"));
         }

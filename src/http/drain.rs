@@ -1,0 +1,139 @@
+//! The last seconds of the public listener: no request that a client has sent may go without its answer.
+//!
+//! A client with a kept-alive connection may send its next request at any moment, also at the one in which the server closes
+//! the connection. The framework closes idle connections at once when it stops, so the drain comes before: the listener is
+//! closed, what is asked on open connections is answered with `Connection: close`, and only when nobody has asked anything for a
+//! while the framework is stopped (RFC 9112 §9.6: a server should not close a connection that it has not said it would close).
+
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use socket2::SockRef;
+
+use super::metrics::HttpMetrics;
+use crate::config::ServerSettings;
+
+/// Time for handshakes under way to end and for the framework to accept the connections.
+const HANDSHAKES: Duration = Duration::from_millis(100);
+/// Time for the framework's accepting thread to take note.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often the drain looks whether it is over.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Whether the server drains, and how many connections are open.
+#[derive(Debug, Default)]
+pub struct Drain {
+    is_draining: AtomicBool,
+    n_connections: AtomicUsize,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// No request is being answered, and nobody has sent one for `server.drain_idle_ms`.
+    Whole,
+    /// Requests are still being answered after `server.shutdown_timeout_s`.
+    TimedOut,
+}
+
+impl Drain {
+    /// From now on each answer says that it is the connection's last.
+    pub fn begin(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the answer that is being made should be its connection's last.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> OpenConnection {
+        self.n_connections.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(Arc::clone(self))
+    }
+
+    /// Waits until every connection is closed or has been silent for long enough.
+    pub async fn wait(&self, metrics: &HttpMetrics, settings: &ServerSettings) -> Drained {
+        let idle = Duration::from_millis(settings.drain_idle_ms);
+        let patience = Duration::from_secs(settings.shutdown_timeout_s);
+        let started = Instant::now();
+        let mut busy_at = started;
+        let mut n_before = usize::MAX;
+        while started.elapsed() < patience {
+            let n_connections = self.n_connections.load(Ordering::Relaxed);
+            if n_connections == 0 {
+                return Drained::Whole;
+            }
+            // A request may come and go between two looks; it takes its connection with it.
+            if metrics.n_in_flight() > 0 || n_connections != n_before {
+                busy_at = Instant::now();
+                n_before = n_connections;
+            } else if busy_at.elapsed() >= idle {
+                return Drained::Whole;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        if metrics.n_in_flight() == 0 { Drained::Whole } else { Drained::TimedOut }
+    }
+}
+
+/// A client's connection, open.
+#[derive(Debug)]
+pub struct OpenConnection(Arc<Drain>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.n_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes no more connections, without losing one that a client believes to be open: new ones are held off, those that are on their
+/// way get in, then the socket is closed for everybody. `listener` is `None` for a socket that the service manager holds: that
+/// one stays open, and what arrives waits there for the next process.
+pub async fn close_listener(listener: Option<&TcpListener>, server: &ServerHandle) {
+    if let Some(listener) = listener {
+        if let Err(error) = hold_off(listener) {
+            tracing::debug!(%error, "connections that arrive now may be reset");
+        }
+        tokio::time::sleep(HANDSHAKES).await;
+    }
+    server.pause().await;
+    let Some(listener) = listener else {
+        return;
+    };
+    tokio::time::sleep(PAUSE).await;
+    // Closing our descriptor would not do: the framework holds another one until it has stopped.
+    if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
+        tracing::debug!(%error, "new connections wait until the server has stopped");
+    }
+}
+
+/// Drops packets that ask for a connection, before they are answered. A socket that is closed resets what the kernel has
+/// accepted for it and nobody has taken yet; this way there is nothing of that kind. Clients ask again after a second and
+/// are refused then.
+#[cfg(target_os = "linux")]
+fn hold_off(listener: &TcpListener) -> std::io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF over the TCP header: load the byte with the flags; if SYN is set, keep nothing of the packet, else all.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    let program = [
+        SockFilter::new(0x30, 0, 0, FLAGS),
+        SockFilter::new(0x45, 0, 1, SYN),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&program)
+}
+
+/// Other systems have no such filter.
+#[cfg(not(target_os = "linux"))]
+fn hold_off(_listener: &TcpListener) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,181 @@
+//! Access tokens that must not be believed.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::helpers::{Session, routes, spawn_app};
+use crate::upstream::Upstream;
+
+fn part(text: &str) -> Value {
+    serde_json::from_slice(&BASE64.decode(text).unwrap()).unwrap()
+}
+
+fn encode(value: &Value) -> String {
+    BASE64.encode(value.to_string())
+}
+
+/// Tokens made from a good one, each with a name.
+fn forgeries(good: &str, jwks: &Value) -> Vec<(&'static str, String)> {
+    let [header, payload, signature]: [&str; 3] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let (head, claims) = (part(header), part(payload));
+    let with_head = |name: &str, value: Value| {
+        let mut head = head.clone();
+        head[name] = value;
+        format!("{}.{payload}.{signature}", encode(&head))
+    };
+    let with_claim = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        format!("{header}.{}.{signature}", encode(&claims))
+    };
+    let mut forged = vec![
+        ("empty", String::new()),
+        ("one part", "abc".into()),
+        ("dots", "..".into()),
+        ("no signature", format!("{header}.{payload}.")),
+        ("two parts", format!("{header}.{payload}")),
+        ("four parts", format!("{good}.{signature}")),
+        ("truncated", good[..good.len() - 1].into()),
+        ("zero signature", format!("{header}.{payload}.{}", BASE64.encode([0; 64]))),
+        ("crit", with_head("crit", json!(["exp"]))),
+        ("jwk in the header", with_head("jwk", jwks["keys"][0].clone())),
+        ("jku in the header", with_head("jku", json!("http://127.0.0.1:1/"))),
+        ("kid of nobody", with_head("kid", json!("nobody"))),
+        ("kid with a path", with_head("kid", json!("../../dev/null"))),
+        ("another type", with_head("typ", json!("JWT"))),
+        ("another algorithm", with_head("alg", json!("ES384"))),
+        ("another role", with_claim("roles", json!(["operator"]))),
+        ("another user", with_claim("sub", json!(uuid::Uuid::nil()))),
+        ("a longer life", with_claim("exp", json!(9_999_999_999_u64))),
+        ("deep JSON", format!("{}.{payload}.{signature}", BASE64.encode("[".repeat(3_000)))),
+    ];
+    for alg in ["none", "None", "NONE", ""] {
+        let mut unsigned = head.clone();
+        unsigned["alg"] = alg.into();
+        forged.push(("alg none", format!("{}.{payload}.", encode(&unsigned))));
+        forged.push(("alg none, signed", format!("{}.{payload}.{signature}", encode(&unsigned))));
+    }
+    // The public key as an HMAC secret, in the forms a library might feed to it.
+    let jwk = &jwks["keys"][0];
+    let coordinates =
+        [jwk["x"].as_str().unwrap(), jwk["y"].as_str().unwrap()].map(|text| BASE64.decode(text).unwrap()).concat();
+    let point = [vec![4], coordinates].concat();
+    for secret in [jwk.to_string().into_bytes(), point] {
+        let mut head = Header::new(Algorithm::HS256);
+        head.typ = Some("at+jwt".to_owned());
+        head.kid = Some(jwk["kid"].as_str().unwrap().to_owned());
+        forged.push(("HS256", jsonwebtoken::encode(&head, &claims, &EncodingKey::from_secret(&secret)).unwrap()));
+    }
+    // A good signature, but by somebody else's key under the tenant's key id.
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let mut head = Header::new(Algorithm::ES256);
+    head.typ = Some("at+jwt".to_owned());
+    head.kid = Some(jwk["kid"].as_str().unwrap().to_owned());
+    forged.push((
+        "another key",
+        jsonwebtoken::encode(&head, &claims, &EncodingKey::from_ec_der(pkcs8.as_ref())).unwrap(),
+    ));
+    forged
+}
+
+#[tokio::test]
+async fn no_forged_token_passes_anywhere() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| {
+        settings.gateway.routes =
+            routes(&(upstream.route("/svc", "") + &upstream.route("/maybe", "auth = \"optional\"")))
+    })
+    .await;
+    let (_, session) = app.tenant_with_owner("acme").await;
+    let jwks = app.get("acme", "/.well-known/jwks.json").await.json();
+    for (name, token) in forgeries(&session.access, &jwks) {
+        for path in ["/auth/me", "/auth/validate", "/svc/x", "/maybe/x"] {
+            let reply = app.get("acme", path).bearer(&token).await;
+            assert_eq!(reply.status, 401, "{name} at {path}: {reply:?}");
+            reply.problem(401, "invalid-token");
+        }
+    }
+    for value in ["Basic YTpi", "Bearer", "token", "Bearer a b c", ""] {
+        let reply = app.get("acme", "/svc/x").header("authorization", value).await;
+        assert_eq!(reply.status, 401, "{value:?}: {reply:?}");
+        reply.problem(401, "invalid-token");
+    }
+    assert_eq!(upstream.n_requests(), 0, "a forgery reached the service");
+    // The same way is open to the good one.
+    assert_eq!(app.get("acme", "/svc/x").token(&session).await.status, 200);
+    assert_eq!(upstream.n_requests(), 1);
+}
+
+#[tokio::test]
+async fn tokens_for_other_purposes_are_not_access_tokens() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    let (_, session) = app.tenant_with_owner("acme").await;
+    let seen = app.get("acme", "/svc/x").token(&session).await.json();
+    let context = seen["headers"]["x-tenant-context"][0].as_str().unwrap().to_owned();
+    for token in [context, session.refresh] {
+        app.get("acme", "/auth/me").bearer(&token).await.problem(401, "invalid-token");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_token_is_refused_by_size() {
+    let app = spawn_app(|_| {}).await;
+    app.onboard("acme").await;
+    for n in [9_000, 31_000] {
+        app.get("acme", "/auth/me").bearer(&"x".repeat(n)).await.problem(401, "invalid-token");
+    }
+    for n in [33_000, 1 << 20] {
+        let answer = app.raw(format!("GET /auth/me HTTP/1.1\r\nHost: acme.localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n", "x".repeat(n)).as_bytes());
+        let status = answer.split(' ').nth(1);
+        assert!(answer.is_empty() && n > 1 << 19 || matches!(status, Some("431" | "400" | "401")), "{n}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_for_its_tenant_only() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    let (acme, session) = app.tenant_with_owner("acme").await;
+    let (globex, _) = app.tenant_with_owner("globex").await;
+    for path in ["/auth/me", "/auth/validate", "/svc/x", &format!("/tenants/{}", acme.id)] {
+        app.get("globex", path).token(&session).await.problem(403, "tenant-mismatch");
+        let named = |host: &str, tenant: &str| app.get(host, path).token(&session).header("x-tenant", tenant);
+        for name in ["globex", &globex.id] {
+            named("localhost", name).await.problem(403, "tenant-mismatch");
+            named("acme", name).await.problem(403, "tenant-mismatch");
+        }
+        named("globex", "acme").await.problem(403, "tenant-mismatch");
+        named("localhost", "nobody").await.problem(404, "unknown-tenant");
+    }
+    assert_eq!(upstream.n_requests(), 0);
+    // Host, header and token that agree, in any number.
+    for (host, name) in
+        [("acme", ""), ("acme", "acme"), ("localhost", "acme"), ("localhost", &acme.id), ("localhost", "")]
+    {
+        let mut request = app.get(host, "/auth/me").token(&session);
+        if !name.is_empty() {
+            request = request.header("x-tenant", name);
+        }
+        assert_eq!(request.await.status, 200, "{host} {name}");
+    }
+}
+
+#[tokio::test]
+async fn two_credentials_are_one_too_many() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    let (_, one) = app.tenant_with_owner("acme").await;
+    let two: Session = app.sign_in("acme", "owner@acme.test").await;
+    for path in ["/auth/me", "/svc/x"] {
+        app.get("acme", path).token(&one).token(&two).await.problem(400, "malformed-request");
+        app.get("acme", path).token(&one).token(&one).await.problem(400, "malformed-request");
+    }
+    let twice = app.get("acme", "/auth/me").token(&one).header("x-tenant", "acme").header("x-tenant", "globex").await;
+    twice.problem(400, "malformed-request");
+    assert_eq!(upstream.n_requests(), 0);
+}

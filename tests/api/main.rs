@@ -1,0 +1,20 @@
+//! The platform from outside: HTTP requests against whole applications on real databases.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod edge;
+mod forged_tokens;
+mod gateway;
+mod helpers;
+mod limits;
+mod nodes;
+mod onboarding;
+mod operator;
+mod ratchet;
+mod sessions;
+mod sign_in;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod support;
+mod tenants;
+mod upstream;

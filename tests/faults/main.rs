@@ -1,0 +1,22 @@
+//! Faults: the real program, its PostgreSQL and its services are killed, frozen and stopped while requests run.
+//!
+//! Nothing here asserts a time: what is waited for is looked at again and again, and a wait that ends by its bound is a
+//! failure. Measured times are printed.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "measured times are for people")]
+
+#[expect(dead_code, reason = "not every test binary uses all of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod database_faults;
+mod drain;
+mod load;
+mod overload;
+mod refusals;
+mod server_killed;
+mod tenant_panic;
+mod upstream;
+mod upstream_faults;
+mod wire;
+mod world;
