@@ -7,6 +7,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$ROOT/scripts/setup.sh" bench
+claim_target_dir
 cargo build --locked --release --bins --examples
 export BUSINESSOS_BIN_DIR=$CARGO_TARGET_DIR/release
 exec python3 bench/run.py "$@"

@@ -19,6 +19,7 @@ if have shellcheck; then
   shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run
 fi
 
+claim_target_dir
 say 'lints'
 cargo clippy --locked --all-targets -- -D warnings
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: scripts/install-packages.sh NAME...     (called by setup.sh; as root on Debian and Ubuntu, as yourself on macOS)
 #
-# Installs by the names that setup.sh uses: compiler curl postgresql redis python3 node npm haproxy nginx wrk.
+# Installs by the names that setup.sh uses: compiler curl procps postgresql python3 node npm haproxy nginx wrk.
 # Leaves the machine's services as they were: packages that start one on installation are kept from it, and what ran
 # before runs afterwards.
 
@@ -84,13 +84,12 @@ install_with_apt() {
         fi
         packages+=("$(newest_postgresql)")
         ;;
-      redis) packages+=(redis-server) ;;
       node) packages+=(nodejs) ;;
       *) packages+=("$name") ;;
     esac
   done
   # Those that bring a service of the same name, and are new here.
-  for name in redis-server haproxy nginx; do
+  for name in haproxy nginx; do
     case " ${packages[*]} " in
       *" $name "*) dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || services+=("$name") ;;
     esac

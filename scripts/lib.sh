@@ -3,14 +3,14 @@
 #
 # Afterwards the working directory is the checkout, and these are set:
 #   BUSINESSOS_CACHE   what may be thrown away but is dear to rebuild (default: ~/.cache/businessos)
-#   CARGO_TARGET_DIR   build output; outside the checkout, so that a fresh clone on a known machine builds quickly
+#   CARGO_TARGET_DIR   build output; outside the checkout, so that a fresh clone on a known machine builds quickly (call
+#                      claim_target_dir before cargo)
 #   SQLX_OFFLINE       query macros read the committed .sqlx/ and never a DATABASE_URL that happens to be set
 
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck disable=SC2034 # read by the scripts that source this file
-ROOT=$PWD
+ROOT=$(pwd -P)
 
 : "${HOME:=$(cd ~ && pwd)}"
 export HOME
@@ -46,14 +46,23 @@ pg_bin_dir() {
   [ -n "$best" ] && printf '%s\n' "$best"
 }
 
+# as_user USER COMMAND...: runs a command as another user; for root only.
+as_user() {
+  local user=$1
+  shift
+  if have runuser; then
+    runuser -u "$user" -- "$@"
+  else
+    sudo -n -u "$user" -- "$@"
+  fi
+}
+
 # Runs a command as an ordinary user: PostgreSQL refuses root. As anybody else it just runs it.
 as_ordinary_user() {
   if [ "$(id -u)" != 0 ]; then
     "$@"
-  elif have runuser; then
-    runuser -u "$(ordinary_user)" -- "$@"
   else
-    sudo -n -u "$(ordinary_user)" -- "$@"
+    as_user "$(ordinary_user)" "$@"
   fi
 }
 
@@ -86,4 +95,43 @@ setting() {
     ' config.toml)
   fi
   printf '%s\n' "${value:-$3}"
+}
+
+# Makes the build output this checkout's. Cargo tells checkouts apart by nothing but the age of their files: one whose files
+# are older than what another checkout has built would be taken for built. Dependencies stay; only this program goes.
+claim_target_dir() {
+  local mark=$CARGO_TARGET_DIR/.businessos-checkout
+  if [ "$(cat "$mark" 2>/dev/null)" != "$ROOT" ]; then
+    mkdir -p "$CARGO_TARGET_DIR"
+    cargo clean --quiet --package businessos
+    cargo clean --quiet --release --package businessos
+    printf '%s\n' "$ROOT" >"$mark"
+  fi
+}
+
+# The directory that `make run` takes when the checkout is closed to PostgreSQL's user: for root, whose home is 0700. One
+# for each checkout, and not where an installed server keeps its data.
+outside_data_dir() {
+  local name
+  name=$(basename "$ROOT" | tr -cd 'A-Za-z0-9._-')
+  printf '/var/lib/businessos-dev/%s-%s\n' "$name" "$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)"
+}
+
+# The data directory that `make run` uses: the configured one, or outside_data_dir if nobody configured one, the cluster
+# would be embedded, and the user that it runs as under root cannot get into the checkout. One that is there is kept.
+run_data_dir() {
+  local configured user
+  configured=$(setting '' data_dir data)
+  if [ "$configured" != data ] || [ "$(id -u)" != 0 ] || [ -n "$(setting database url '')" ] || [ -e data/postgres/data ]; then
+    printf '%s\n' "$configured"
+    return
+  fi
+  user=$(setting database embedded_user postgres)
+  # The server makes a user that is missing; until then anybody else tells as much.
+  id "$user" >/dev/null 2>&1 || user=nobody
+  if as_user "$user" sh -c 'cd -- "$0"' "$ROOT" 2>/dev/null; then
+    printf '%s\n' "$configured"
+  else
+    outside_data_dir
+  fi
 }

@@ -3,7 +3,8 @@
 #
 # From a fresh clone to a platform to play with: installs what is missing, builds, starts the server (with a PostgreSQL
 # of its own under data/) and the example CRM, creates the demo tenant if it is not there, and prints what to try. Runs
-# until Ctrl-C or SIGTERM, then stops both. Settings as always: config.toml, or for example
+# until Ctrl-C or SIGTERM, then stops both. Root's checkout may be closed to the user that PostgreSQL runs as; the data
+# is then under /var/lib/businessos-dev/. Settings as always: config.toml, or for example
 #   BUSINESSOS__SERVER__LISTEN=127.0.0.1:4000 make run
 # Besides those:
 #   BUSINESSOS_PROFILE=release   optimised build. The default is the dev profile: the first build takes a third of the
@@ -86,10 +87,12 @@ if [ -n "${CRM_LISTEN:-}" ] && [ -z "${BUSINESSOS__GATEWAY__ROUTES:-}" ]; then
   export BUSINESSOS__GATEWAY__ROUTES="[{prefix=\"/crm\",upstreams=[\"http://$crm_listen\"],strip_prefix=true,module=\"crm\"}]"
 fi
 
+taken=()
+remedies=()
 require_free() { # require_free ADDRESS WHAT REMEDY
   if answers "$1"; then
-    die "$1 ($2) is in use by another program. Stop it (is another \`make run\` still going?), or take another port:
-    $3 make run"
+    taken+=("$1 ($2)")
+    remedies+=("$3")
   fi
 }
 
@@ -98,10 +101,16 @@ require_free() { # require_free ADDRESS WHAT REMEDY
 require_free "$listen" server.listen "BUSINESSOS__SERVER__LISTEN=127.0.0.1:$((port + 1000))"
 require_free "$admin_listen" admin.listen "BUSINESSOS__ADMIN__LISTEN=127.0.0.1:$(($(port_of "$admin_listen") + 1000))"
 require_free "$crm_listen" 'example CRM' "CRM_LISTEN=127.0.0.1:$(($(port_of "$crm_listen") + 1000))"
+if [ ${#taken[@]} -gt 0 ]; then
+  die "in use by another program: $(IFS=,; printf '%s' "${taken[*]}" | sed 's/,/, /g').
+Stop it (is another \`make run\` still going?), or take other ports:
+    ${remedies[*]} make run"
+fi
 
 "$ROOT/scripts/setup.sh" run
 
 profile=${BUSINESSOS_PROFILE:-dev}
+claim_target_dir
 say "building ($profile; the first time takes some minutes)"
 cargo build --locked --profile "$profile" --bin businessos --example crm
 case $profile in
@@ -111,6 +120,19 @@ esac
 businessos=$out/businessos
 
 "$businessos" config check >/dev/null
+
+# After the set-up, which may have made PostgreSQL's user.
+data_dir=$(run_data_dir)
+# For the other commands of the program, which must look where the server looks.
+other_commands=$businessos
+if [ "$data_dir" != "$(setting '' data_dir data)" ]; then
+  say "PostgreSQL, which does not run as root, cannot get into $ROOT: the data goes to $data_dir"
+  mkdir -p "$data_dir"
+  # To pass through, not to look into.
+  chmod 711 "$(dirname "$data_dir")" "$data_dir"
+  export BUSINESSOS__DATA_DIR=$data_dir
+  other_commands="BUSINESSOS__DATA_DIR=$data_dir $businessos"
+fi
 
 # Each in a process group of its own: Ctrl-C reaches this script alone, which then stops them in order.
 start_in_background() {
@@ -182,9 +204,14 @@ if ! curl -sf --noproxy '*' --max-time 5 -o /dev/null "$url/healthz"; then
   curl="$curl -H 'X-Tenant: $DEMO_SUBDOMAIN'"
 fi
 
+where="the data stays in $data_dir/"
+if [ -n "$(setting database url '')" ]; then
+  where="the data stays in the database of database.url, and its master key in $data_dir/"
+fi
+
 cat <<MESSAGE
 
-  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; the data stays in $(setting '' data_dir data)/.
+  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; $where.
 
     tenant      $DEMO_SUBDOMAIN ($tenant_note)
     URL         http://$DEMO_SUBDOMAIN.$base_domain:$port
@@ -202,11 +229,23 @@ cat <<MESSAGE
   Without a token the answer is 401:
     $curl -i $url/crm/contacts
 
+  Make an operator of the platform (in another terminal, in $ROOT):
+    $other_commands operator create --email you@example.com
+
 MESSAGE
 
-# --- until it ends --------------------------------------------------------------------------------------------------
+# --- until one of them ends -----------------------------------------------------------------------------------------
 
+# Not `wait` for either: bash 3.2 cannot, and a trap runs only between commands.
+while alive "$server_pid" && alive "$crm_pid"; do
+  sleep 0.5
+done
 code=0
+if alive "$server_pid"; then
+  wait "$crm_pid" || code=$?
+  crm_pid=''
+  ended 'the example CRM' "$code"
+fi
 wait "$server_pid" || code=$?
 server_pid=''
 [ "$code" = 0 ] || ended 'the server' "$code"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Usage: scripts/setup.sh [run|test|bench]
 #
-# Installs what is missing on this machine, and nothing else: for `run` a C compiler (cryptography is partly C and
-# assembly), curl and the PostgreSQL server binaries; for `test` also Redis, Python 3 and Node; for `bench` also HAProxy,
-# nginx and wrk. When nothing is missing it needs neither root nor a network and returns at once.
+# Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
+# and assembly), curl, ps and the PostgreSQL server binaries; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -22,13 +22,11 @@ esac
 have cargo || die 'there is no Rust toolchain; see https://rustup.rs'
 need cc compiler
 need curl curl
+need ps procps
 pg_bin_dir >/dev/null || missing+=(postgresql)
-if [ "$purpose" != run ]; then
-  need redis-server redis
+if [ "$purpose" = bench ]; then
   need python3 python3
   need node node
-fi
-if [ "$purpose" = bench ]; then
   need npm npm
   need haproxy haproxy
   need nginx nginx

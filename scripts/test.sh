@@ -9,6 +9,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$ROOT/scripts/setup.sh" test
+claim_target_dir
 
 # Only when everything is to run: a filter names tests, not documentation examples.
 if [ $# -eq 0 ]; then

@@ -79,7 +79,7 @@ pub struct Bootstrapped {
 ///
 /// `admin` is how the administrator connects; its own database does not matter. `passwords` gives the password of a
 /// role (printable ASCII) and is `None` where none is asked for, as in the embedded cluster. The database gets its
-/// tables from [`migrate`].
+/// tables from [`migrate()`].
 ///
 /// # Errors
 /// A server older than 15, a name that cannot be used, or whatever the administrator may not do.

@@ -1,6 +1,6 @@
 //! actix-web: the route table, extractors, middleware, and one file for each resource.
 //!
-//! [`configure`] is the whole route table. What it does not name goes to the gateway's own routes ([`proxy`]).
+//! [`configure`] is the whole route table. What it does not name goes to the gateway's own routes (`proxy`).
 
 pub mod access_log;
 pub mod admin;
