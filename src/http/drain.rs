@@ -97,17 +97,19 @@ impl Drop for OpenConnection {
 /// way get in, then the socket is closed for everybody. `listener` is `None` for a socket that the service manager holds: that
 /// one stays open, and what arrives waits there for the next process.
 pub async fn close_listener(listener: Option<&TcpListener>, server: &ServerHandle) {
-    if let Some(listener) = listener {
-        if let Err(error) = hold_off(listener) {
-            tracing::debug!(%error, "connections that arrive now may be reset");
-        }
-        tokio::time::sleep(HANDSHAKES).await;
-    }
-    server.pause().await;
     let Some(listener) = listener else {
+        server.pause().await;
         return;
     };
-    tokio::time::sleep(PAUSE).await;
+    match hold_off(listener) {
+        Ok(()) => {
+            tokio::time::sleep(HANDSHAKES).await;
+            server.pause().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+        // Then as little time as possible between the last connection that is taken and the end.
+        Err(error) => tracing::info!(%error, "connections that arrive in this moment may be reset"),
+    }
     // Closing our descriptor would not do: the framework holds another one until it has stopped.
     if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
         tracing::debug!(%error, "new connections wait until the server has stopped");

@@ -9,14 +9,15 @@ use std::time::Duration;
 use businessos::db::pool::PoolSettings;
 use businessos::db::{Db, TenantTx, tenants};
 use businessos::domain::ids::TenantId;
+use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::support::TestDatabase;
 
 /// Longest wait for the server's sessions to be what they should be.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 struct World {
     database: TestDatabase,
@@ -36,6 +37,10 @@ impl World {
         };
         let db = Db::new(settings, |role| database.options(role));
         let mut admin = database.connect("postgres").await;
+        // PostgreSQL ends a forgotten transaction after a while; here it must not help.
+        let no_help =
+            format!("ALTER ROLE app_rw IN DATABASE {} SET idle_in_transaction_session_timeout = 0", database.name());
+        sqlx::raw_sql(AssertSqlSafe(no_help)).execute(&mut admin).await.unwrap();
         let tenants = [Uuid::now_v7(), Uuid::now_v7()];
         for (n, id) in tenants.iter().enumerate() {
             insert_tenant(&mut admin, *id, &format!("tenant-{n}")).await;
@@ -61,21 +66,37 @@ impl World {
         sqlx::query_scalar(query).bind(id).fetch_one(&mut self.admin).await.unwrap()
     }
 
-    /// No session in a transaction, none with a statement under way; and the next tenant sees itself alone.
+    /// The next transactions are really new ones, each sees its own tenant alone, and afterwards no session is in one.
     async fn assert_clean(&mut self, what: &str) {
-        let wait = async {
-            while self.sessions().await.iter().any(|(_, state)| state != "idle") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("{what}: {:?}", self.sessions().await);
-        }
+        let dropped_at: DateTime<Utc> =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut self.admin).await.unwrap();
         for tenant in self.tenants {
+            // The pool has one connection: this is the dropped transaction's, or one that replaces it.
             let mut tx = TenantTx::begin_read(&self.db, tenant).await.unwrap();
             let seen = tenants::find(&mut tx).await.unwrap().map(|tenant| tenant.id);
             assert_eq!(seen, Some(tenant), "{what}");
+            // BEGIN within a transaction is no more than a warning, so a left-over one would be older than this one.
+            self.wait_for_none(&format!("xact_start < '{}'", dropped_at.to_rfc3339()), what).await;
             tx.commit().await.unwrap();
+        }
+        self.wait_for_none("state <> 'idle'", what).await;
+    }
+
+    /// Waits until no session of the request path fulfils the condition.
+    async fn wait_for_none(&mut self, condition: &str, what: &str) {
+        let query =
+            format!("SELECT pid FROM pg_stat_activity WHERE usename = 'app_rw' AND datname = $1 AND {condition}");
+        let wait = async {
+            loop {
+                let query = sqlx::query_scalar::<_, i32>(AssertSqlSafe(query.clone()));
+                if query.bind(self.database.name()).fetch_all(&mut self.admin).await.unwrap().is_empty() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("{what}: a session with {condition}: {:?}", self.sessions().await);
         }
     }
 }
