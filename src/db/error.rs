@@ -68,7 +68,10 @@ impl From<sqlx::Error> for DbError {
                     (Some("23"), Some(name)) => Self::Constraint { name, source: error },
                     (Some("22"), _) => Self::BadValue(error),
                     (Some("08" | "53"), _) => Self::Unavailable(error),
-                    _ if matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "25006") => Self::Unavailable(error),
+                    // 55000 and 57P04: closed to connections or dropped, as a provider does for maintenance and restores.
+                    _ if matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "57P04" | "25006" | "55000") => {
+                        Self::Unavailable(error)
+                    }
                     _ if matches!(code.as_str(), "57014" | "55P03") => Self::Timeout(error),
                     _ => Self::Statement(error),
                 }

@@ -120,7 +120,6 @@ pub fn routes(text: &str) -> Vec<RouteSettings> {
 #[derive(Debug, Clone)]
 pub struct Tenant {
     pub id: String,
-    pub slug: String,
     pub owner: String,
 }
 
@@ -201,7 +200,6 @@ impl App {
         let tenant = &reply.json()["tenant"];
         Tenant {
             id: tenant["id"].as_str().unwrap().to_owned(),
-            slug: tenant["subdomain"].as_str().unwrap().to_owned(),
             owner: body["admin"]["email"].as_str().unwrap().to_owned(),
         }
     }

@@ -142,7 +142,8 @@ async fn a_rebuilt_tenant_is_served_at_once() {
     crate::helpers::until("the rebuilt supervisor takes a change", async || {
         let version = app.get("acme", &config).token(&owner_again).await.header("etag").to_owned();
         let reply = app.put("acme", &config).token(&owner_again).header("if-match", &version).json(&json!({})).await;
-        assert!(matches!(reply.status, 200 | 503), "{reply:?}");
+        // While it is rebuilt, a change may be stored and yet not seen: 503, and then the version has moved on.
+        assert!(matches!(reply.status, 200 | 412 | 503), "{reply:?}");
         reply.status == 200
     })
     .await;

@@ -194,6 +194,6 @@ async fn a_request_may_wait_for_a_version_of_the_configuration() {
     assert_eq!(get(&version.to_string()).await.status, 200);
     get("soon").await.problem(400, "malformed-request");
     // A change behind the server's back, before any notification: still read for who asks for it.
-    app.db.as_admin(&format!("SET session_replication_role = replica; UPDATE platform.tenants SET config_version = config_version + 1, name = 'Changed' WHERE slug = 'acme'")).await;
+    app.db.as_admin("SET session_replication_role = replica; UPDATE platform.tenants SET config_version = config_version + 1, name = 'Changed' WHERE slug = 'acme'").await;
     assert_eq!(get(&(version + 1).to_string()).await.json()["tenant"]["name"], "Changed");
 }

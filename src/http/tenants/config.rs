@@ -18,9 +18,14 @@ use crate::http::{openapi, tenancy};
 /// A tenant's configuration with its version.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ConfigResponse {
-    /// The configuration.
-    #[serde(flatten)]
-    config: TenantConfig,
+    /// Origins whose pages may call this tenant's host (CORS).
+    cors_origins: Vec<String>,
+    /// Tighter session lives than the platform's.
+    session: SessionConfig,
+    /// Everybody needs a second factor.
+    mfa_required: bool,
+    /// Tighter limits than the plan's.
+    limits: LimitConfig,
     /// Its version, also in `ETag`.
     version: i64,
 }
@@ -109,9 +114,15 @@ pub(in crate::http) async fn put_config(
 
 fn answer(tenant: &Tenant) -> HttpResponse {
     let version = tenant.config_version;
-    HttpResponse::Ok()
-        .insert_header((ETAG, format!("\"{version}\"")))
-        .json(ConfigResponse { config: tenant.config.clone(), version })
+    // Not flattened: the document would forbid the version beside the configuration's own fields.
+    let TenantConfig { cors_origins, session, mfa_required, limits } = tenant.config.clone();
+    HttpResponse::Ok().insert_header((ETAG, format!("\"{version}\""))).json(ConfigResponse {
+        cors_origins,
+        session,
+        mfa_required,
+        limits,
+        version,
+    })
 }
 
 /// The version of a strong entity tag (RFC 9110 §13.1.1).
