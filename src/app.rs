@@ -117,7 +117,8 @@ impl Application {
         let admin_listener = server::bind(settings.admin.listen, false)?;
         let port = listener.socket.local_addr().map_or(settings.server.listen.port(), |address| address.port());
         settings.server.listen.set_port(port);
-        let admin_port = admin_listener.local_addr().map_or(settings.admin.listen.port(), |address| address.port());
+        let admin_port =
+            admin_listener.socket.local_addr().map_or(settings.admin.listen.port(), |address| address.port());
         settings.admin.listen.set_port(admin_port);
 
         let master = Arc::new(MasterKey::load(&settings.data_dir, std::env::var(MASTER_KEY_VARIABLE).ok())?);

@@ -87,15 +87,35 @@ impl Database {
                 Self { admin, name: EMBEDDED_DATABASE.to_owned(), embedded: Some(embedded) }
             }
         };
-        if settings.database.migrate_on_start {
-            database.migrate(settings, master).await?;
-        } else {
-            let pending = bootstrap::pending_migrations(&database.admin).await?;
-            if !pending.is_empty() {
-                return Err(DatabaseError::Pending(pending.len()));
+        match database.prepare(settings, master).await {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                // Nothing may be left running that nobody watches.
+                database.stop().await;
+                Err(error)
             }
         }
-        Ok(database)
+    }
+
+    async fn prepare(&self, settings: &Settings, master: &MasterKey) -> Result<(), DatabaseError> {
+        if settings.database.migrate_on_start {
+            return self.migrate(settings, master).await;
+        }
+        self.check_master_key(master).await?;
+        match bootstrap::pending_migrations(&self.admin).await?.len() {
+            0 => Ok(()),
+            n => Err(DatabaseError::Pending(n)),
+        }
+    }
+
+    /// Refuses a wrong master key before anything is changed: the roles' passwords derive from it, and other nodes use them.
+    async fn check_master_key(&self, master: &MasterKey) -> Result<(), DatabaseError> {
+        match installation::peek_fingerprint(&self.admin).await? {
+            Some(expected) if expected != master.fingerprint() => {
+                Err(DatabaseError::WrongMasterKey { found: master.fingerprint().to_owned(), expected })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The database for a command beside a running server: the external one, or the embedded cluster that the server runs.
@@ -125,6 +145,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Bootstrap`].
     pub async fn migrate(&self, settings: &Settings, master: &MasterKey) -> Result<(), DatabaseError> {
+        self.check_master_key(master).await?;
         let password = |role: &str| master.role_password(role).unwrap_or_default();
         // Nobody asks for passwords on the embedded cluster's socket.
         let passwords: Option<&(dyn Fn(&str) -> SecretString + Sync)> =

@@ -251,7 +251,7 @@ impl App {
 
 async fn password_hash() -> &'static str {
     static HASH: OnceCell<String> = OnceCell::const_new();
-    HASH.get_or_init(|| async { Hasher::new(1, 1).hash(PASSWORD.into()).await.unwrap() }).await
+    HASH.get_or_init(|| async { Hasher::start(1, 1).unwrap().hash(PASSWORD.into()).await.unwrap() }).await
 }
 
 /// A request in the making; awaiting sends it.
