@@ -101,18 +101,22 @@ pub async fn close_listener(listener: Option<&TcpListener>, server: &ServerHandl
         server.pause().await;
         return;
     };
-    match hold_off(listener) {
-        Ok(()) => {
-            tokio::time::sleep(HANDSHAKES).await;
-            server.pause().await;
-            tokio::time::sleep(PAUSE).await;
-        }
+    let is_held_off = hold_off(listener).inspect_err(|error| {
         // Then as little time as possible between the last connection that is taken and the end.
-        Err(error) => tracing::info!(%error, "connections that arrive in this moment may be reset"),
+        tracing::info!(%error, "connections that arrive in this moment may be reset");
+    });
+    if is_held_off.is_ok() {
+        tokio::time::sleep(HANDSHAKES).await;
+        server.pause().await;
+        tokio::time::sleep(PAUSE).await;
     }
     // Closing our descriptor would not do: the framework holds another one until it has stopped.
     if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
         tracing::debug!(%error, "new connections wait until the server has stopped");
+    }
+    if is_held_off.is_err() {
+        // Or the framework would try to accept on a closed socket, and complain.
+        server.pause().await;
     }
 }
 
