@@ -118,6 +118,10 @@ fn finish(
             if context.flag.get().is_empty() {
                 context.flag.set(problem.kind().flag);
             }
+            if problem.kind() == &kinds::INTERNAL {
+                // The cause was logged where it was met; this line ties it to what the client was told.
+                tracing::error!(request.id = context.request_id, "answered 500");
+            }
             write_problem(response, &problem, &context.request_id)
         }
     };
