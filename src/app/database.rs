@@ -57,8 +57,8 @@ pub enum DatabaseError {
     /// The platform's own tenant could not be made.
     #[error("the platform's own tenant could not be made")]
     PlatformTenant(#[source] OnboardingError),
-    /// There is no embedded cluster yet.
-    #[error("there is no embedded cluster in {0} yet: start the server once")]
+    /// The embedded cluster does not run.
+    #[error("the embedded PostgreSQL in {0} does not run: start the server, which runs it")]
     NoCluster(String),
 }
 
@@ -127,6 +127,7 @@ impl Database {
             Some(url) => Self::external(url),
             None => {
                 let endpoint = Endpoint::find(&settings.data_dir)
+                    .filter(Endpoint::is_open)
                     .ok_or_else(|| DatabaseError::NoCluster(settings.data_dir.display().to_string()))?;
                 let admin = endpoint.connect_options(SUPERUSER, EMBEDDED_DATABASE);
                 Ok(Self { admin, name: EMBEDDED_DATABASE.to_owned(), embedded: None })

@@ -77,6 +77,11 @@ impl Endpoint {
         &self.socket_dir
     }
 
+    /// Whether the cluster's socket is there, which is so while it runs.
+    pub fn is_open(&self) -> bool {
+        self.socket_file().exists()
+    }
+
     /// The unix socket.
     pub(super) fn socket_file(&self) -> PathBuf {
         self.socket_dir.join(format!(".s.PGSQL.{}", self.port))
