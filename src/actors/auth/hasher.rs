@@ -30,7 +30,7 @@ pub enum HasherError {
 
 /// How much less the hashing threads count than others (`nice`, 0 to 19).
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
