@@ -15,12 +15,18 @@ from .proc import StepFailed, run
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
+def command():
+    """How the run was asked for, without this machine's directories."""
+    words = [os.path.basename(word) if os.path.isabs(word) else word for word in sys.argv[1:]]
+    return shlex.join(["python3", "bench/run.py", *words])
+
+
 def describe(options):
     cpu = re.search(r"^model name\s*: (.*)$", _text("/proc/cpuinfo"), re.M)
     memory = re.search(r"^MemTotal:\s+(\d+) kB", _text("/proc/meminfo"), re.M)
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "command": "python3 bench/run.py " + shlex.join(sys.argv[1:]) if sys.argv[1:] else "python3 bench/run.py",
+        "command": command(),
         "cores": options.cores,
         "threads": options.threads,
         "cpu": cpu.group(1).strip() if cpu else platform.machine(),

@@ -32,7 +32,7 @@ pub enum MasterKeyError {
         mode: u32,
     },
     /// The file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read or written", path.display())]
     File {
         /// The file.
         path: PathBuf,

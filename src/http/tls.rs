@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read as PEM.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be used", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum TlsError {
         source: rustls_pki_types::pem::Error,
     },
     /// Certificate and key do not fit, or the library cannot use them.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be used", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -65,7 +65,10 @@ impl Certificate {
                 self.read_at.store(Arc::new(stamp));
                 tracing::info!(path = %self.cert.display(), "the certificate was read again");
             }
-            Err(error) => tracing::warn!(%error, "the changed certificate cannot be used; the old one stays"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the changed certificate cannot be used; the old one stays"
+            ),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The world of one test: a data directory, a configuration, a service, and the processes that were started in it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +43,14 @@ pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub fn free_address() -> SocketAddr {
     let [.., a, b] = std::process::id().to_be_bytes();
     let own = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 77, a, b.clamp(1, 254)) } else { Ipv4Addr::LOCALHOST };
-    TcpListener::bind((IpAddr::V4(own), 0)).unwrap().local_addr().unwrap()
+    // The kernel may name a port twice when nobody has taken it yet.
+    static NAMED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind((IpAddr::V4(own), 0)).unwrap().local_addr().unwrap();
+        if NAMED.lock().unwrap().insert(address.port()) {
+            return address;
+        }
+    }
 }
 
 /// Everything a test started; dropping it stops and removes all of it.
