@@ -21,6 +21,7 @@ use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::secrets::SecretsActor;
+use crate::actors::sessions::{PostgresSessions, SessionStore};
 use crate::actors::supervisor::{
     ArbiterHandle, Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor,
 };
@@ -226,8 +227,10 @@ impl Actors {
         metrics: &ActorMetrics,
     ) -> Result<Self, AppError> {
         let control: ArbiterHandle = arbiters.pick(0);
+        let sessions: Arc<dyn SessionStore> = Arc::new(PostgresSessions);
         let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
-        let context = AuthContext { settings: Arc::clone(settings), db: db.clone(), hasher };
+        let context =
+            AuthContext { settings: Arc::clone(settings), db: db.clone(), sessions: Arc::clone(&sessions), hasher };
         let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
         let auth = tree
             .start(&control, spec, move || {
@@ -246,7 +249,7 @@ impl Actors {
             .await?
             .actor;
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
-        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), secrets };
+        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), sessions, secrets };
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };
         let (shared, threads, actor_metrics) = (Arc::clone(&registry), Arc::clone(arbiters), metrics.clone());
         let registry_actor = tree

@@ -9,5 +9,6 @@ pub mod config_watcher;
 pub mod housekeeper;
 pub mod onboarding;
 pub mod secrets;
+pub mod sessions;
 pub mod supervisor;
 pub mod tenant;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::domain::assurance::Acr;
+
 /// `[gateway]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +69,8 @@ pub struct RouteSettings {
     /// Roles that may call; empty = any.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// Authentication context class the session must have reached (`aal1`, `aal2`).
-    pub min_acr: Option<String>,
+    /// Authentication context class the session must have reached.
+    pub min_acr: Option<Acr>,
     /// Oldest acceptable authentication, in seconds.
     pub max_age_s: Option<u64>,
     /// Module of the plan that the route belongs to.

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod embedded;
 pub mod error;
 pub mod installation;
+pub mod mail_outbox;
 pub mod pool;
 pub mod rls_check;
 pub mod sessions;

@@ -20,10 +20,12 @@ pub struct NewSession<'a> {
     pub absolute_expires_at: DateTime<Utc>,
     /// How strongly the user proved who they are.
     pub acr: &'a str,
-    /// By what means.
+    /// By what means (RFC 8176).
     pub amr: &'a [String],
-    /// When.
+    /// When the first factor was shown.
     pub auth_time: DateTime<Utc>,
+    /// When a further factor was shown.
+    pub mfa_time: Option<DateTime<Utc>>,
     /// The tenant's epoch at sign-in.
     pub epoch: i64,
     /// Client address.
@@ -47,8 +49,22 @@ pub struct Session {
     pub acr: String,
     /// By what means.
     pub amr: Vec<String>,
-    /// When.
+    /// When the first factor was shown.
     pub auth_time: DateTime<Utc>,
+    /// When a further factor was last shown.
+    pub mfa_time: Option<DateTime<Utc>>,
+    /// When the session began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last refreshed.
+    pub rotated_at: DateTime<Utc>,
+    /// When it ends without another refresh.
+    pub idle_expires_at: DateTime<Utc>,
+    /// When it ends.
+    pub absolute_expires_at: DateTime<Utc>,
+    /// Client address at sign-in.
+    pub ip: Option<String>,
+    /// Client program at sign-in.
+    pub user_agent: Option<String>,
     /// The tenant's epoch at sign-in; a session of an earlier one is dead.
     pub epoch: i64,
     /// When it was ended.
@@ -67,8 +83,8 @@ pub async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(), DbErr
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO auth.sessions (tenant_id, id, user_id, idle_expires_at, absolute_expires_at, acr, amr, auth_time, ip,
-                                    user_agent, epoch)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10, $11)",
+                                    user_agent, epoch, mfa_time)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10, $11, $12)",
         tenant,
         new.id.uuid(),
         new.user.uuid(),
@@ -79,7 +95,8 @@ pub async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(), DbErr
         new.auth_time,
         new.ip.as_deref(),
         new.user_agent,
-        new.epoch
+        new.epoch,
+        new.mfa_time
     )
     .execute(tx.connection()?)
     .await?;
@@ -94,7 +111,9 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Option<Session>, D
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         Session,
-        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.epoch, s.revoked_at, u.role, u.state AS user_state,
+        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.mfa_time, s.epoch, s.revoked_at,
+                  s.created_at, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, host(s.ip) AS ip, s.user_agent,
+                  u.role, u.state AS user_state,
                   (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
          FROM auth.sessions s JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
          WHERE s.tenant_id = $1 AND s.id = $2"#,
@@ -105,7 +124,16 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Option<Session>, D
     .await?)
 }
 
-/// Rotates the family by compare-and-set on its counter: of any number of callers with the same token one gets `true`.
+/// What came of a rotation.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// Whether this caller rotated the family.
+    pub rotated: bool,
+    /// The family as it is now, if there is one.
+    pub session: Option<Session>,
+}
+
+/// Rotates the family by compare-and-set on its counter: of any number of callers with the same token one rotates.
 ///
 /// # Errors
 /// [`DbError`].
@@ -114,7 +142,7 @@ pub async fn rotate(
     id: SessionId,
     counter: i64,
     idle_expires_at: DateTime<Utc>,
-) -> Result<bool, DbError> {
+) -> Result<Rotation, DbError> {
     let tenant = tx.tenant().uuid();
     let result = sqlx::query!(
         "UPDATE auth.sessions SET refresh_ctr = refresh_ctr + 1, rotated_at = clock_timestamp(),
@@ -125,6 +153,59 @@ pub async fn rotate(
         id.uuid(),
         counter,
         idle_expires_at
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(Rotation { rotated: result.rows_affected() == 1, session: find(tx, id).await? })
+}
+
+/// The user's sessions that are alive, the latest used first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(tx: &mut TenantTx, user: UserId) -> Result<Vec<Session>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        Session,
+        r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.mfa_time, s.epoch, s.revoked_at,
+                  s.created_at, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, host(s.ip) AS ip, s.user_agent,
+                  u.role, u.state AS user_state,
+                  (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
+         FROM auth.sessions s
+         JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+         JOIN platform.tenants t ON t.tenant_id = s.tenant_id
+         WHERE s.tenant_id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.epoch >= t.epoch
+               AND clock_timestamp() < least(s.idle_expires_at, s.absolute_expires_at)
+         ORDER BY s.rotated_at DESC"#,
+        tenant,
+        user.uuid()
+    )
+    .fetch_all(tx.connection()?)
+    .await?)
+}
+
+/// Writes down that the session's user has shown a further factor; false if the session is not alive.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn elevate(
+    tx: &mut TenantTx,
+    id: SessionId,
+    acr: &str,
+    method: &str,
+    at: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "UPDATE auth.sessions SET acr = greatest(acr, $3), mfa_time = $5,
+                amr = CASE WHEN $4 = ANY (amr) THEN amr ELSE array_append(amr, $4) END
+         WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL
+               AND clock_timestamp() < least(idle_expires_at, absolute_expires_at)",
+        tenant,
+        id.uuid(),
+        acr,
+        method,
+        at
     )
     .execute(tx.connection()?)
     .await?;
@@ -150,18 +231,24 @@ pub async fn revoke(tx: &mut TenantTx, id: SessionId, reason: &str) -> Result<bo
     Ok(result.rows_affected() == 1)
 }
 
-/// Ends every open session of a user; returns their ids.
+/// Ends the user's open sessions but `except`; returns their ids.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn revoke_all(tx: &mut TenantTx, user: UserId, reason: &str) -> Result<Vec<SessionId>, DbError> {
+pub async fn revoke_all(
+    tx: &mut TenantTx,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: &str,
+) -> Result<Vec<SessionId>, DbError> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_scalar!(
         "UPDATE auth.sessions SET revoked_at = clock_timestamp(), revoked_reason = $3
-         WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL RETURNING id",
+         WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND id IS DISTINCT FROM $4 RETURNING id",
         tenant,
         user.uuid(),
-        reason
+        reason,
+        except.map(SessionId::uuid)
     )
     .fetch_all(tx.connection()?)
     .await?;

@@ -3,6 +3,7 @@
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::problem::{Kind, Problem, kinds};
+use crate::domain::assurance::Requirement;
 
 /// A 401 with the challenge that fits its kind.
 #[must_use]
@@ -13,7 +14,8 @@ pub fn unauthorized(kind: &'static Kind, detail: &'static str) -> Problem {
 
 /// A 401 that asks for a stronger or fresher sign-in (RFC 9470 §3).
 #[must_use]
-pub fn step_up(min_acr: Option<&str>, max_age_s: Option<u64>) -> Problem {
+pub fn step_up(wanted: Requirement) -> Problem {
+    let Requirement { min_acr, max_age_s } = wanted;
     let mut challenge = "Bearer error=\"insufficient_user_authentication\"".to_owned();
     if let Some(acr) = min_acr {
         challenge.push_str(&format!(", acr_values=\"{acr}\""));
@@ -24,7 +26,7 @@ pub fn step_up(min_acr: Option<&str>, max_age_s: Option<u64>) -> Problem {
     let problem = Problem::new(&kinds::STEP_UP_REQUIRED, "sign in again as the challenge asks");
     match HeaderValue::from_str(&challenge) {
         Ok(value) => problem.header(WWW_AUTHENTICATE, value),
-        // A configured acr that is no header text; the answer is 401 all the same.
+        // Words and numbers are always header text.
         Err(_malformed) => problem,
     }
 }

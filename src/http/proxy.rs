@@ -19,6 +19,8 @@ use super::tenancy;
 use crate::actors::tenant::{Bucket, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteSettings};
+use crate::domain::assurance::Requirement;
+use crate::domain::token::AccessClaims;
 
 /// Everything that the platform does not serve itself.
 ///
@@ -119,16 +121,10 @@ fn permit(
             return Err(Problem::new(&kinds::FORBIDDEN, "your role does not permit this"));
         }
     }
-    if settings.min_acr.is_some() || settings.max_age_s.is_some() {
-        let is_strong =
-            claims.is_some_and(|claims| settings.min_acr.as_deref().is_none_or(|min| claims.acr.as_str() >= min));
-        let is_fresh = claims.is_some_and(|claims| {
-            let age_s = clock::now_s().saturating_sub(claims.auth_time);
-            settings.max_age_s.is_none_or(|max_age_s| u64::try_from(age_s).unwrap_or(0) <= max_age_s)
-        });
-        if !(is_strong && is_fresh) {
-            return Err(challenge::step_up(settings.min_acr.as_deref(), settings.max_age_s));
-        }
+    let wanted = Requirement { min_acr: settings.min_acr, max_age_s: settings.max_age_s };
+    let is_met = |claims: &AccessClaims| wanted.is_met_by(&claims.acr, claims.auth_time, clock::now_s());
+    if wanted != Requirement::NONE && !claims.is_some_and(is_met) {
+        return Err(challenge::step_up(wanted));
     }
     Ok(())
 }

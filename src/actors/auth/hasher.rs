@@ -1,8 +1,9 @@
 //! Password hashing with a bound on how much of it happens at once, on threads of its own.
 //!
 //! argon2id with 19 MiB, two passes, one lane (OWASP's first choice) keeps a core busy for some 15 ms; more of them at once than
-//! cores only makes each slower, and each needs its memory. So: as many threads as permits, a short queue, then 503. The threads
-//! run at a lower priority than the rest of the process: a storm of sign-ins takes the time that requests leave over.
+//! cores only makes each slower, and each needs its memory. So: as many threads as permits, a short queue, then 503. On Linux the
+//! threads are scheduled as idle (`SCHED_IDLE`, sched(7)): a thread that serves a request takes their core at once, so a storm
+//! of sign-ins has the time that requests leave over, and on a machine without any, sign-ins wait until the queue refuses them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,10 +28,6 @@ pub enum HasherError {
     #[error("the password could not be hashed")]
     Failed,
 }
-
-/// How much less the hashing threads count than others (`nice`, 0 to 19).
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -108,11 +105,8 @@ impl Hasher {
 
 /// One hashing thread.
 fn work(waiting: &Mutex<Receiver<Job>>) {
-    // On Linux this names the calling thread alone; elsewhere it would slow the whole process.
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a hashing thread keeps the priority of the others");
-    }
+    yield_to_requests();
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
@@ -120,6 +114,18 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
             tracing::error!("hashing a password panicked");
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn yield_to_requests() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+        tracing::warn!(%error, "a hashing thread keeps the priority of the others");
     }
 }
 

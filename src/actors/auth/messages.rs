@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::hasher::HasherError;
 use crate::actors::ask::Request;
+use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::TenantHandle;
 use crate::db::DbError;
 use crate::domain::audit::AuditSource;
@@ -31,6 +32,9 @@ pub enum AuthError {
     /// The database did not do it.
     #[error("the database did not answer")]
     Db(#[from] DbError),
+    /// The session store did not do it.
+    #[error(transparent)]
+    Sessions(#[from] SessionStoreError),
     /// The tenant's key cannot sign.
     #[error("the token could not be signed")]
     Signing(#[source] TokenError),

@@ -15,6 +15,7 @@ pub use hasher::{Hasher, HasherError};
 pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 
 use super::ask::{ChildActor, Ctx, Handle, Request, Responder};
+use super::sessions::SessionStore;
 use crate::config::Settings;
 use crate::db::Db;
 
@@ -25,6 +26,8 @@ pub struct AuthContext {
     pub settings: Arc<Settings>,
     /// The database.
     pub db: Db,
+    /// Where sessions live.
+    pub sessions: Arc<dyn SessionStore>,
     /// Hashes passwords.
     pub hasher: Hasher,
 }

@@ -10,13 +10,12 @@ use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::sessions::NewSession;
 use crate::db::users::User;
-use crate::db::{TenantTx, audit, sessions, users};
+use crate::db::{TenantTx, audit, users};
+use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::EmailAddress;
 use crate::domain::ids::{SessionId, TenantId};
 
-/// Authentication by one factor.
-const ACR_ONE_FACTOR: &str = "aal1";
 /// Longer inputs are nobody's password; hashing them would only cost time.
 const MAX_PASSWORD_BYTES: usize = 1_024;
 
@@ -62,33 +61,24 @@ async fn begin_session(
     let session: SessionId = clock::new_id();
     let amr = vec!["pwd".to_owned()];
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    sessions::insert(
-        &mut tx,
-        &NewSession {
-            id: session,
-            user: user.id,
-            idle_expires_at: idle_expiry(context, view, now),
-            absolute_expires_at: absolute_expiry(context, view, now),
-            acr: ACR_ONE_FACTOR,
-            amr: &amr,
-            auth_time: now,
-            epoch: view.tenant.epoch,
-            ip: source.ip.map(|ip| ip.to_string()),
-            user_agent: source.user_agent.as_deref(),
-        },
-    )
-    .await?;
+    let new = NewSession {
+        id: session,
+        user: user.id,
+        idle_expires_at: idle_expiry(context, view, now),
+        absolute_expires_at: absolute_expiry(context, view, now),
+        acr: Acr::Aal1.as_str(),
+        amr: &amr,
+        auth_time: now,
+        mfa_time: None,
+        epoch: view.tenant.epoch,
+        ip: source.ip.map(|ip| ip.to_string()),
+        user_agent: source.user_agent.as_deref(),
+    };
+    context.sessions.insert(&mut tx, &new).await?;
     audit::insert(&mut tx, &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source)).await?;
     tx.commit().await?;
-    let grant = Grant {
-        user: user.id,
-        session,
-        role: user.role,
-        acr: ACR_ONE_FACTOR.to_owned(),
-        amr,
-        auth_time: now,
-        counter: 1,
-    };
+    let grant =
+        Grant { user: user.id, session, role: user.role, acr: Acr::Aal1.to_string(), amr, auth_time: now, counter: 1 };
     issue(context, view, grant)
 }
 

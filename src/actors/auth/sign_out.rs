@@ -5,7 +5,7 @@ use serde_json::json;
 use super::AuthContext;
 use super::messages::{AuthError, SignOut};
 use crate::actors::tenant::{RevokeSession, TenantHandle};
-use crate::db::{TenantTx, audit, sessions};
+use crate::db::{TenantTx, audit};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
 use crate::domain::ids::SessionId;
 
@@ -17,8 +17,8 @@ pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<
     let SignOut { tenant, user, session, all, source } = message;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let ended = if all {
-        sessions::revoke_all(&mut tx, user, "logout_all").await?
-    } else if sessions::revoke(&mut tx, session, "logout").await? {
+        context.sessions.revoke_all(&mut tx, user, None, "logout_all").await?
+    } else if context.sessions.revoke(&mut tx, session, "logout").await? {
         vec![session]
     } else {
         Vec::new()

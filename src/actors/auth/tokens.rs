@@ -9,8 +9,8 @@ use super::messages::{AuthError, Refresh, TokenSet};
 use super::sign_out;
 use crate::actors::tenant::TenantView;
 use crate::clock;
-use crate::db::sessions::Session;
-use crate::db::{TenantTx, audit, sessions};
+use crate::db::sessions::{Rotation, Session};
+use crate::db::{TenantTx, audit};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::Role;
 use crate::domain::ids::{SessionId, UserId};
@@ -85,13 +85,12 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
         .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     let idle_expires_at = idle_expiry(context, &view, clock::now());
-    let rotated = sessions::rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
-    let found = sessions::find(&mut tx, presented.session).await?;
-    let session = match judge(context, view.tenant.epoch, presented.counter, rotated, found) {
+    let rotation = context.sessions.rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
+    let session = match judge(context, view.tenant.epoch, presented.counter, rotation) {
         Ok(session) => session,
         Err(refusal) => {
             if let Refusal::Reuse { session, user } = refusal {
-                end_family(&mut tx, session, user, message.source).await?;
+                end_family(context, &mut tx, session, user, message.source).await?;
             }
             tx.commit().await?;
             if let Refusal::Reuse { session, .. } = refusal {
@@ -111,7 +110,8 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
             role,
             acr: session.acr,
             amr: session.amr,
-            auth_time: session.auth_time,
+            // The latest proof counts (RFC 9470 asks for the age of the authentication).
+            auth_time: session.mfa_time.unwrap_or(session.auth_time),
             counter: session.refresh_ctr,
         },
     )
@@ -136,14 +136,9 @@ impl From<Refusal> for AuthError {
     }
 }
 
-fn judge(
-    context: &AuthContext,
-    epoch: i64,
-    counter: i64,
-    rotated: bool,
-    found: Option<Session>,
-) -> Result<Session, Refusal> {
-    let session = found.ok_or(Refusal::Invalid)?;
+fn judge(context: &AuthContext, epoch: i64, counter: i64, rotation: Rotation) -> Result<Session, Refusal> {
+    let Rotation { rotated, session } = rotation;
+    let session = session.ok_or(Refusal::Invalid)?;
     if session.revoked_at.is_some() || session.epoch < epoch || session.user_state != "active" {
         return Err(Refusal::Ended);
     }
@@ -159,8 +154,14 @@ fn judge(
     }
 }
 
-async fn end_family(tx: &mut TenantTx, session: SessionId, user: UserId, source: AuditSource) -> Result<(), AuthError> {
-    sessions::revoke(tx, session, "refresh_token_reuse").await?;
+async fn end_family(
+    context: &AuthContext,
+    tx: &mut TenantTx,
+    session: SessionId,
+    user: UserId,
+    source: AuditSource,
+) -> Result<(), AuthError> {
+    context.sessions.revoke(tx, session, "refresh_token_reuse").await?;
     let event = AuditEvent {
         actor: AuditActor::Anonymous,
         action: "session.refresh",

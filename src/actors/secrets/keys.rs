@@ -40,6 +40,8 @@ pub struct TenantKeys {
     pub verifying: Vec<VerifyingKey>,
     /// Authenticates refresh tokens.
     pub refresh: SecretKey,
+    /// Authenticates tokens that stand for a row: invitations, resets, half-done sign-ins.
+    pub rows: SecretKey,
 }
 
 impl std::fmt::Debug for TenantKeys {
@@ -69,7 +71,12 @@ impl TenantKeys {
                     .map_err(|_jwk: crate::domain::token::TokenError| KeysError::Missing("usable public key"))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { signing, verifying, refresh: refresh_key(&data_key)? })
+        Ok(Self {
+            signing,
+            verifying,
+            refresh: refresh_key(&data_key)?,
+            rows: envelope::derive_key(&data_key, b"", "row token mac")?,
+        })
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::actors::ask::{ActorRef, AskError};
 use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
+use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, sessions, tenants};
+use crate::db::{Db, DbError, TenantTx, tenants};
 use crate::domain::ids::{SessionId, TenantId};
 
 use super::view::TenantView;
@@ -25,6 +26,9 @@ pub enum LoadError {
     /// The database did not answer.
     #[error("the tenant could not be read")]
     Db(#[from] DbError),
+    /// Its ended sessions could not be read.
+    #[error(transparent)]
+    Sessions(#[from] SessionStoreError),
     /// Its keys could not be opened.
     #[error("the tenant's keys could not be opened")]
     Keys(#[from] AskError<KeysError>),
@@ -37,6 +41,8 @@ pub struct Loader {
     pub settings: Arc<Settings>,
     /// The database.
     pub db: Db,
+    /// Where sessions live.
+    pub sessions: Arc<dyn SessionStore>,
     /// Opens keys.
     pub secrets: ActorRef<SecretsActor>,
 }
@@ -50,7 +56,7 @@ impl Loader {
         let ttl_s = self.token_life_s();
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?;
-        let revoked = sessions::list_revoked_within(&mut tx, ttl_s).await?;
+        let revoked = self.sessions.list_revoked_within(&mut tx, ttl_s).await?;
         tx.finish();
         let tenant = tenant.ok_or(LoadError::Gone)?;
         let keys = self.secrets.ask(UnlockTenant { tenant: id }, UNLOCK_DEADLINE).await?;

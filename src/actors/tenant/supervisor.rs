@@ -67,7 +67,7 @@ impl TenantSupervisor {
             responder.answer(match &loaded {
                 Ok(version) => Ok(*version),
                 Err(LoadError::Gone) => Err(ReloadError::Gone),
-                Err(LoadError::Db(_) | LoadError::Keys(_)) => Err(ReloadError::Unavailable),
+                Err(LoadError::Db(_) | LoadError::Sessions(_) | LoadError::Keys(_)) => Err(ReloadError::Unavailable),
             });
         }
         if self.reloads.ended() {

@@ -3,9 +3,11 @@
 mod json;
 mod page;
 mod principal;
+mod step_up;
 mod tenant;
 
 pub use json::{Json, OptionalJson};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
+pub use step_up::SteppedUp;
 pub use tenant::{Caller, TenantScope};

@@ -7,6 +7,7 @@ use super::{Problem, kinds};
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
 use crate::actors::onboarding::OnboardingError;
+use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::db::DbError;
 use crate::domain::token::TokenError;
@@ -38,7 +39,7 @@ impl From<AuthError> for Problem {
             AuthError::SessionRevoked => challenge::unauthorized(&kinds::SESSION_REVOKED, "sign in again"),
             AuthError::Busy(HasherError::Overloaded) => overloaded(&HasherError::Overloaded),
             AuthError::Busy(HasherError::Failed) => internal(&HasherError::Failed),
-            AuthError::Db(error) => error.into(),
+            AuthError::Db(error) | AuthError::Sessions(SessionStoreError::Db(error)) => error.into(),
             AuthError::Signing(error) => internal(&error),
         }
     }

@@ -204,7 +204,7 @@ async fn find(registry: &TenantRegistry, loader: &Loader, wanted: Wanted) -> Res
     match loader.load(id).await {
         Ok(view) => Ok(Found::Loaded(Arc::new(TenantHandle::new(view)))),
         Err(LoadError::Gone) => Err(ResolveError::Unknown),
-        Err(error @ (LoadError::Db(_) | LoadError::Keys(_))) => Err(unavailable(&error)),
+        Err(error @ (LoadError::Db(_) | LoadError::Sessions(_) | LoadError::Keys(_))) => Err(unavailable(&error)),
     }
 }
 
