@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clients", &["domain", "config", "clock"]),
     ("telemetry", &["config"]),
     ("domain", &[]),
-    ("config", &[]),
+    ("config", &["domain"]),
     ("clock", &[]),
 ];
 
