@@ -5,14 +5,15 @@
 //! threads are scheduled as idle (`SCHED_IDLE`, sched(7)): a thread that serves a request takes their core at once, so a storm
 //! of sign-ins has the time that requests leave over, and on a machine without any, sign-ins wait until the queue refuses them.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::argon::Memory;
 
 /// Hash of a random password that nobody knows, checked when there is no user: the answer takes the same time.
 const DUMMY_HASH: &str =
@@ -29,12 +30,15 @@ pub enum HasherError {
     Failed,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A thread without work for so long gives its memory back.
+const KEEP_MEMORY: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// Hashes passwords beside the request threads. Cheap to clone; the threads end with the last clone.
 #[derive(Debug, Clone)]
 pub struct Hasher {
-    jobs: SyncSender<Job>,
+    queue: Arc<QueueOwner>,
     /// Those who hash or wait.
     admitted: Arc<Semaphore>,
 }
@@ -46,13 +50,12 @@ impl Hasher {
     /// When a thread cannot be started.
     pub fn start(permits: usize, queue: usize) -> std::io::Result<Self> {
         let permits = permits.max(1);
-        let (jobs, waiting) = sync_channel(permits + queue);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let owner = QueueOwner(Arc::new(Queue::default()));
         for number in 0..permits {
-            let waiting = Arc::clone(&waiting);
-            std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || work(&waiting))?;
+            let queue = Arc::clone(&owner.0);
+            std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || work(&queue))?;
         }
-        Ok(Self { jobs, admitted: Arc::new(Semaphore::new(permits + queue)) })
+        Ok(Self { queue: Arc::new(owner), admitted: Arc::new(Semaphore::new(permits + queue)) })
     }
 
     /// Hashes a password, in PHC form.
@@ -60,11 +63,7 @@ impl Hasher {
     /// # Errors
     /// [`HasherError`].
     pub async fn hash(&self, password: SecretString) -> Result<String, HasherError> {
-        self.run(move || {
-            let hash = hasher()?.hash_password(password.expose_secret().as_bytes());
-            hash.map(|hash| hash.to_string()).map_err(|_hash: argon2::password_hash::Error| HasherError::Failed)
-        })
-        .await
+        self.run(move |memory| memory.hash(password.expose_secret().as_bytes())).await
     }
 
     /// Whether the password matches. With `hash` none it takes as long and says no.
@@ -72,11 +71,8 @@ impl Hasher {
     /// # Errors
     /// [`HasherError`].
     pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, HasherError> {
-        self.run(move || {
-            let text = hash.as_deref().unwrap_or(DUMMY_HASH);
-            let parsed = argon2::PasswordHash::new(text)
-                .map_err(|_phc: argon2::password_hash::phc::Error| HasherError::Failed)?;
-            let matches = hasher()?.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
+        self.run(move |memory| {
+            let matches = memory.verify(password.expose_secret().as_bytes(), hash.as_deref().unwrap_or(DUMMY_HASH))?;
             Ok(matches && hash.is_some())
         })
         .await
@@ -84,34 +80,92 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, HasherError> + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> Result<T, HasherError> + Send + 'static,
     ) -> Result<T, HasherError> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned();
         let admitted = admitted.map_err(|_full: tokio::sync::TryAcquireError| HasherError::Overloaded)?;
         let (sender, answer) = oneshot::channel();
-        let job = move || {
+        self.queue.0.push(Box::new(move |memory| {
             // The place goes with the work: a caller who leaves does not make room that is not there.
             let _admitted: OwnedSemaphorePermit = admitted;
             // Nobody may wait for the answer any more.
-            let _ = sender.send(work());
-        };
-        // As many places as the semaphore has, so it never waits.
-        self.jobs
-            .try_send(Box::new(job))
-            .map_err(|_full: std::sync::mpsc::TrySendError<Job>| HasherError::Overloaded)?;
+            let _ = sender.send(work(memory));
+        }));
         answer.await.map_err(|_panicked: oneshot::error::RecvError| HasherError::Failed)?
     }
 }
 
+/// What waits for a hashing thread; the semaphore before it bounds its length.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) {
+        self.lock().jobs.push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// The next job, `None` when the queue was closed. Gives up the memory if there is none for a while.
+    fn pop(&self, memory: &mut Memory) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = if memory.is_held() {
+                let (next, timeout) =
+                    self.changed.wait_timeout(state, KEEP_MEMORY).unwrap_or_else(PoisonError::into_inner);
+                if timeout.timed_out() {
+                    memory.give_back();
+                }
+                next
+            } else {
+                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+}
+
+/// Closes the queue when the last [`Hasher`] is gone.
+struct QueueOwner(Arc<Queue>);
+
+impl std::fmt::Debug for QueueOwner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("QueueOwner")
+    }
+}
+
+impl Drop for QueueOwner {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
 /// One hashing thread.
-fn work(waiting: &Mutex<Receiver<Job>>) {
+fn work(queue: &Queue) {
     #[cfg(target_os = "linux")]
     yield_to_requests();
-    loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+    let mut memory = Memory::default();
+    while let Some(job) = queue.pop(&mut memory) {
         // A panic is the caller's `Failed`; the thread goes on.
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| job(&mut memory))).is_err() {
             tracing::error!("hashing a password panicked");
         }
     }
@@ -129,11 +183,6 @@ fn yield_to_requests() {
     }
 }
 
-fn hasher() -> Result<Argon2<'static>, HasherError> {
-    let params = Params::new(19_456, 2, 1, None).map_err(|_params: argon2::Error| HasherError::Failed)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +194,21 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_eq!(hasher.verify("correct horse".into(), Some(hash.clone())).await, Ok(true));
         assert_eq!(hasher.verify("wrong horse".into(), Some(hash)).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn hashes_of_other_parameters_are_read_and_memory_is_used_again() {
+        use argon2::password_hash::PasswordHasher;
+        let small = argon2::Params::new(64, 3, 2, None).expect("parameters");
+        let other = argon2::Argon2::new(argon2::Algorithm::Argon2i, argon2::Version::V0x13, small);
+        let foreign = other.hash_password(b"correct horse").expect("hashed").to_string();
+        let hasher = Hasher::start(1, 8).expect("threads");
+        let own = hasher.hash("correct horse".into()).await.expect("hashed");
+        for hash in [&foreign, &own, &foreign] {
+            assert_eq!(hasher.verify("correct horse".into(), Some(hash.clone())).await, Ok(true));
+            assert_eq!(hasher.verify("wrong horse".into(), Some(hash.clone())).await, Ok(false));
+        }
+        assert_eq!(hasher.verify("x".into(), Some("no hash".to_owned())).await, Err(HasherError::Failed));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! Its mailbox bounds how many of these are under way. Password hashing is bounded again, and tighter, by the
 //! [`Hasher`]: a storm of sign-ins must be felt by nobody else.
 
+mod argon;
 mod hasher;
 mod messages;
 mod sign_in;
