@@ -5,6 +5,7 @@
 mod edge;
 mod forged_tokens;
 mod gateway;
+mod hardening;
 mod helpers;
 mod limits;
 mod nodes;
