@@ -19,7 +19,7 @@ from benchlib.product import SEEDERS
 from benchlib.session import Run, attempt, say
 
 HERE = Path(__file__).resolve().parent
-PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "storm", "tenants", "tenant_tx"]
+PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "refresh", "validate", "storm", "tenants", "tenant_tx"]
 NEEDS_RATES = {"latency", "storm"}
 
 
@@ -100,7 +100,8 @@ def measure(run):
     for name in [key for key in run.gateways if key not in ("upstream", "businessos")]:
         run.servers.stop(run.gateways[name].process)
     if run.product:
-        for part, work in (("memory", traffic.busy_memory), ("signin", life.sign_in), ("storm", life.storm)):
+        for part, work in (("memory", traffic.busy_memory), ("signin", life.sign_in), ("refresh", life.refresh), ("validate", life.validate),
+                           ("storm", life.storm)):
             if part in chosen:
                 attempt(run, part, bound, work)
         if "tenants" in chosen:

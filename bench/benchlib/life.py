@@ -9,11 +9,12 @@ from . import load, memory
 from .gateways import tool
 from .proc import StepFailed
 from .proc import run as run_tool
-from .product import SEEDERS, Product, add_tokens, sign_in_for
+from .product import SEEDERS, Client, Product, add_tokens, login, sign_in_for
 from .session import median, percentile, say
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 STORM_CLIENTS = 16
+REFRESH_SESSIONS = 16
 
 
 def open_product(run):
@@ -121,6 +122,43 @@ def sign_in(run):
         run.put("sign_in_ratio", median([s / b for s, b in zip(rates, bare, strict=True)]), f"bare argon2: {median(bare):.0f}/s")
     else:
         run.notes["sign_in_ratio"] = "no examples/argon2_rate"
+
+
+def refresh(run):
+    """Refreshes of sessions of different tenants, as many at once as keep the server and PostgreSQL busy."""
+    options, product, rates = run.options, run.product, []
+    n_sessions = min(REFRESH_SESSIONS, len(run.tenants))
+    client = Client(product.port)
+    for _ in range(3):
+        lines = []
+        for tenant in run.tenants[:n_sessions]:
+            status, answer, _took = login(client, tenant)
+            if status != 200:
+                raise StepFailed(f"sign-in answered {status}: {json.dumps(answer)[:200]}")
+            lines.append(f"{tenant['host']}\t{answer['refresh_token']}\n")
+        sessions = run.servers.directory / "refresh.tsv"
+        sessions.write_text("".join(lines))
+        result = load.refreshes(product.port, sessions, n_sessions, options.seconds)
+        run.raw.setdefault("refresh", []).append(result)
+        rates.append(result["per_second"])
+    client.close()
+    last = run.raw["refresh"][-1]
+    run.put("refresh_rate", median(rates) / options.cores, f"{median(rates):,.0f}/s on {options.cores} cores, {n_sessions} sessions, p99 {last['p99_us']:,} µs")
+
+
+def validate(run):
+    """`/auth/validate` with all tokens in rotation; PostgreSQL's own count of transactions says that none was asked for."""
+    options, product, rates, n_requests = run.options, run.product, [], 0
+    before = product.transactions()
+    for _ in range(3):
+        result = load.throughput(product.port, run.files.pairs, 64, options.seconds, options.threads, "/auth/validate")
+        run.raw.setdefault("validate", []).append(result)
+        rates.append(result["per_second"])
+        n_requests += result["requests"]
+    # The server reads its config log every second, and PostgreSQL counts late.
+    asked = product.transactions() - before
+    run.put("validate_rate", median(rates), f"p99 {run.raw['validate'][-1]['p99_us']:,} µs")
+    run.put("validate_transactions", 1000 * asked / n_requests, f"{asked} transactions during {n_requests:,} validations, the server's own housekeeping among them")
 
 
 def storm(run):

@@ -20,12 +20,21 @@ def build_pacer(directory):
     return pacer
 
 
-def throughput(port, pairs, connections, seconds, threads):
+def throughput(port, pairs, connections, seconds, threads, path=PATH):
     """Requests a second that wrk gets through, with its latencies; raises if anything but 200 comes back."""
     threads = min(threads, connections)
+    return _wrk("rotate.lua", port, path, connections, seconds, threads, [pairs, threads])
+
+
+def refreshes(port, sessions, n_sessions, seconds):
+    """Refreshes a second, each of so many sessions sending its next one when the last is answered."""
+    return _wrk("refresh.lua", port, "/auth/refresh", n_sessions, seconds, n_sessions, [sessions])
+
+
+def _wrk(script, port, path, connections, seconds, threads, arguments):
     out = run(
-        ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "load" / "rotate.lua",
-         f"http://127.0.0.1:{port}{PATH}", "--", pairs, threads],
+        ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "load" / script,
+         f"http://127.0.0.1:{port}{path}", "--", *arguments],
         seconds + 60,
     )
     line = next((line for line in out.splitlines() if line.startswith("RESULT ")), None)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from . import tokens
 from .gateways import BASE_DOMAIN, LIMIT, Gateway, fill
 from .proc import StepFailed, free_port, get, stop_orphaned_clusters
+from .proc import run as run_tool
 
 
 class Product:
@@ -36,6 +37,13 @@ class Product:
     def stop(self):
         self.servers.stop(self.process)
         stop_orphaned_clusters(self.directory)
+
+    def transactions(self):
+        """Transactions of the server's database so far, by PostgreSQL's own count (a moment late)."""
+        time.sleep(1.5)
+        socket = (self.directory / "data" / "postgres" / "socket_dir").read_text().strip()
+        query = "SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname NOT LIKE 'template%' AND datname <> 'postgres'"
+        return int(run_tool(["psql", "-X", "-A", "-t", "-h", socket, "-U", "postgres", "-d", "postgres", "-c", query], 20).strip())
 
     def gateway(self):
         return Gateway("businessos", "**businessos**", self.port, self.process)

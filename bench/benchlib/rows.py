@@ -45,6 +45,9 @@ ROWS = [
     Row("onboarding_own_p99", "onboarding", "onboarding p99 without the password hash", "ms", "≤ 100", at_most(100)),
     Row("sign_in_rate", "signin", "sign-ins", "1/s", "–", None),
     Row("sign_in_ratio", "signin", "sign-ins against the bare argon2 rate of the machine", "×", "≥ 0.9", at_least(0.9)),
+    Row("refresh_rate", "refresh", "refreshes for each core, PostgreSQL and the client on the same cores", "1/s", "≥ 1,200", at_least(1200)),
+    Row("validate_rate", "validate", "/auth/validate, 64 connections", "1/s", "–", None),
+    Row("validate_transactions", "validate", "database transactions in 1,000 validations", "", "≤ 1", at_most(1)),
     Row("storm_ratio", "storm", "gateway p99 during a sign-in storm against that without", "×", "≤ 2", at_most(2)),
     Row("tenant_tx_round_trips", "tenant_tx", "round trips of a tenant-scoped read on the request's path", "", "≤ 2", at_most(2)),
 ]
