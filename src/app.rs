@@ -229,22 +229,27 @@ impl Actors {
         let control: ArbiterHandle = arbiters.pick(0);
         let sessions: Arc<dyn SessionStore> = Arc::new(PostgresSessions);
         let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
-        let context =
-            AuthContext { settings: Arc::clone(settings), db: db.clone(), sessions: Arc::clone(&sessions), hasher };
-        let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
-        let auth = tree
-            .start(&control, spec, move || {
-                let context = context.clone();
-                async move { Ok(AuthActor::new(context)) }
-            })
-            .await?
-            .actor;
         let (secrets_db, secrets_master) = (db.clone(), Arc::clone(master));
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("secrets") };
         let secrets = tree
             .start(&control, spec, move || {
                 let actor = SecretsActor::new(secrets_db.clone(), Arc::clone(&secrets_master));
                 async move { Ok(actor) }
+            })
+            .await?
+            .actor;
+        let context = AuthContext {
+            settings: Arc::clone(settings),
+            db: db.clone(),
+            sessions: Arc::clone(&sessions),
+            hasher,
+            secrets: secrets.clone(),
+        };
+        let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
+        let auth = tree
+            .start(&control, spec, move || {
+                let context = context.clone();
+                async move { Ok(AuthActor::new(context)) }
             })
             .await?
             .actor;

@@ -6,18 +6,23 @@
 
 pub mod audit;
 pub mod bootstrap;
+pub mod code_attempts;
 pub mod config_log;
 pub mod data_keys;
 pub mod directory;
 pub mod embedded;
 pub mod error;
+pub mod factors;
 pub mod installation;
 pub mod mail_outbox;
+pub mod mfa_challenges;
 pub mod pool;
+pub mod recovery_codes;
 pub mod rls_check;
 pub mod sessions;
 pub mod signing_keys;
 pub mod tenants;
+pub mod totp_factors;
 pub mod tx;
 pub mod users;
 

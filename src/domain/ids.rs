@@ -57,6 +57,10 @@ id_type!(
     SessionId
 );
 id_type!(
+    /// A second factor of one user.
+    FactorId
+);
+id_type!(
     /// One mail of a tenant's outbox.
     MailId
 );

@@ -4,12 +4,16 @@
 pub mod assurance;
 pub mod audit;
 pub mod envelope;
+pub mod factor;
 pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod plan;
+pub mod qr;
 pub mod rate_limit;
+pub mod recovery_code;
 pub mod refresh_token;
 pub mod row_token;
 pub mod tenant;
 pub mod token;
+pub mod totp;

@@ -267,6 +267,18 @@ pub struct LimitConfig {
 }
 
 impl TenantConfig {
+    /// Whether this asks less of users than `before`: no second factor any more, or longer sessions. Other settings do not
+    /// matter here.
+    #[must_use]
+    pub fn is_laxer_than(&self, before: &Self) -> bool {
+        let longer =
+            |now: Option<u64>, before: Option<u64>| before.is_some_and(|before| now.is_none_or(|now| now > before));
+        let (now, then) = (&self.session, &before.session);
+        (before.mfa_required && !self.mfa_required)
+            || longer(now.idle_timeout_s, then.idle_timeout_s)
+            || longer(now.absolute_timeout_s, then.absolute_timeout_s)
+    }
+
     /// Everything wrong with the configuration, as JSON pointer (RFC 6901) and mistake. `plan_per_minute` is the plan's
     /// request limit, which a tenant may lower and not raise.
     #[must_use]
@@ -345,6 +357,26 @@ mod tests {
         for bad in ["https://app.example.com/", "*", "null", "ftp://x", "https://a@b", "https://a?b", ""] {
             assert!(!is_origin(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn less_is_asked_without_a_second_factor_or_with_longer_sessions() {
+        let config = |mfa_required, idle_timeout_s| TenantConfig {
+            mfa_required,
+            session: SessionConfig { idle_timeout_s, absolute_timeout_s: None },
+            ..TenantConfig::default()
+        };
+        let before = config(true, Some(600));
+        for (after, is_laxer) in [
+            (config(true, Some(600)), false),
+            (config(true, Some(60)), false),
+            (config(false, Some(600)), true),
+            (config(true, Some(601)), true),
+            (config(true, None), true),
+        ] {
+            assert_eq!(after.is_laxer_than(&before), is_laxer, "{after:?}");
+        }
+        assert!(!before.is_laxer_than(&TenantConfig::default()));
     }
 
     #[test]

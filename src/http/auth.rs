@@ -12,8 +12,9 @@ use super::extract::{AnyUser, Json, OptionalJson, SignedIn, TenantScope};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
-use crate::actors::auth::{Refresh, SignIn, SignOut, TokenSet};
-use crate::db::{TenantTx, users};
+use crate::actors::auth::{Challenged, Refresh, SignIn, SignInOutcome, SignOut, TokenSet};
+use crate::db::{TenantTx, factors, users};
+use crate::domain::factor::FactorKind;
 use crate::domain::identity::Role;
 use crate::domain::ids::{SessionId, TenantId, UserId};
 
@@ -62,13 +63,50 @@ impl From<TokenSet> for TokenResponse {
     }
 }
 
-fn token_answer(tokens: TokenSet) -> HttpResponse {
+pub(super) fn token_answer(tokens: TokenSet) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(TokenResponse::from(tokens))
+}
+
+/// A sign-in whose password was right and which waits for a second factor.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MfaRequiredResponse {
+    /// Always true.
+    mfa_required: bool,
+    /// Continues the sign-in within five minutes, at `/auth/mfa/verify`.
+    mfa_token: String,
+    /// What may continue it.
+    factors: Vec<FactorKind>,
+    /// The tenant asks for a second factor and the user has none: `/auth/mfa/totp` takes the token and enrols one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    enrolment_required: bool,
+}
+
+impl From<Challenged> for MfaRequiredResponse {
+    fn from(challenged: Challenged) -> Self {
+        let Challenged { mfa_token, factors } = challenged;
+        Self {
+            mfa_required: true,
+            mfa_token: mfa_token.expose_secret().to_owned(),
+            enrolment_required: factors.is_empty(),
+            factors,
+        }
+    }
+}
+
+/// What a right password is answered with.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the answer in the API document")]
+pub(super) enum LoginResponse {
+    /// Signed in.
+    Tokens(TokenResponse),
+    /// More is needed.
+    MfaRequired(MfaRequiredResponse),
 }
 
 /// Sign in with e-mail and password.
 #[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "session.create", request_body = LoginRequest,
-    responses((status = 200, description = "Signed in", body = TokenResponse),
+    responses((status = 200, description = "Signed in, or a second factor is needed", body = LoginResponse),
               (status = 401, description = "`invalid-credentials`", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
               super::openapi::BodyProblems, super::openapi::TenantProblems))]
 pub(super) async fn login(
@@ -78,7 +116,12 @@ pub(super) async fn login(
 ) -> Result<HttpResponse, Problem> {
     let LoginRequest { email, password } = body;
     let message = SignIn { tenant: scope.tenant, email, password, source: scope.caller.source };
-    Ok(token_answer(state.auth.ask(message, SIGN_IN_DEADLINE).await?))
+    Ok(match state.auth.ask(message, SIGN_IN_DEADLINE).await? {
+        SignInOutcome::Tokens(tokens) => token_answer(tokens),
+        SignInOutcome::Challenged(challenged) => {
+            HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(MfaRequiredResponse::from(challenged))
+        }
+    })
 }
 
 /// The token to exchange.
@@ -94,7 +137,7 @@ pub(super) struct RefreshRequest {
 /// one ends the session, because somebody else must have used it.
 #[utoipa::path(post, path = "/auth/refresh", tag = "auth", operation_id = "session.refresh", request_body = RefreshRequest,
     responses((status = 200, description = "New tokens", body = TokenResponse),
-              (status = 401, description = "`invalid-refresh-token` or `session-revoked`", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 401, description = "`invalid-refresh-token`, `session-revoked`, or `mfa-required`: the tenant asks for a second factor now, so sign in again", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
               super::openapi::BodyProblems, super::openapi::TenantProblems))]
 pub(super) async fn refresh(
     scope: TenantScope,
@@ -209,6 +252,10 @@ pub(super) struct MeResponse {
     session_id: SessionId,
     /// How strongly the user proved who they are.
     acr: String,
+    /// Second factors that the user has.
+    factors: Vec<FactorKind>,
+    /// Whether the tenant asks everybody for a second factor.
+    mfa_required: bool,
 }
 
 /// The signed-in user's tenant.
@@ -232,6 +279,7 @@ pub(super) async fn me(user: AnyUser, state: web::Data<AppState>) -> Result<Http
     let tenant = &user.scope.view.tenant;
     let mut tx = TenantTx::begin_read(&state.db, tenant.id).await?;
     let stored = users::find(&mut tx, claims.sub).await?;
+    let has = factors::get(&mut tx, claims.sub).await?;
     tx.finish();
     let stored = stored.ok_or_else(|| Problem::new(&kinds::NOT_FOUND, "the user is gone"))?;
     Ok(HttpResponse::Ok().json(MeResponse {
@@ -247,5 +295,7 @@ pub(super) async fn me(user: AnyUser, state: web::Data<AppState>) -> Result<Http
         },
         session_id: claims.sid,
         acr: claims.acr.clone(),
+        factors: has.kinds(),
+        mfa_required: tenant.config.mfa_required,
     }))
 }

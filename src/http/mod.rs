@@ -16,6 +16,7 @@ pub mod gateway;
 mod gateway_identity;
 mod health;
 pub mod metrics;
+mod mfa;
 pub mod middleware;
 pub mod openapi;
 mod operator;
@@ -29,7 +30,7 @@ mod tenants;
 mod tls;
 mod well_known;
 
-use actix_web::web::{self, ServiceConfig, get, patch, post, put};
+use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
 
 pub use client::TrustedNetworks;
 
@@ -52,6 +53,10 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/logout", |r| r.route(post().to(auth::logout)));
     resource(service, "/auth/validate", |r| r.route(get().to(auth::validate)).route(post().to(auth::validate_by_post)));
     resource(service, "/auth/me", |r| r.route(get().to(auth::me)));
+    resource(service, "/auth/mfa/totp", |r| r.route(post().to(mfa::begin_totp)).route(delete().to(mfa::remove_totp)));
+    resource(service, "/auth/mfa/totp/confirm", |r| r.route(post().to(mfa::confirm_totp)));
+    resource(service, "/auth/mfa/recovery-codes", |r| r.route(post().to(mfa::renew_recovery_codes)));
+    resource(service, "/auth/mfa/verify", |r| r.route(post().to(mfa::verify)));
     resource(service, "/tenants/{id}", |r| {
         r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))
     });

@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{auth, docs, health, operator, tenants, well_known};
+use super::{auth, docs, health, mfa, operator, tenants, well_known};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,6 +131,14 @@ problem_set!(
     "404" "`not-found` (the same for a thing of another tenant) or `unknown-tenant`"
 );
 problem_set!(
+    /// What a call about second factors may answer.
+    FactorProblems extends CommonProblems:
+    "401" "`authentication-required`, `invalid-token`, `invalid-mfa-token`, `invalid-mfa-code`, or \
+           `insufficient_user_authentication` with a challenge (RFC 9470)",
+    "403" "`tenant-suspended` or `tenant-mismatch`",
+    "404" "`unknown-tenant`, or `not-found`: no such factor, or no enrolment waits"
+);
+problem_set!(
     /// What a change of state may answer besides.
     SwitchProblems:
     "409" "`conflict`: not possible in the present state"
@@ -155,6 +163,7 @@ impl Modify for Bearer {
         tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
+        mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::rls_check, operator::reload,
     ),
@@ -164,6 +173,7 @@ impl Modify for Bearer {
         (name = "platform", description = "On any host"),
         (name = "tenants", description = "Onboarding, and what a tenant's admins see and set"),
         (name = "auth", description = "On a tenant's host"),
+        (name = "mfa", description = "Second factors, on a tenant's host"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod edge;
+mod factors;
 mod forged_tokens;
 mod gateway;
 mod hardening;
@@ -12,8 +13,10 @@ mod nodes;
 mod onboarding;
 mod operator;
 mod ratchet;
+mod second_factor;
 mod sessions;
 mod sign_in;
+mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;

@@ -22,6 +22,8 @@ const PUBLIC: &[(&str, &str)] = &[
     ("GET /.well-known/jwks.json", "public keys"),
     ("GET /.well-known/openid-configuration", "clients find the keys through it"),
     ("POST /auth/login", "whoever signs in has no token yet"),
+    ("POST /auth/mfa/totp/confirm", "the token of a waiting sign-in in the body may be the credential"),
+    ("POST /auth/mfa/verify", "the token of a waiting sign-in in the body may be the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 
@@ -31,6 +33,9 @@ const ANY_USER: &[(&str, &str)] = &[
     ("GET /auth/validate", "says what the caller's own token says"),
     ("POST /auth/validate", "says what the caller's own token says"),
     ("GET /auth/me", "shows the caller themselves"),
+    ("POST /auth/mfa/totp", "the caller's own second factor"),
+    ("DELETE /auth/mfa/totp", "the caller's own second factor"),
+    ("POST /auth/mfa/recovery-codes", "the caller's own recovery codes"),
 ];
 
 /// Error answers that are no problems.

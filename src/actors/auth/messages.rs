@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::factors::SignInOutcome;
 use super::hasher::HasherError;
-use crate::actors::ask::Request;
+use crate::actors::ask::{AskError, Request};
+use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::TenantHandle;
 use crate::db::DbError;
+use crate::domain::assurance::Requirement;
 use crate::domain::audit::AuditSource;
 use crate::domain::identity::NewPassword;
 use crate::domain::ids::{SessionId, UserId};
@@ -26,6 +29,36 @@ pub enum AuthError {
     /// The session has ended.
     #[error("the session has ended")]
     SessionRevoked,
+    /// Not the token of a sign-in that waits for a second factor, or one that waits no more.
+    #[error("the token of the sign-in is not valid")]
+    InvalidMfaToken,
+    /// Not the code, or one that was used before.
+    #[error("the code is wrong")]
+    InvalidMfaCode,
+    /// Too many wrong codes.
+    #[error("too many wrong codes")]
+    TooManyCodes {
+        /// Seconds until another may be tried.
+        retry_after_s: u64,
+    },
+    /// The tenant asks for two factors, and the session has shown one.
+    #[error("the tenant asks for a second factor")]
+    MfaRequired,
+    /// The call asks for a stronger or fresher sign-in.
+    #[error("a stronger or fresher sign-in is needed")]
+    StepUp(Requirement),
+    /// The user has no such factor, or no enrolment waits.
+    #[error("there is no such factor")]
+    NoSuchFactor,
+    /// The secrets actor did not do it.
+    #[error("the secret could not be sealed or opened")]
+    Secrets(#[from] AskError<KeysError>),
+    /// A stored secret is none.
+    #[error("a stored secret cannot be used")]
+    CorruptSecret,
+    /// The system has no randomness.
+    #[error("no randomness")]
+    Random,
     /// Too many sign-ins at once.
     #[error("too many passwords are being checked")]
     Busy(#[from] HasherError),
@@ -69,7 +102,7 @@ pub struct SignIn {
 
 impl Request for SignIn {
     const NAME: &'static str = "sign_in";
-    type Reply = TokenSet;
+    type Reply = SignInOutcome;
     type Refusal = AuthError;
 }
 

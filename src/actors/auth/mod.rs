@@ -4,6 +4,8 @@
 //! [`Hasher`]: a storm of sign-ins must be felt by nobody else.
 
 mod argon;
+mod begin;
+mod factors;
 mod hasher;
 mod messages;
 mod sign_in;
@@ -12,10 +14,15 @@ mod tokens;
 
 use std::sync::Arc;
 
+pub use factors::{
+    BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
+    SignedInUser, StepUp, TotpEnrolment, VerifyCode,
+};
 pub use hasher::{Hasher, HasherError};
 pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 
-use super::ask::{ChildActor, Ctx, Handle, Request, Responder};
+use super::ask::{ActorRef, ChildActor, Ctx, Handle, Request, Responder};
+use super::secrets::SecretsActor;
 use super::sessions::SessionStore;
 use crate::config::Settings;
 use crate::db::Db;
@@ -31,6 +38,8 @@ pub struct AuthContext {
     pub sessions: Arc<dyn SessionStore>,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Seals and opens users' secrets.
+    pub secrets: ActorRef<SecretsActor>,
 }
 
 /// Signs users in and out.

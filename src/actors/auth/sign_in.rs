@@ -3,29 +3,25 @@
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::AuthContext;
-use super::messages::{AuthError, SignIn, TokenSet};
-use super::tokens::{Grant, absolute_expiry, idle_expiry, issue};
-use crate::actors::tenant::TenantView;
-use crate::clock;
-use crate::db::sessions::NewSession;
+use super::factors::SignInOutcome;
+use super::messages::{AuthError, SignIn};
+use super::{AuthContext, factors};
 use crate::db::users::User;
 use crate::db::{TenantTx, audit, users};
-use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::EmailAddress;
-use crate::domain::ids::{SessionId, TenantId};
+use crate::domain::ids::TenantId;
 
 /// Longer inputs are nobody's password; hashing them would only cost time.
 const MAX_PASSWORD_BYTES: usize = 1_024;
 
-/// Checks the password and begins a session.
-pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<TokenSet, AuthError> {
+/// Checks the password; what follows it is a session or the question for a second factor.
+pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<SignInOutcome, AuthError> {
     let SignIn { tenant, email, password, source } = message;
     let view = tenant.view_full();
     let user = find_user(context, view.tenant.id, &email).await?;
     match check_password(context, user.as_ref(), password).await? {
-        true => begin_session(context, &view, user.ok_or(AuthError::InvalidCredentials)?, source).await,
+        true => factors::after_password(context, &view, user.ok_or(AuthError::InvalidCredentials)?, source).await,
         false => {
             record_failure(context, view.tenant.id, user.as_ref(), source).await?;
             Err(AuthError::InvalidCredentials)
@@ -51,37 +47,6 @@ async fn check_password(context: &AuthContext, user: Option<&User>, password: Se
     Ok(context.hasher.verify(password, hash).await?)
 }
 
-async fn begin_session(
-    context: &AuthContext,
-    view: &TenantView,
-    user: User,
-    source: AuditSource,
-) -> Result<TokenSet, AuthError> {
-    let now = clock::now();
-    let session: SessionId = clock::new_id();
-    let amr = vec!["pwd".to_owned()];
-    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let new = NewSession {
-        id: session,
-        user: user.id,
-        idle_expires_at: idle_expiry(context, view, now),
-        absolute_expires_at: absolute_expiry(context, view, now),
-        acr: Acr::Aal1.as_str(),
-        amr: &amr,
-        auth_time: now,
-        mfa_time: None,
-        epoch: view.tenant.epoch,
-        ip: source.ip.map(|ip| ip.to_string()),
-        user_agent: source.user_agent.as_deref(),
-    };
-    context.sessions.insert(&mut tx, &new).await?;
-    audit::insert(&mut tx, &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source)).await?;
-    tx.commit().await?;
-    let grant =
-        Grant { user: user.id, session, role: user.role, acr: Acr::Aal1.to_string(), amr, auth_time: now, counter: 1 };
-    issue(context, view, grant)
-}
-
 async fn record_failure(
     context: &AuthContext,
     tenant: TenantId,
@@ -89,18 +54,18 @@ async fn record_failure(
     source: AuditSource,
 ) -> Result<(), AuthError> {
     let mut tx = TenantTx::begin(&context.db, tenant).await?;
-    audit::insert(&mut tx, &event(AuditActor::Anonymous, user, AuditOutcome::Failure, source)).await?;
+    audit::insert(&mut tx, &failure(user, source)).await?;
     Ok(tx.commit().await?)
 }
 
-fn event(actor: AuditActor, user: Option<&User>, outcome: AuditOutcome, source: AuditSource) -> AuditEvent {
+fn failure(user: Option<&User>, source: AuditSource) -> AuditEvent {
     AuditEvent {
-        actor,
+        actor: AuditActor::Anonymous,
         action: "session.create",
         target_kind: "user",
         target_id: user.map(|user| user.id.to_string()),
-        outcome,
-        code: (outcome == AuditOutcome::Failure).then_some("invalid-credentials"),
+        outcome: AuditOutcome::Failure,
+        code: Some("invalid-credentials"),
         source,
         detail: json!({ "method": "password" }),
     }

@@ -4,9 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::AuthContext;
 use super::messages::{AuthError, Refresh, TokenSet};
-use super::sign_out;
+use super::{AuthContext, factors, sign_out};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::sessions::{Rotation, Session};
@@ -84,6 +83,7 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
     let presented = RefreshToken::decode(message.refresh_token.expose_secret(), view.tenant.id, &view.keys.refresh)
         .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    factors::require_factor(context, &view, &mut tx, presented.session).await?;
     let idle_expires_at = idle_expiry(context, &view, clock::now());
     let rotation = context.sessions.rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
     let session = match judge(context, view.tenant.epoch, presented.counter, rotation) {

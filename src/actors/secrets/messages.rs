@@ -1,8 +1,11 @@
 //! The secrets actor's protocol.
 
+use zeroize::Zeroizing;
+
 use super::keys::{KeysError, TenantKeys};
 use crate::actors::ask::Request;
-use crate::domain::ids::TenantId;
+use crate::db::totp_factors::SealedSecret;
+use crate::domain::ids::{FactorId, TenantId};
 
 /// Query: a tenant's keys, opened. Sent by a tenant's supervisor when it (re)builds its state; a lost reply means asking again.
 #[derive(Debug)]
@@ -14,5 +17,50 @@ pub struct UnlockTenant {
 impl Request for UnlockTenant {
     const NAME: &'static str = "unlock_tenant";
     type Reply = TenantKeys;
+    type Refusal = KeysError;
+}
+
+/// A secret of one row, and so the place that its envelope is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredSecret {
+    /// The secret of an authenticator app.
+    Totp(FactorId),
+}
+
+/// Query: an envelope around a secret that is to be stored. Sent before the row is inserted; a lost reply means asking again.
+pub struct SealSecret {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where it will be stored.
+    pub secret: StoredSecret,
+    /// The secret.
+    pub plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for SealSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tenant, secret, plaintext: _ } = self;
+        f.debug_struct("SealSecret").field("tenant", tenant).field("secret", secret).finish_non_exhaustive()
+    }
+}
+
+impl Request for SealSecret {
+    const NAME: &'static str = "seal_secret";
+    type Reply = SealedSecret;
+    type Refusal = KeysError;
+}
+
+/// Query: what a stored envelope holds. Sent by whoever must use the secret now; a lost reply means asking again.
+#[derive(Debug)]
+pub struct OpenSecret {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub secret: StoredSecret,
+}
+
+impl Request for OpenSecret {
+    const NAME: &'static str = "open_secret";
+    type Reply = Zeroizing<Vec<u8>>;
     type Refusal = KeysError;
 }

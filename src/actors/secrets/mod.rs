@@ -2,11 +2,12 @@
 
 mod keys;
 mod messages;
+mod stored;
 
 use std::sync::Arc;
 
 pub use keys::{KeysError, NewTenantKeys, TenantKeys, make_tenant_keys};
-pub use messages::UnlockTenant;
+pub use messages::{OpenSecret, SealSecret, StoredSecret, UnlockTenant};
 
 use super::ask::{ChildActor, Ctx, Handle, Responder};
 use crate::clients::kms::MasterKey;
@@ -37,6 +38,24 @@ impl Handle<UnlockTenant> for SecretsActor {
         let (db, master) = (self.db.clone(), Arc::clone(&self.master));
         let work = async move { unlock(&db, &master, message.tenant).await };
         ctx.spawn(work, |_actor, keys, _ctx| responder.answer(keys));
+    }
+}
+
+impl Handle<SealSecret> for SecretsActor {
+    fn handle(&mut self, message: SealSecret, responder: Responder<SealSecret>, ctx: &mut Ctx<'_, Self>) {
+        let (db, master) = (self.db.clone(), Arc::clone(&self.master));
+        ctx.spawn(async move { stored::seal(&db, &master, message).await }, |_actor, sealed, _ctx| {
+            responder.answer(sealed)
+        });
+    }
+}
+
+impl Handle<OpenSecret> for SecretsActor {
+    fn handle(&mut self, message: OpenSecret, responder: Responder<OpenSecret>, ctx: &mut Ctx<'_, Self>) {
+        let (db, master) = (self.db.clone(), Arc::clone(&self.master));
+        ctx.spawn(async move { stored::open(&db, &master, message).await }, |_actor, opened, _ctx| {
+            responder.answer(opened)
+        });
     }
 }
 

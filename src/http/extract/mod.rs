@@ -9,5 +9,5 @@ mod tenant;
 pub use json::{Json, OptionalJson};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
-pub use step_up::SteppedUp;
+pub use step_up::{SteppedUp, demand};
 pub use tenant::{Caller, TenantScope};

@@ -7,6 +7,7 @@ use super::{Problem, kinds};
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
 use crate::actors::onboarding::OnboardingError;
+use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::db::DbError;
@@ -37,10 +38,37 @@ impl From<AuthError> for Problem {
                 challenge::unauthorized(&kinds::INVALID_REFRESH_TOKEN, "sign in again to get a new one")
             }
             AuthError::SessionRevoked => challenge::unauthorized(&kinds::SESSION_REVOKED, "sign in again"),
+            AuthError::InvalidMfaToken => {
+                challenge::unauthorized(&kinds::INVALID_MFA_TOKEN, "sign in with the password again")
+            }
+            AuthError::InvalidMfaCode => {
+                challenge::unauthorized(&kinds::INVALID_MFA_CODE, "the code is wrong, too old, or was used before")
+            }
+            AuthError::TooManyCodes { retry_after_s } => {
+                Self::new(&kinds::RATE_LIMITED, "too many wrong codes").retry_after(retry_after_s)
+            }
+            AuthError::MfaRequired => challenge::unauthorized(
+                &kinds::MFA_REQUIRED,
+                "the tenant asks for a second factor: sign in again and show or enrol one",
+            ),
+            AuthError::StepUp(wanted) => challenge::step_up(wanted),
+            AuthError::NoSuchFactor => Self::new(&kinds::NOT_FOUND, "there is no such factor, or no enrolment waits"),
+            AuthError::Secrets(error) => error.into(),
+            AuthError::CorruptSecret => internal(&AuthError::CorruptSecret),
+            AuthError::Random => internal(&AuthError::Random),
             AuthError::Busy(HasherError::Overloaded) => overloaded(&HasherError::Overloaded),
             AuthError::Busy(HasherError::Failed) => internal(&HasherError::Failed),
             AuthError::Db(error) | AuthError::Sessions(SessionStoreError::Db(error)) => error.into(),
             AuthError::Signing(error) => internal(&error),
+        }
+    }
+}
+
+impl From<KeysError> for Problem {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Db(error) => error.into(),
+            KeysError::Envelope(_) | KeysError::Missing(_) | KeysError::Generation => internal(&error),
         }
     }
 }

@@ -33,6 +33,12 @@ kinds! {
     INVALID_CREDENTIALS = 401 "invalid-credentials" "E-mail or password are wrong" "UA";
     /// Not a refresh token, or expired.
     INVALID_REFRESH_TOKEN = 401 "invalid-refresh-token" "The refresh token is not valid" "UA";
+    /// Not the token of a sign-in that waits for a second factor.
+    INVALID_MFA_TOKEN = 401 "invalid-mfa-token" "The sign-in does not wait (any more)" "UA";
+    /// Wrong code, or used before.
+    INVALID_MFA_CODE = 401 "invalid-mfa-code" "The code is wrong" "UA";
+    /// The tenant asks everybody for two factors.
+    MFA_REQUIRED = 401 "mfa-required" "A second factor is required" "UA";
     /// The session was ended.
     SESSION_REVOKED = 401 "session-revoked" "The session has ended" "UA";
     /// RFC 9470: a stronger or fresher sign-in is needed.

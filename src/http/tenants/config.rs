@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use super::{event, target};
 use crate::actors::tenant::plan_of;
 use crate::db::{TenantTx, audit, tenants};
+use crate::domain::assurance::Requirement;
 use crate::domain::tenant::{LimitConfig, SessionConfig, Tenant, TenantConfig};
-use crate::http::extract::{AdminOfTenant, Json};
+use crate::http::extract::{AdminOfTenant, Json, demand};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::{openapi, tenancy};
@@ -64,7 +65,8 @@ pub(in crate::http) async fn get_config(
     Ok(answer(&tenant.view().tenant))
 }
 
-/// Replace a tenant's configuration. It holds on every node at once (the log says within milliseconds).
+/// Replace a tenant's configuration. What lowers its security (no second factor any more, longer sessions) asks for a step-up.
+/// It holds on every node at once (the log says within milliseconds).
 #[utoipa::path(put, path = "/tenants/{id}/config", tag = "tenants", operation_id = "tenant_config.replace", security(("bearer" = [])),
     params(("id" = String, Path, description = "The tenant's id"),
            ("If-Match" = String, Header, description = "The version that was read, as in `ETag`")),
@@ -87,6 +89,9 @@ pub(in crate::http) async fn put_config(
         return Err(Problem::invalid_field("/version", "must be the version of If-Match"));
     }
     let config = TenantConfig { cors_origins, session, mfa_required, limits };
+    if config.is_laxer_than(&tenant.view().tenant.config) {
+        demand(&user, Requirement::SENSITIVE)?;
+    }
     let plan = plan_of(&state.settings, &tenant.view().tenant.plan);
     let errors: Vec<_> = config
         .mistakes(plan.requests_per_minute)

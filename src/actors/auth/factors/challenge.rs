@@ -1,0 +1,79 @@
+//! Sign-ins that wait: between the right password and the second factor.
+
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::messages::{Challenged, SignInOutcome};
+use super::trail::{self, Happened};
+use crate::actors::auth::begin::{self, Proof};
+use crate::actors::auth::{AuthContext, AuthError};
+use crate::actors::tenant::TenantView;
+use crate::clock;
+use crate::db::users::User;
+use crate::db::{TenantTx, factors, mfa_challenges, users};
+use crate::domain::assurance::Acr;
+use crate::domain::audit::{AuditActor, AuditSource};
+use crate::domain::factor::CHALLENGE_TTL_S;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::row_token::{self, RowTokenPurpose};
+
+/// What follows a right password: tokens, or a challenge for whoever has a factor or must have one.
+pub(in crate::actors::auth) async fn after_password(
+    context: &AuthContext,
+    view: &TenantView,
+    user: User,
+    source: AuditSource,
+) -> Result<SignInOutcome, AuthError> {
+    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    let has = factors::get(&mut tx, user.id).await?;
+    if !has.any() && !view.tenant.config.mfa_required {
+        let grant = begin::session(context, view, &mut tx, &user, Proof::PASSWORD, source).await?;
+        tx.commit().await?;
+        return Ok(SignInOutcome::Tokens(crate::actors::auth::tokens::issue(context, view, grant)?));
+    }
+    let id: Uuid = clock::new_id();
+    let expires_at = clock::now() + TimeDelta::seconds(CHALLENGE_TTL_S);
+    mfa_challenges::insert(&mut tx, id, user.id, expires_at, &source).await?;
+    let happened = Happened {
+        user: user.id,
+        action: "mfa.challenge",
+        failure: None,
+        source: &source,
+        detail: json!({ "factors": has.kinds(), "enrolment_required": !has.any() }),
+    };
+    trail::record(&mut tx, AuditActor::Anonymous, happened).await?;
+    tx.commit().await?;
+    let mfa_token = row_token::encode(RowTokenPurpose::MfaChallenge, id, view.tenant.id, &view.keys.rows).into();
+    Ok(SignInOutcome::Challenged(Challenged { mfa_token, factors: has.kinds() }))
+}
+
+/// The row that the token of a waiting sign-in stands for.
+pub(super) fn row_of(view: &TenantView, mfa_token: &SecretString) -> Result<Uuid, AuthError> {
+    row_token::decode(mfa_token.expose_secret(), RowTokenPurpose::MfaChallenge, view.tenant.id, &view.keys.rows)
+        .map_err(|_forged: row_token::RowTokenError| AuthError::InvalidMfaToken)
+}
+
+/// The user behind a waiting sign-in, as stored now. Whoever was switched off meanwhile does not get in.
+pub(super) async fn user_of(tx: &mut TenantTx, user: UserId) -> Result<User, AuthError> {
+    users::find(tx, user).await?.filter(|user| !user.is_suspended).ok_or(AuthError::InvalidMfaToken)
+}
+
+/// Turns the refresh of a session away that has shown one factor, where the tenant asks for two. It is asked before anything is
+/// rotated: the session stays, and its token is good again when the tenant asks no more.
+pub(in crate::actors::auth) async fn require_factor(
+    context: &AuthContext,
+    view: &TenantView,
+    tx: &mut TenantTx,
+    session: SessionId,
+) -> Result<(), AuthError> {
+    if !view.tenant.config.mfa_required {
+        return Ok(());
+    }
+    let session = context.sessions.find(tx, session).await?;
+    let is_weak = session.is_some_and(|session| {
+        session.revoked_at.is_none() && Acr::parse(&session.acr).is_none_or(|acr| acr < Acr::Aal2)
+    });
+    if is_weak { Err(AuthError::MfaRequired) } else { Ok(()) }
+}

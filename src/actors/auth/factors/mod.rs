@@ -1,0 +1,19 @@
+//! Second factors: enrolling, removing, and showing them at sign-in and for step-up.
+//!
+//! A code is claimed before it is looked at, in a transaction of its own, so that nobody tries more of them by trying at once.
+
+mod challenge;
+mod change;
+mod code;
+mod enrol_totp;
+mod handlers;
+mod manage;
+mod messages;
+mod trail;
+mod verify;
+
+pub(super) use challenge::{after_password, require_factor};
+pub use messages::{
+    BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
+    SignedInUser, StepUp, TotpEnrolment, VerifyCode,
+};

@@ -1,0 +1,26 @@
+//! What second factors a user has, in one look.
+
+use super::error::DbError;
+use super::tx::TenantTx;
+use crate::domain::factor::Factors;
+use crate::domain::ids::UserId;
+
+/// The user's confirmed factors.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn get(tx: &mut TenantTx, user: UserId) -> Result<Factors, DbError> {
+    let tenant = tx.tenant().uuid();
+    let row = sqlx::query!(
+        r#"SELECT EXISTS (SELECT FROM auth.totp_factors
+                          WHERE tenant_id = $1 AND user_id = $2 AND state = 'active') AS "totp!",
+                  (SELECT count(*) FROM auth.recovery_codes
+                   WHERE tenant_id = $1 AND user_id = $2 AND used_at IS NULL) AS "n_recovery_codes!",
+                  (SELECT count(*) FROM auth.passkeys WHERE tenant_id = $1 AND user_id = $2) AS "n_passkeys!""#,
+        tenant,
+        user.uuid()
+    )
+    .fetch_one(tx.connection()?)
+    .await?;
+    Ok(Factors { totp: row.totp, n_passkeys: row.n_passkeys, n_recovery_codes: row.n_recovery_codes })
+}
