@@ -20,6 +20,7 @@ use crate::actors::ask::ActorMetrics;
 use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
+use crate::actors::scribe::{Notes, Scribe};
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::{PostgresSessions, SessionStore};
 use crate::actors::supervisor::{
@@ -168,6 +169,7 @@ impl Application {
             registry: actors.registry,
             registry_actor: actors.registry_actor,
             auth: actors.auth,
+            notes: start_scribe(&tree, &arbiters.pick(0), &settings, &db).await?,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
             access_log,
@@ -277,6 +279,24 @@ impl Actors {
         .await?;
         Ok(Self { registry, registry_actor, auth })
     }
+}
+
+/// Starts the writer of what requests note in passing.
+async fn start_scribe(
+    tree: &Supervisor,
+    arbiter: &ArbiterHandle,
+    settings: &Settings,
+    db: &Db,
+) -> Result<Arc<Notes>, AppError> {
+    let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
+    let (kept, db) = (Arc::clone(&notes), db.clone());
+    let every = Duration::from_secs(settings.auth.api_key_use_flush_s);
+    tree.start(arbiter, ChildSpec::permanent("scribe"), move || {
+        let scribe = Scribe::new(db.clone(), Arc::clone(&kept), every);
+        async move { Ok(scribe) }
+    })
+    .await?;
+    Ok(notes)
 }
 
 fn hashing_permits(settings: &Settings) -> usize {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub tenants: TenantSettings,
     /// Tokens, passwords.
     pub auth: AuthSettings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// Sign-in sessions.
     pub sessions: SessionSettings,
     /// What a tenant of each plan may use, by plan name.
@@ -212,6 +214,20 @@ pub struct AuthSettings {
     pub hashing_permits: usize,
     /// Sign-ins that may wait for a hashing permit; more are answered 503.
     pub hashing_queue: usize,
+    /// Environment in the text of new API keys (`bos_<env>_…`).
+    pub api_key_env: String,
+    /// How often the times at which API keys were last used are written, in seconds.
+    pub api_key_use_flush_s: u64,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Refusals of one tenant that get an audit row each within a minute; the rest is counted in one row.
+    pub denials_per_minute: u32,
+    /// How often new audit rows are sealed, in seconds.
+    pub seal_every_s: u64,
 }
 
 /// Algorithms that tenants' keys may use.

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod config_watcher;
 pub mod housekeeper;
 pub mod onboarding;
+pub mod scribe;
 pub mod secrets;
 pub mod sessions;
 pub mod supervisor;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Settings;
+use crate::domain::api_key::is_environment;
 
 /// Every mistake in `settings`, each as `key: found, expected`.
 pub(super) fn validate(settings: &Settings) -> Vec<String> {
@@ -82,6 +83,9 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         ("tenants.mailbox_capacity", settings.tenants.mailbox_capacity as u64, 1, 1_000_000),
         ("tenants.passivate_after_s", settings.tenants.passivate_after_s, 1, 31_536_000),
         ("auth.token_cache_entries", settings.auth.token_cache_entries as u64, 1, 10_000_000),
+        ("auth.api_key_use_flush_s", settings.auth.api_key_use_flush_s, 1, 3_600),
+        ("audit.denials_per_minute", u64::from(settings.audit.denials_per_minute), 1, 10_000),
+        ("audit.seal_every_s", settings.audit.seal_every_s, 1, 86_400),
         ("server.max_in_flight", settings.server.max_in_flight as u64, 1, 1_000_000),
         ("gateway.max_header_bytes", gateway.max_header_bytes as u64, 1_024, 131_072),
         ("gateway.max_url_bytes", gateway.max_url_bytes as u64, 128, 65_536),
@@ -91,6 +95,10 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     ] {
         check((min..=max).contains(&value), format!("{key}: found {value}, expected {min} to {max}"));
     }
+    check(
+        is_environment(&settings.auth.api_key_env),
+        format!("auth.api_key_env: found {:?}, expected 1 to 16 of a-z and 0-9", settings.auth.api_key_env),
+    );
     for role in &settings.database.service_roles {
         check(
             is_identifier(role) && !role.starts_with("app_") && !role.starts_with("pg_"),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::error::DbError;
 use super::tx::SystemTx;
-use crate::domain::ids::{SessionId, TenantId};
+use crate::domain::ids::{ApiKeyId, SessionId, TenantId};
 
 /// Channel of the notifications that make the log quick: wake-ups, without content.
 pub const CHANNEL: &str = "businessos_config";
@@ -18,10 +18,12 @@ pub enum Change {
         /// Version of the configuration.
         version: i64,
     },
-    /// The tenant's signing keys.
+    /// The tenant's signing keys, or a new API key.
     Keys,
     /// A session ended.
     SessionRevoked(SessionId),
+    /// An API key was revoked.
+    ApiKeyRevoked(ApiKeyId),
 }
 
 /// One committed change.
@@ -41,6 +43,7 @@ impl ConfigChange {
             ("tenant", _) => Change::Tenant { version },
             ("keys", _) => Change::Keys,
             ("session", Some(session)) => Change::SessionRevoked(session.into()),
+            ("api_key", Some(key)) => Change::ApiKeyRevoked(key.into()),
             _ => return None,
         };
         Some(Self { seq, tenant: tenant.into(), change })

@@ -4,6 +4,7 @@
 //! carries its tenant in row-level security and in its type; the few look-ups before a tenant is known go through
 //! [`tx::SystemTx`], which names its reason.
 
+pub mod api_keys;
 pub mod audit;
 pub mod bootstrap;
 pub mod code_attempts;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::ids::UserId;
+use super::ids::{ApiKeyId, UserId};
 
 /// Who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum AuditActor {
     User(UserId),
     /// An operator of the platform.
     Operator(UserId),
+    /// A program with an API key of the tenant.
+    Key(ApiKeyId),
     /// The platform itself.
     System,
 }
@@ -28,6 +30,7 @@ impl AuditActor {
             Self::Anonymous => ("anonymous", None),
             Self::User(id) => ("user", Some(id.uuid())),
             Self::Operator(id) => ("operator", Some(id.uuid())),
+            Self::Key(id) => ("key", Some(id.uuid())),
             Self::System => ("system", None),
         }
     }

@@ -61,6 +61,10 @@ id_type!(
     FactorId
 );
 id_type!(
+    /// One API key of a tenant.
+    ApiKeyId
+);
+id_type!(
     /// One mail of a tenant's outbox.
     MailId
 );

@@ -1,6 +1,7 @@
 //! The rules of the business: no actix, SQL, clock, randomness or I/O. Parse, don't validate: a value of one of these types is
 //! known to be well formed.
 
+pub mod api_key;
 pub mod assurance;
 pub mod audit;
 pub mod envelope;
@@ -14,6 +15,7 @@ pub mod rate_limit;
 pub mod recovery_code;
 pub mod refresh_token;
 pub mod row_token;
+pub mod scope;
 pub mod tenant;
 pub mod token;
 pub mod totp;

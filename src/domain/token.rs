@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::identity::Role;
-use super::ids::{SessionId, TenantId, UserId};
+use super::ids::{ApiKeyId, SessionId, TenantId, UserId};
 
 /// `typ` of access tokens.
 const ACCESS_TYPE: &str = "at+jwt";
@@ -218,6 +218,12 @@ pub struct ContextClaims {
     /// How strongly the user proved who they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// The API key, if a program calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ApiKeyId>,
+    /// What the API key may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
     /// Issued at.
     pub iat: i64,
     /// Not after: a minute later.

@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{AnyUser, Json, OptionalJson, SignedIn, TenantScope};
+use super::credential::Identity;
+use super::extract::{AnyUser, Anyone, Json, OptionalJson, SignedIn, TenantScope, UserOrKey};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -16,7 +17,8 @@ use crate::actors::auth::{Challenged, Refresh, SignIn, SignInOutcome, SignOut, T
 use crate::db::{TenantTx, factors, users};
 use crate::domain::factor::FactorKind;
 use crate::domain::identity::Role;
-use crate::domain::ids::{SessionId, TenantId, UserId};
+use crate::domain::ids::{ApiKeyId, SessionId, TenantId, UserId};
+use crate::domain::scope::Scope;
 
 /// Longest wait for a sign-in: the queue for hashing, the hash, the database.
 const SIGN_IN_DEADLINE: Duration = Duration::from_secs(10);
@@ -178,61 +180,88 @@ pub(super) async fn logout(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// What a good token says.
+/// What a good credential says.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ValidateResponse {
-    /// Always true; a token that is not good is answered 401.
+    /// Always true; a credential that is not good is answered 401.
     active: bool,
     /// The tenant.
     tenant_id: TenantId,
-    /// The user.
-    user_id: UserId,
-    /// The user's roles.
+    /// The user; null for an API key.
+    user_id: Option<UserId>,
+    /// The user's roles; none for an API key.
     roles: Vec<Role>,
-    /// The session.
-    session_id: SessionId,
-    /// How strongly the user proved who they are.
-    acr: String,
-    /// When the token expires, in seconds since 1970.
-    exp: i64,
+    /// The session; null for an API key.
+    session_id: Option<SessionId>,
+    /// How strongly the user proved who they are; null for an API key.
+    acr: Option<String>,
+    /// When the credential expires, in seconds since 1970; null for an API key that does not.
+    exp: Option<i64>,
+    /// The API key, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<ApiKeyId>,
+    /// What the API key may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<String>>,
 }
 
-/// Whether an access token is good: for services that are not behind the gateway, and for `auth_request` of nginx, `forwardAuth`
-/// of Traefik and `forward_auth` of Caddy, which copy the answer's headers. It asks no database.
+/// Whether an access token or API key is good: for services that are not behind the gateway, and for `auth_request` of nginx,
+/// `forwardAuth` of Traefik and `forward_auth` of Caddy, which copy the answer's headers. It asks no database. What an API key
+/// may do is in `scopes`: the asking service decides whether that is enough.
 #[utoipa::path(get, path = "/auth/validate", tag = "auth", operation_id = "session.validate", security(("bearer" = [])),
-    responses((status = 200, description = "The token is good", body = ValidateResponse,
-               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String))),
+    responses((status = 200, description = "The credential is good", body = ValidateResponse,
+               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String), ("X-Api-Key-Id" = String))),
               super::openapi::SignedInProblems))]
-pub(super) async fn validate(user: AnyUser) -> HttpResponse {
-    validated(&user)
+pub(super) async fn validate(caller: UserOrKey<Anyone>) -> HttpResponse {
+    validated(&caller)
 }
 
 /// The same by POST.
 #[utoipa::path(post, path = "/auth/validate", tag = "auth", operation_id = "session.validate_by_post", security(("bearer" = [])),
-    responses((status = 200, description = "The token is good", body = ValidateResponse,
-               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String))),
+    responses((status = 200, description = "The credential is good", body = ValidateResponse,
+               headers(("X-Tenant-Id" = String), ("X-User-Id" = String), ("X-User-Roles" = String), ("X-Api-Key-Id" = String))),
               super::openapi::SignedInProblems))]
-pub(super) async fn validate_by_post(user: AnyUser) -> HttpResponse {
-    validated(&user)
+pub(super) async fn validate_by_post(caller: UserOrKey<Anyone>) -> HttpResponse {
+    validated(&caller)
 }
 
-fn validated(user: &AnyUser) -> HttpResponse {
-    let claims = &user.token.claims;
-    let header = |name: &'static str, value: String| (HeaderName::from_static(name), value);
+fn validated(caller: &UserOrKey<Anyone>) -> HttpResponse {
+    let body = match &caller.identity {
+        Identity::User(token) => {
+            let claims = &token.claims;
+            ValidateResponse {
+                active: true,
+                tenant_id: claims.tid,
+                user_id: Some(claims.sub),
+                roles: claims.roles.clone(),
+                session_id: Some(claims.sid),
+                acr: Some(claims.acr.clone()),
+                exp: Some(claims.exp),
+                key_id: None,
+                scopes: None,
+            }
+        }
+        Identity::Key(verified) => ValidateResponse {
+            active: true,
+            tenant_id: caller.scope.tenant.id(),
+            user_id: None,
+            roles: Vec::new(),
+            session_id: None,
+            acr: None,
+            exp: verified.key.expires_at.map(|at| at.timestamp()),
+            key_id: Some(verified.key.id),
+            scopes: Some(verified.key.scopes.iter().map(Scope::to_string).collect()),
+        },
+    };
+    // A header that does not apply is sent empty: a proxy that copies them must overwrite what the client sent.
+    let header = |name: &'static str, value: Option<String>| (HeaderName::from_static(name), value.unwrap_or_default());
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(header("x-tenant-id", claims.tid.to_string()))
-        .insert_header(header("x-user-id", claims.sub.to_string()))
-        .insert_header(header("x-user-roles", roles(&claims.roles)))
-        .json(ValidateResponse {
-            active: true,
-            tenant_id: claims.tid,
-            user_id: claims.sub,
-            roles: claims.roles.clone(),
-            session_id: claims.sid,
-            acr: claims.acr.clone(),
-            exp: claims.exp,
-        })
+        .insert_header(header("x-tenant-id", Some(body.tenant_id.to_string())))
+        .insert_header(header("x-user-id", body.user_id.map(|id| id.to_string())))
+        .insert_header(header("x-user-roles", Some(roles(&body.roles))))
+        .insert_header(header("x-api-key-id", body.key_id.map(|id| id.to_string())))
+        .json(body)
 }
 
 /// The signed-in user.

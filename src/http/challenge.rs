@@ -4,12 +4,31 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::problem::{Kind, Problem, kinds};
 use crate::domain::assurance::Requirement;
+use crate::domain::scope::Scope;
 
 /// A 401 with the challenge that fits its kind.
 #[must_use]
 pub fn unauthorized(kind: &'static Kind, detail: &'static str) -> Problem {
     let challenge = if kind == &kinds::INVALID_TOKEN { "Bearer error=\"invalid_token\"" } else { "Bearer" };
     Problem::new(kind, detail).header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// A 403 for an API key that lacks a scope, or, without one, for a call that no key may make (RFC 6750 §3.1).
+#[must_use]
+pub fn insufficient_scope(wanted: Option<&Scope>) -> Problem {
+    let (detail, challenge) = match wanted {
+        Some(scope) => (
+            format!("the API key needs the scope {scope}"),
+            format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""),
+        ),
+        None => ("only a signed-in user may do this".to_owned(), "Bearer error=\"insufficient_scope\"".to_owned()),
+    };
+    let problem = Problem::new(&kinds::INSUFFICIENT_SCOPE, detail);
+    match HeaderValue::from_str(&challenge) {
+        Ok(value) => problem.header(WWW_AUTHENTICATE, value),
+        // A scope is always header text.
+        Err(_malformed) => problem,
+    }
 }
 
 /// A 401 that asks for a stronger or fresher sign-in (RFC 9470 §3).

@@ -13,7 +13,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use crate::actors::tenant::{InFlight, TenantHandle};
 use crate::clock;
 use crate::domain::audit::AuditSource;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ApiKeyId, UserId};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,6 +41,8 @@ pub struct RequestContext {
     pub tenant: OnceCell<Arc<TenantHandle>>,
     /// The user, once one is authenticated.
     pub user: Cell<Option<UserId>>,
+    /// The API key, once one is authenticated.
+    pub key: Cell<Option<ApiKeyId>>,
     /// Template of the route, for metrics.
     pub route: RefCell<Arc<str>>,
     /// Two letters that say why a request ended as it did.
@@ -66,6 +68,7 @@ impl RequestContext {
             started_ns: clock::monotonic_ns(),
             tenant: OnceCell::new(),
             user: Cell::new(None),
+            key: Cell::new(None),
             route: RefCell::new(no_route()),
             flag: Cell::new(""),
             rate: Cell::new(None),

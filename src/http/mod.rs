@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod api_keys;
 mod auth;
 mod challenge;
 mod client;
@@ -63,6 +64,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/config", |r| {
         r.route(get().to(tenants::get_config)).route(put().to(tenants::put_config))
     });
+    resource(service, "/api-keys", |r| r.route(get().to(api_keys::list)).route(post().to(api_keys::create)));
+    resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

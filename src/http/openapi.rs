@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{auth, docs, health, mfa, operator, tenants, well_known};
+use super::{api_keys, auth, docs, health, mfa, operator, tenants, well_known};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -119,15 +119,15 @@ problem_set!(
 problem_set!(
     /// What a call with an access token may answer.
     SignedInProblems extends CommonProblems:
-    "401" "`authentication-required` or `invalid-token`",
-    "403" "`forbidden`, `tenant-suspended` or `tenant-mismatch`",
+    "401" "`authentication-required`, `invalid-token`, or `insufficient_user_authentication` where a second factor is asked for",
+    "403" "`forbidden`, `insufficient-scope` (an API key), `tenant-suspended` or `tenant-mismatch`",
     "404" "`unknown-tenant`"
 );
 problem_set!(
     /// What a call on a thing may answer.
     ThingProblems extends CommonProblems:
-    "401" "`authentication-required` or `invalid-token`",
-    "403" "`forbidden`, `tenant-suspended` or `tenant-mismatch`",
+    "401" "`authentication-required`, `invalid-token`, or `insufficient_user_authentication` where a second factor is asked for",
+    "403" "`forbidden`, `insufficient-scope` (an API key), `tenant-suspended` or `tenant-mismatch`",
     "404" "`not-found` (the same for a thing of another tenant) or `unknown-tenant`"
 );
 problem_set!(
@@ -149,7 +149,11 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("An access token; where a call says so, an API key (also in `X-Api-Key`)."))
+            .build();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }
@@ -164,6 +168,7 @@ impl Modify for Bearer {
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
+        api_keys::list, api_keys::create, api_keys::revoke,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::rls_check, operator::reload,
     ),

@@ -60,13 +60,21 @@ pub struct Problem {
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
     upgrade_url: Option<String>,
+    is_routine: bool,
 }
 
 impl Problem {
     /// A problem of a kind, with a sentence about this case.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), upgrade_url: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+            upgrade_url: None,
+            is_routine: false,
+        }
     }
 
     /// A 422 for one field.
@@ -99,6 +107,19 @@ impl Problem {
     pub fn upgrade_url(mut self, url: &str) -> Self {
         self.upgrade_url = Some(url.to_owned());
         self
+    }
+
+    /// Says that this happens in the normal course of things, such as a token that ran out, and is no security event.
+    #[must_use]
+    pub fn routine(mut self) -> Self {
+        self.is_routine = true;
+        self
+    }
+
+    /// Whether this is a refusal that belongs in the audit log.
+    #[must_use]
+    pub fn is_security_event(&self) -> bool {
+        self.kind.is_refusal() && !self.is_routine
     }
 
     /// The kind.

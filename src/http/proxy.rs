@@ -1,7 +1,6 @@
 //! The gateway's pipeline for the company's own services: tenant → credential → limit → route → headers → service.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -9,17 +8,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::challenge;
 use super::context::RequestContext;
-use super::credential::{self, Verified};
+use super::credential::{self, Identity};
 use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
 use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward};
-use super::gateway_identity::{PreparedHeaders, value};
+use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use super::tenancy;
 use crate::actors::tenant::{Bucket, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteSettings};
+use crate::domain::api_key::ApiKey;
 use crate::domain::assurance::Requirement;
+use crate::domain::scope::Scope;
 use crate::domain::token::AccessClaims;
 
 /// Everything that the platform does not serve itself.
@@ -40,15 +41,15 @@ pub(super) async fn proxy(
     let tenant = tenancy::tenant_of(&request, &state, &context).await?;
     let view = tenant.view_full();
     tenancy::check_active(&view)?;
-    let token = identity(&request, &state, &context, &tenant, &view, settings).await?;
-    let bucket = if token.is_some() { Bucket::SignedIn } else { Bucket::Anonymous };
+    let caller = identity(&request, &state, &context, &tenant, &view, settings).await?;
+    let bucket = if caller.is_some() { Bucket::SignedIn } else { Bucket::Anonymous };
     tenancy::admit(&state, &context, &tenant, &view, bucket)?;
-    if token.is_some() {
+    if caller.is_some() {
         tenancy::honour_min_version(request.headers(), &tenant).await?;
     }
-    permit(&state, settings, &view, token.as_deref())?;
-    let headers = context_headers(&route, &context, &view, token.as_deref());
-    let authorization = match (settings.auth, &token) {
+    permit(&state, settings, &view, caller.as_ref())?;
+    let headers = context_headers(&route, &context, &view, caller.as_ref());
+    let authorization = match (settings.auth, &caller) {
         (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
         (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
     };
@@ -84,26 +85,28 @@ async fn identity(
     tenant: &crate::actors::tenant::TenantHandle,
     view: &Arc<TenantView>,
     settings: &RouteSettings,
-) -> Result<Option<Rc<Verified>>, Problem> {
+) -> Result<Option<Identity>, Problem> {
     match settings.auth {
         RouteAuth::None => Ok(None),
         RouteAuth::Optional => credential::authenticate(request, state, context, tenant, view).await,
         RouteAuth::Required => {
-            let token = credential::authenticate(request, state, context, tenant, view).await?;
-            match token {
-                Some(token) => Ok(Some(token)),
-                None => Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token")),
+            let caller = credential::authenticate(request, state, context, tenant, view).await?;
+            match caller {
+                Some(caller) => Ok(Some(caller)),
+                None => {
+                    Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token or an API key"))
+                }
             }
         }
     }
 }
 
-/// What the route asks of the tenant's plan and of the user.
+/// What the route asks of the tenant's plan and of the caller.
 fn permit(
     state: &AppState,
     settings: &RouteSettings,
     view: &TenantView,
-    token: Option<&Verified>,
+    caller: Option<&Identity>,
 ) -> Result<(), Problem> {
     if let Some(module) = &settings.module
         && !view.plan.includes(module)
@@ -112,7 +115,11 @@ fn permit(
             Problem::new(&kinds::MODULE_NOT_INCLUDED, format!("the plan {} does not include {module}", view.plan.name));
         return Err(problem.upgrade_url(&state.settings.gateway.upgrade_url));
     }
-    let claims = token.map(|token| &token.claims);
+    let claims = match caller {
+        None => None,
+        Some(Identity::User(token)) => Some(&token.claims),
+        Some(Identity::Key(key)) => return permit_key(settings, &key.key),
+    };
     if !settings.roles.is_empty() {
         let has_role = claims.is_some_and(|claims| {
             claims.roles.iter().any(|role| settings.roles.iter().any(|wanted| wanted == role.as_str()))
@@ -129,26 +136,40 @@ fn permit(
     Ok(())
 }
 
-/// What the service is told: about tenant and user from what was prepared for the token, about the request from its context.
+/// A key needs a scope for the route, and cannot have what only users have: a role, and a sign-in that is strong or fresh.
+fn permit_key(settings: &RouteSettings, key: &ApiKey) -> Result<(), Problem> {
+    if !key.scopes.iter().any(|scope| scope.permits_service(&settings.prefix)) {
+        let wanted = Scope::parse(&format!("gateway:{}", settings.prefix)).ok();
+        return Err(challenge::insufficient_scope(wanted.as_ref()));
+    }
+    let wanted = Requirement { min_acr: settings.min_acr, max_age_s: settings.max_age_s };
+    if settings.roles.is_empty() && wanted == Requirement::NONE {
+        Ok(())
+    } else {
+        Err(challenge::insufficient_scope(None))
+    }
+}
+
+/// What the service is told: about tenant and caller from what was prepared for the credential, about the request from its context.
 fn context_headers(
     route: &Route,
     context: &RequestContext,
     view: &Arc<TenantView>,
-    token: Option<&Verified>,
+    caller: Option<&Identity>,
 ) -> TenantContextHeaders {
-    let claims = token.map(|token| &token.claims);
+    let subject = Subject::of(caller);
     let anonymous = RefCell::new(None);
-    let prepared = token.map_or(&anonymous, |token| &token.prepared);
+    let prepared = caller.map_or(&anonymous, Identity::prepared);
     let mut prepared = prepared.borrow_mut();
     let prepared = match prepared.take().filter(|known| known.is_for(view)) {
         Some(known) => prepared.insert(known),
-        None => prepared.insert(PreparedHeaders::new(view, claims)),
+        None => prepared.insert(PreparedHeaders::new(view, subject)),
     };
     let prefix = route.label();
     let headers = if route.settings().bind_request_id {
-        prepared.for_request(prefix, claims, &context.request_id)
+        prepared.for_request(prefix, subject, &context.request_id)
     } else {
-        prepared.for_route(prefix, claims)
+        prepared.for_route(prefix, subject)
     };
     TenantContextHeaders {
         request_id: value(&context.request_id),

@@ -12,6 +12,7 @@ use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::AuthActor;
+use crate::actors::scribe::Notes;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
 use crate::clients::kms::MasterKey;
@@ -32,6 +33,8 @@ pub struct AppState {
     pub registry_actor: ActorRef<RegistryActor>,
     /// Signs users in and out.
     pub auth: ActorRef<AuthActor>,
+    /// What is written down beside requests.
+    pub notes: Arc<Notes>,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::api_keys::make_key;
 use crate::helpers::{App, Reply, Session, spawn_app};
 
 /// Anybody may call these.
@@ -37,6 +38,10 @@ const ANY_USER: &[(&str, &str)] = &[
     ("DELETE /auth/mfa/totp", "the caller's own second factor"),
     ("POST /auth/mfa/recovery-codes", "the caller's own recovery codes"),
 ];
+
+/// Every API key may call these.
+const ANY_KEY: &[(&str, &str)] =
+    &[("GET /auth/validate", "says what the key may do"), ("POST /auth/validate", "says what the key may do")];
 
 /// Error answers that are no problems.
 const OTHER_ERRORS: &[(&str, &str)] = &[("GET /readyz 503", "monitoring reads the failing parts from it")];
@@ -148,6 +153,29 @@ async fn a_member_is_let_in_only_where_every_user_is() {
 }
 
 #[tokio::test]
+async fn an_api_key_is_let_in_only_where_keys_are() {
+    let app = spawn_app(|_| {}).await;
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
+    let operator = app.operator().await;
+    let (admin, operator) = (app.stepped_up("acme", &owner).await, app.stepped_up("platform", &operator).await);
+    let (_, of_acme) = make_key("acme", &app, &admin, &["gateway:*"]).await;
+    let (_, of_platform) = make_key("platform", &app, &operator, &["gateway:*"]).await;
+    let operations = operations(&document(&app).await);
+    assert_eq!(strangers(ANY_KEY, &operations), Vec::<&str>::new());
+    for operation in operations.iter().filter(|operation| !is_on(PUBLIC, &operation.name)) {
+        let (host, key) = if operation.is_operators() { ("platform", &of_platform) } else { ("acme", &of_acme) };
+        let session = Session { access: key.clone(), refresh: String::new() };
+        let reply = operation.send(&app, host, &tenant.id, Some(&session)).await;
+        if is_on(ANY_KEY, &operation.name) {
+            assert_eq!(reply.status, 200, "{} is not for every key (any more): {reply:?}", operation.name);
+        } else {
+            assert_eq!(reply.status, 403, "{} is open to every key: {reply:?}", operation.name);
+            reply.problem(403, "insufficient-scope");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tenants_admin_is_no_operator() {
     let app = spawn_app(|_| {}).await;
     let (tenant, owner) = app.tenant_with_owner("acme").await;
@@ -168,6 +196,7 @@ async fn a_tenants_admin_is_no_operator() {
 async fn another_tenants_things_are_as_unknown_as_things_that_are_not() {
     let app = spawn_app(|_| {}).await;
     let (_, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
     let globex = app.onboard("globex").await;
     let mut n_checked = 0;
     for operation in operations(&document(&app).await) {

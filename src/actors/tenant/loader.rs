@@ -9,7 +9,7 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, tenants};
+use crate::db::{Db, DbError, TenantTx, api_keys, tenants};
 use crate::domain::ids::{SessionId, TenantId};
 
 use super::view::TenantView;
@@ -57,12 +57,14 @@ impl Loader {
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?;
         let revoked = self.sessions.list_revoked_within(&mut tx, ttl_s).await?;
+        let api_keys =
+            api_keys::list_live(&mut tx).await?.into_iter().map(|(hash, key)| (hash, Arc::new(key))).collect();
         tx.finish();
         let tenant = tenant.ok_or(LoadError::Gone)?;
         let keys = self.secrets.ask(UnlockTenant { tenant: id }, UNLOCK_DEADLINE).await?;
         let until = clock::now_s() + ttl_s;
         let revoked: HashMap<SessionId, i64> = revoked.into_iter().map(|session| (session, until)).collect();
-        Ok(TenantView::new(&self.settings, tenant, keys, Arc::new(revoked)))
+        Ok(TenantView::new(&self.settings, tenant, keys, Arc::new(revoked), Arc::new(api_keys)))
     }
 
     /// For so long after a session's end a token of its may be alive: its life, and the leeway of clocks.

@@ -1,7 +1,7 @@
 //! The tenant supervisor's protocol.
 
 use crate::actors::ask::Request;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{ApiKeyId, SessionId};
 
 /// Why a reload did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,20 @@ pub struct RevokeSession {
 
 impl Request for RevokeSession {
     const NAME: &'static str = "revoke_session";
+    type Reply = ();
+    type Refusal = std::convert::Infallible;
+}
+
+/// Event, idempotent: an API key was revoked, so it is refused from now on. Sent when the config log says so, and by the handler
+/// that revoked it. The truth is in the database; a rebuilt supervisor reads it there.
+#[derive(Debug)]
+pub struct RevokeApiKey {
+    /// The key.
+    pub key: ApiKeyId,
+}
+
+impl Request for RevokeApiKey {
+    const NAME: &'static str = "revoke_api_key";
     type Reply = ();
     type Refusal = std::convert::Infallible;
 }

@@ -1,9 +1,10 @@
 //! The supervisor's state without the actor around it: which sessions are revoked, and which reloads are under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::ids::SessionId;
+use super::view::ApiKeys;
+use crate::domain::ids::{ApiKeyId, SessionId};
 
 /// Sessions that ended while tokens of theirs may be alive.
 #[derive(Debug, Default)]
@@ -37,6 +38,37 @@ impl Revocations {
     }
 }
 
+/// API keys that were revoked while the tenant is being read: what is read may still show them.
+#[derive(Debug, Default)]
+pub(super) struct RevokedKeys {
+    keys: HashSet<ApiKeyId>,
+}
+
+impl RevokedKeys {
+    /// Notes a revoked key. Returns the keys that are left to publish, or `None` if it was not among those shown.
+    pub(super) fn add(&mut self, key: ApiKeyId, shown: &ApiKeys, is_reading: bool) -> Option<Arc<ApiKeys>> {
+        if is_reading {
+            self.keys.insert(key);
+        }
+        shown.values().any(|known| known.id == key).then(|| Arc::new(without(shown, |id| id == key)))
+    }
+
+    /// Takes the revoked keys out of what a read that ended shows. The next read begins after their revocation was committed,
+    /// so it cannot show them any more.
+    pub(super) fn strike_out(&mut self, read: Arc<ApiKeys>) -> Arc<ApiKeys> {
+        let revoked = std::mem::take(&mut self.keys);
+        if read.values().any(|key| revoked.contains(&key.id)) {
+            Arc::new(without(&read, |id| revoked.contains(&id)))
+        } else {
+            read
+        }
+    }
+}
+
+fn without(keys: &ApiKeys, is_out: impl Fn(ApiKeyId) -> bool) -> ApiKeys {
+    keys.iter().filter(|(_, key)| !is_out(key.id)).map(|(hash, key)| (*hash, Arc::clone(key))).collect()
+}
+
 /// What to do about a wish to reload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReloadStep {
@@ -62,6 +94,11 @@ impl Reloads {
             self.is_running = true;
             ReloadStep::Start
         }
+    }
+
+    /// Whether somebody reads.
+    pub(super) fn is_running(&self) -> bool {
+        self.is_running
     }
 
     /// A read ended; returns whether to start another.
@@ -96,6 +133,28 @@ mod tests {
         revocations.add(session(1), 100, 0);
         let table = revocations.merge(&HashMap::from([(session(2), 100)]), 50);
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_read_that_began_before_a_revocation_does_not_bring_the_key_back() {
+        let key = |n: u8| {
+            let id: ApiKeyId = Uuid::from_u128(u128::from(n)).into();
+            let key = crate::domain::api_key::ApiKey {
+                id,
+                created_by: Uuid::from_u128(9).into(),
+                scopes: vec![],
+                expires_at: None,
+            };
+            ([n; 32], Arc::new(key))
+        };
+        let (first, second) = (key(1), key(2));
+        let shown: Arc<ApiKeys> = Arc::new([first.clone(), second.clone()].into());
+        let mut revoked = RevokedKeys::default();
+        let left = revoked.add(first.1.id, &shown, true).expect("it was shown");
+        assert_eq!(left.len(), 1);
+        assert!(revoked.add(first.1.id, &left, true).is_none(), "nothing new to publish");
+        assert_eq!(*revoked.strike_out(Arc::clone(&shown)), *left);
+        assert_eq!(revoked.strike_out(shown).len(), 2, "a later read is believed");
     }
 
     #[test]

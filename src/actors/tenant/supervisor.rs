@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::handle::TenantHandle;
 use super::loader::{LoadError, Loader};
-use super::messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeSession};
-use super::state::{ReloadStep, Reloads, Revocations};
+use super::messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession};
+use super::state::{ReloadStep, Reloads, Revocations, RevokedKeys};
 use super::view::TenantView;
 use crate::actors::ask::{ChildActor, Ctx, Handle, Responder};
 use crate::clock;
@@ -16,6 +16,7 @@ pub struct TenantSupervisor {
     handle: Arc<TenantHandle>,
     loader: Loader,
     revocations: Revocations,
+    revoked_keys: RevokedKeys,
     reloads: Reloads,
     /// Whom the read under way will answer.
     waiting: Vec<Responder<ReloadTenant>>,
@@ -32,6 +33,7 @@ impl TenantSupervisor {
             handle,
             loader,
             revocations,
+            revoked_keys: RevokedKeys::default(),
             reloads: Reloads::default(),
             waiting: Vec::new(),
             waiting_for_next: Vec::new(),
@@ -56,6 +58,7 @@ impl TenantSupervisor {
     fn finish_reload(&mut self, loaded: Result<TenantView, LoadError>, ctx: &mut Ctx<'_, Self>) {
         let loaded = loaded.map(|mut view| {
             view.revoked_sessions = self.revocations.merge(&view.revoked_sessions, clock::now_s());
+            view.api_keys = self.revoked_keys.strike_out(view.api_keys);
             let version = view.tenant.config_version;
             self.handle.publish(view);
             version
@@ -105,6 +108,19 @@ impl Handle<RevokeSession> for TenantSupervisor {
         if let Some(table) = self.revocations.add(message.session, until_s, now_s) {
             let mut view = TenantView::clone(&self.handle.view());
             view.revoked_sessions = table;
+            self.handle.publish(view);
+        }
+        responder.reply(());
+    }
+}
+
+impl Handle<RevokeApiKey> for TenantSupervisor {
+    fn handle(&mut self, message: RevokeApiKey, responder: Responder<RevokeApiKey>, _ctx: &mut Ctx<'_, Self>) {
+        let shown = Arc::clone(&self.handle.view().api_keys);
+        let left = self.revoked_keys.add(message.key, &shown, self.reloads.is_running());
+        if let Some(left) = left {
+            let mut view = TenantView::clone(&self.handle.view());
+            view.api_keys = left;
             self.handle.publish(view);
         }
         responder.reply(());

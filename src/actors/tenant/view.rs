@@ -8,11 +8,15 @@ use serde_json::json;
 
 use crate::actors::secrets::TenantKeys;
 use crate::config::Settings;
+use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::SessionId;
 use crate::domain::plan::Plan;
 use crate::domain::rate_limit::RatePolicy;
 use crate::domain::tenant::{Slug, Tenant};
 use crate::domain::token::{self, AccessClaims, TokenError};
+
+/// A tenant's keys that were not revoked, by the hash of their texts.
+pub type ApiKeys = HashMap<ApiKeyHash, Arc<ApiKey>>;
 
 /// An immutable picture of one tenant, replaced whole by its supervisor.
 #[derive(Debug, Clone)]
@@ -31,6 +35,8 @@ pub struct TenantView {
     pub jwks: Bytes,
     /// Sessions that ended while tokens of theirs may be alive → when the last of those expires, in seconds since 1970.
     pub revoked_sessions: Arc<HashMap<SessionId, i64>>,
+    /// Its API keys.
+    pub api_keys: Arc<ApiKeys>,
 }
 
 impl TenantView {
@@ -41,6 +47,7 @@ impl TenantView {
         tenant: Tenant,
         keys: TenantKeys,
         revoked_sessions: Arc<HashMap<SessionId, i64>>,
+        api_keys: Arc<ApiKeys>,
     ) -> Self {
         let plan = plan_of(settings, &tenant.plan);
         let per_minute = tenant.config.limits.requests_per_minute.unwrap_or(plan.requests_per_minute);
@@ -53,6 +60,7 @@ impl TenantView {
             tenant,
             keys,
             revoked_sessions,
+            api_keys,
         }
     }
 

@@ -5,9 +5,11 @@ mod page;
 mod principal;
 mod step_up;
 mod tenant;
+mod user_or_key;
 
 pub use json::{Json, OptionalJson};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
 pub use step_up::{SteppedUp, demand};
 pub use tenant::{Caller, TenantScope};
+pub use user_or_key::{Anyone, AuditReader, Policy, UserOrKey};

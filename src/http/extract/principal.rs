@@ -13,7 +13,7 @@ use crate::domain::audit::AuditActor;
 use crate::domain::identity::Role;
 use crate::domain::tenant::PLATFORM_SLUG;
 use crate::http::challenge;
-use crate::http::credential::{self, Verified};
+use crate::http::credential::{self, Identity, Verified};
 use crate::http::problem::{Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::tenancy;
@@ -42,10 +42,13 @@ impl Principal {
     async fn of_uncounted(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
         let scope = TenantScope::of(request, state).await?;
         let context = &scope.caller.context;
-        let token = credential::authenticate(request, state, context, &scope.tenant, &scope.view)
+        let identity = credential::authenticate(request, state, context, &scope.tenant, &scope.view)
             .await?
             .ok_or_else(|| challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send an access token"))?;
-        Ok(Self { scope, token })
+        match identity {
+            Identity::User(token) => Ok(Self { scope, token }),
+            Identity::Key(_) => Err(challenge::insufficient_scope(None)),
+        }
     }
 
     /// Whether the user has one of these roles.
@@ -160,7 +163,7 @@ impl FromRequest for OptionalUser {
         let request = request.clone();
         Box::pin(async move {
             let caller = Caller::of(&request)?;
-            if !request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+            if !credential::is_present(request.headers()) {
                 return Ok(Self { user: None, caller });
             }
             let user = Principal::of(&request, state(&request)?).await?;

@@ -141,6 +141,8 @@ pub struct TenantContextHeaders {
     pub user_roles: Option<HeaderValue>,
     /// `X-Auth-Acr`
     pub auth_acr: Option<HeaderValue>,
+    /// `X-Api-Key-Id`
+    pub api_key_id: Option<HeaderValue>,
     /// `X-Request-Id`
     pub request_id: Option<HeaderValue>,
     /// `X-Tenant-Context`, the signed form of the above.
@@ -187,7 +189,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Names that only the platform may set towards a service, read with `_` as `-`.
 fn is_reserved(name: &str) -> bool {
-    const FAMILIES: [&str; 5] = ["x-tenant-", "x-user-", "x-auth-", "x-internal-", "x-forwarded-"];
+    const FAMILIES: [&str; 6] = ["x-tenant-", "x-user-", "x-auth-", "x-api-key-", "x-internal-", "x-forwarded-"];
     const NAMES: [&str; 18] = [
         "x-tenant",
         "x-forwarded",
@@ -237,7 +239,7 @@ pub fn upstream_headers(
     let headers = request.headers();
     let n_bytes = headers.iter().map(|(_, value)| value.len()).sum();
     let mut values = Values::with_capacity(n_bytes);
-    let mut out = HeaderMap::with_capacity(headers.len() + 14);
+    let mut out = HeaderMap::with_capacity(headers.len() + 15);
     let connection = || headers.get_all(old::CONNECTION).map(old::HeaderValue::as_bytes);
     let lists_names = connection().any(names_something);
     for (name, value) in headers {
@@ -275,6 +277,7 @@ fn inject(out: &mut HeaderMap, context: &TenantContextHeaders) {
     const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
     const USER_ROLES: HeaderName = HeaderName::from_static("x-user-roles");
     const AUTH_ACR: HeaderName = HeaderName::from_static("x-auth-acr");
+    const API_KEY_ID: HeaderName = HeaderName::from_static("x-api-key-id");
     const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     const TENANT_CONTEXT: HeaderName = HeaderName::from_static("x-tenant-context");
     const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -289,6 +292,7 @@ fn inject(out: &mut HeaderMap, context: &TenantContextHeaders) {
         user_id,
         user_roles,
         auth_acr,
+        api_key_id,
         request_id,
         tenant_context,
         traceparent,
@@ -304,6 +308,7 @@ fn inject(out: &mut HeaderMap, context: &TenantContextHeaders) {
         (USER_ID, user_id),
         (USER_ROLES, user_roles),
         (AUTH_ACR, auth_acr),
+        (API_KEY_ID, api_key_id),
         (REQUEST_ID, request_id),
         (TENANT_CONTEXT, tenant_context),
         (TRACEPARENT, traceparent),

@@ -171,6 +171,7 @@ fn every_context_header_is_injected_under_its_name() {
         user_id: value("5"),
         user_roles: value("6"),
         auth_acr: value("7"),
+        api_key_id: value("e"),
         request_id: value("8"),
         tenant_context: value("9"),
         traceparent: value("a"),
@@ -181,6 +182,7 @@ fn every_context_header_is_injected_under_its_name() {
     let out = upstream_headers(&request("GET", "/", &[]), &context, Authorization::Withhold);
     let expected = [
         "traceparent: a",
+        "x-api-key-id: e",
         "x-auth-acr: 7",
         "x-forwarded-for: b",
         "x-forwarded-host: c",

@@ -9,14 +9,17 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use serde_json::json;
 
 use super::measured::{Measure, Measured};
 use super::security_headers::{self, Reached};
+use crate::clock;
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::http::context::RequestContext;
 use crate::http::gateway::hygiene::{self, HeadLimits, HygieneError};
-use crate::http::problem::{PROBLEM_JSON, Problem, kinds};
+use crate::http::problem::{Kind, PROBLEM_JSON, Problem, kinds};
 use crate::http::state::AppState;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -122,6 +125,9 @@ fn finish(
                 // The cause was logged where it was met; this line ties it to what the client was told.
                 tracing::error!(request.id = context.request_id, "answered 500");
             }
+            if problem.is_security_event() {
+                note_refusal(&measure.state, context, response.request(), problem.kind());
+            }
             write_problem(response, &problem, &context.request_id)
         }
     };
@@ -140,6 +146,28 @@ fn finish(
     let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
     measure.is_complete = is_head || is_empty;
     response.map_body(|_, body| Measured::new(body, measure))
+}
+
+/// Notes for the tenant's audit log who was refused what. What has no tenant has no log to be in.
+fn note_refusal(state: &AppState, context: &RequestContext, request: &HttpRequest, kind: &'static Kind) {
+    let Some(tenant) = context.tenant.get() else { return };
+    state.notes.denials.note(tenant.id(), clock::now_s(), || AuditEvent {
+        actor: match (context.user.get(), context.key.get()) {
+            (Some(user), _) => AuditActor::User(user),
+            (None, Some(key)) => AuditActor::Key(key),
+            (None, None) => AuditActor::Anonymous,
+        },
+        action: "request.deny",
+        target_kind: "route",
+        target_id: Some(context.route.borrow().to_string()),
+        outcome: AuditOutcome::Denied,
+        code: Some(kind.code),
+        source: context.audit_source(request.head()),
+        detail: json!({
+            "method": request.method().as_str().chars().take(16).collect::<String>(),
+            "path": request.path().chars().take(256).collect::<String>(),
+        }),
+    });
 }
 
 fn reached(state: &AppState, context: &RequestContext) -> Reached {

@@ -49,7 +49,11 @@ impl Drop for Measure {
             return;
         }
         let client = context.client_ip.map(|ip| ip.to_string()).unwrap_or_default();
-        let user = context.user.get().map(|user| user.to_string()).unwrap_or_default();
+        let user = match (context.user.get(), context.key.get()) {
+            (Some(user), _) => user.to_string(),
+            (None, Some(key)) => format!("key:{key}"),
+            (None, None) => String::new(),
+        };
         self.state.access_log.write(&AccessLine {
             time: &timestamp(),
             request_id: &context.request_id,

@@ -112,7 +112,8 @@ impl From<TokenError> for Problem {
             | TokenError::WrongAudience
             | TokenError::NotYetValid => "the token is not valid here",
         };
-        challenge::unauthorized(&kinds::INVALID_TOKEN, detail)
+        let problem = challenge::unauthorized(&kinds::INVALID_TOKEN, detail);
+        if error == TokenError::Expired { problem.routine() } else { problem }
     }
 }
 

@@ -13,6 +13,14 @@ pub struct Kind {
     pub flag: &'static str,
 }
 
+impl Kind {
+    /// Whether somebody was refused for who they are, or for what they claimed to be.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        [INVALID_TOKEN, STEP_UP_REQUIRED, FORBIDDEN, INSUFFICIENT_SCOPE, TENANT_MISMATCH].contains(self)
+    }
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal $flag:literal;)*) => {
         $($(#[$doc])* pub const $name: Kind = Kind { status: $status, code: $code, title: $title, flag: $flag };)*
@@ -45,6 +53,8 @@ kinds! {
     STEP_UP_REQUIRED = 401 "insufficient_user_authentication" "A stronger or fresher sign-in is needed" "UA";
     /// Not allowed for this caller.
     FORBIDDEN = 403 "forbidden" "Not allowed" "";
+    /// RFC 6750 §3.1: an API key without the scope, or where only users may call.
+    INSUFFICIENT_SCOPE = 403 "insufficient-scope" "The API key does not permit this" "";
     /// Host, header and token name different tenants.
     TENANT_MISMATCH = 403 "tenant-mismatch" "Host, header and token name different tenants" "TM";
     /// The tenant is switched off.

@@ -12,7 +12,7 @@ use crate::actors::ask::{ActorMetrics, ActorRef, ChildActor, Ctx, Handle, Reques
 use crate::actors::supervisor::{Arbiters, ChildHandle, ChildSpec, ChildState, Owner, StartError, supervise};
 use crate::actors::tenant::handle::TenantHandle;
 use crate::actors::tenant::loader::{LoadError, Loader};
-use crate::actors::tenant::messages::{ReloadTenant, RevokeSession};
+use crate::actors::tenant::messages::{ReloadTenant, RevokeApiKey, RevokeSession};
 use crate::actors::tenant::supervisor::TenantSupervisor;
 use crate::clock;
 use crate::db::config_log::{Change, ConfigChange};
@@ -165,6 +165,7 @@ impl RegistryActor {
         let Some(supervisor) = handle.supervisor() else { return };
         let told = match change {
             Change::SessionRevoked(session) => supervisor.tell(RevokeSession { session }),
+            Change::ApiKeyRevoked(key) => supervisor.tell(RevokeApiKey { key }),
             Change::Tenant { version } => supervisor.tell(ReloadTenant { at_least: Some(version) }),
             Change::Keys => supervisor.tell(ReloadTenant { at_least: None }),
         };
