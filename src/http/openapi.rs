@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{auth, docs, health, operator, tenants, well_known};
+use super::{auth, docs, health, operator, sessions, tenants, well_known};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -155,6 +155,7 @@ impl Modify for Bearer {
         tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
+        sessions::list, sessions::end,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::rls_check, operator::reload,
     ),

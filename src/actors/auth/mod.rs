@@ -12,7 +12,7 @@ mod tokens;
 use std::sync::Arc;
 
 pub use hasher::{Hasher, HasherError};
-pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub use messages::{AuthError, EndedSessions, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 
 use super::ask::{ChildActor, Ctx, Handle, Request, Responder};
 use super::sessions::SessionStore;
