@@ -22,14 +22,15 @@ use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::scribe::{Notes, Scribe};
 use crate::actors::secrets::SecretsActor;
-use crate::actors::sessions::{PostgresSessions, SessionStore};
+use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{
     ArbiterHandle, Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor,
 };
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
-use crate::config::{self, Settings};
+use crate::clients::redis::{Redis, RedisError};
+use crate::config::{self, RedisSettings, Settings};
 use crate::db::Db;
 use crate::http::TrustedNetworks;
 use crate::http::access_log::AccessLog;
@@ -66,6 +67,12 @@ pub enum AppError {
     /// The limit for each address is too large to be counted.
     #[error("limits.ip_per_minute is too large")]
     IpLimit,
+    /// The configuration asks for Redis and names none.
+    #[error("sessions.store is \"redis\", and redis.url is not set")]
+    NoRedis,
+    /// Redis cannot be used.
+    #[error("redis.url: {0}")]
+    Redis(#[from] RedisError),
     /// Threads cannot be started.
     #[error("the actors' threads cannot be started")]
     Arbiters(#[from] ArbitersError),
@@ -159,7 +166,8 @@ impl Application {
         let n_arbiters = NonZeroUsize::new(settings.tenants.arbiters).unwrap_or(NonZeroUsize::MIN);
         let arbiters = Arc::new(Arbiters::start(n_arbiters)?);
         let tree = Supervisor::new(RestartPolicy::ROOT, actor_metrics.clone());
-        let actors = Actors::start(&tree, &arbiters, &settings, &db, &master, &actor_metrics).await?;
+        let sessions = session_store(&settings)?;
+        let actors = Actors::start(&tree, &arbiters, &settings, &db, &master, &actor_metrics, &sessions).await?;
         let state = web::Data::new(AppState {
             networks: TrustedNetworks::new(&settings.gateway),
             reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
@@ -168,6 +176,7 @@ impl Application {
             master,
             registry: actors.registry,
             registry_actor: actors.registry_actor,
+            sessions,
             auth: actors.auth,
             notes: start_scribe(&tree, &arbiters.pick(0), &settings, &db).await?,
             routes: Arc::clone(&routes),
@@ -227,9 +236,9 @@ impl Actors {
         db: &Db,
         master: &Arc<MasterKey>,
         metrics: &ActorMetrics,
+        sessions: &Arc<dyn SessionStore>,
     ) -> Result<Self, AppError> {
         let control: ArbiterHandle = arbiters.pick(0);
-        let sessions: Arc<dyn SessionStore> = Arc::new(PostgresSessions);
         let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
         let (secrets_db, secrets_master) = (db.clone(), Arc::clone(master));
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("secrets") };
@@ -256,7 +265,7 @@ impl Actors {
             .await?
             .actor;
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
-        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), sessions, secrets };
+        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), sessions: Arc::clone(sessions), secrets };
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };
         let (shared, threads, actor_metrics) = (Arc::clone(&registry), Arc::clone(arbiters), metrics.clone());
         let registry_actor = tree
@@ -297,6 +306,18 @@ async fn start_scribe(
     })
     .await?;
     Ok(notes)
+}
+
+fn session_store(settings: &Settings) -> Result<Arc<dyn SessionStore>, AppError> {
+    let RedisSettings { url, max_connections, timeout_ms } = &settings.redis;
+    match (settings.sessions.store, url) {
+        (config::SessionStore::Postgres, _) => Ok(Arc::new(PostgresSessions)),
+        (config::SessionStore::Redis, Some(url)) => {
+            let redis = Redis::new(url, *max_connections, Duration::from_millis(*timeout_ms))?;
+            Ok(Arc::new(RedisSessions::new(redis)))
+        }
+        (config::SessionStore::Redis, None) => Err(AppError::NoRedis),
+    }
 }
 
 fn hashing_permits(settings: &Settings) -> usize {
@@ -340,7 +361,7 @@ fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken
 /// Says which settings nothing uses yet, so that nobody relies on them.
 fn warn_of_unused(settings: &Settings) {
     for (key, is_set) in [
-        ("redis.url", settings.redis.url.is_some()),
+        ("redis.url", settings.redis.url.is_some() && settings.sessions.store == config::SessionStore::Postgres),
         ("mail.smtp_url", settings.mail.smtp_url.is_some()),
         ("stripe.secret_key", settings.stripe.secret_key.is_some()),
     ] {

@@ -48,7 +48,7 @@ pub struct Settings {
     pub plans: BTreeMap<String, PlanSettings>,
     /// The log on standard error.
     pub log: LogSettings,
-    /// Redis, for more than one node.
+    /// Redis, where sessions may live.
     pub redis: RedisSettings,
     /// Outgoing mail.
     pub mail: MailSettings,
@@ -60,8 +60,12 @@ pub struct Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSettings {
-    /// URL of a Redis that all nodes share.
+    /// URL of a Redis that all nodes share (`redis://`, `rediss://` for TLS, `redis+unix://`).
     pub url: Option<SecretString>,
+    /// Connections to it; more calls wait for one.
+    pub max_connections: usize,
+    /// Longest wait for a connection or an answer, in milliseconds; then 503.
+    pub timeout_ms: u64,
 }
 
 /// `[mail]`
@@ -259,6 +263,8 @@ pub struct SessionSettings {
 pub enum SessionStore {
     /// The database: a restart signs nobody out.
     Postgres,
+    /// The Redis of `redis.url`.
+    Redis,
 }
 
 /// `[plans.NAME]`

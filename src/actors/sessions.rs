@@ -4,11 +4,16 @@
 //! store acts at once and before the commit, so what a failed commit leaves behind is a session nobody has a token of, a
 //! rotation whose answer the client asks for again, or an end that nobody minds being told twice.
 
+mod redis;
+
 use std::fmt::Debug;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
+pub use redis::RedisSessions;
+
+use crate::clients::redis::RedisError;
 use crate::db::sessions::{self, NewSession, Rotation, Session};
 use crate::db::{DbError, TenantTx};
 use crate::domain::assurance::Acr;
@@ -20,6 +25,9 @@ pub enum SessionStoreError {
     /// The database did not answer.
     #[error("the session store did not answer")]
     Db(#[from] DbError),
+    /// Redis did not answer.
+    #[error("the session store did not answer")]
+    Redis(#[from] RedisError),
 }
 
 /// Work of a store.
@@ -38,6 +46,9 @@ pub struct Elevation<'a> {
 
 /// Keeps refresh-token families, one record each. All calls are for the transaction's tenant.
 pub trait SessionStore: Debug + Send + Sync {
+    /// Whether the store answers, if it is not the database itself.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+
     /// Adds a session.
     fn insert<'a>(&'a self, tx: &'a mut TenantTx, new: &'a NewSession<'a>) -> StoreFuture<'a, ()>;
 
@@ -82,6 +93,10 @@ pub trait SessionStore: Debug + Send + Sync {
 pub struct PostgresSessions;
 
 impl SessionStore for PostgresSessions {
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn insert<'a>(&'a self, tx: &'a mut TenantTx, new: &'a NewSession<'a>) -> StoreFuture<'a, ()> {
         Box::pin(async move { Ok(sessions::insert(tx, new).await?) })
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Settings;
+use super::{SessionStore, Settings};
 use crate::domain::api_key::is_environment;
 
 /// Every mistake in `settings`, each as `key: found, expected`.
@@ -74,6 +74,10 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         settings.server.tls_cert.is_some() == settings.server.tls_key.is_some(),
         "server.tls_cert, server.tls_key: found one of them, expected both or none".to_owned(),
     );
+    check(
+        settings.sessions.store != SessionStore::Redis || settings.redis.url.is_some(),
+        "redis.url: found none, expected the URL of a Redis because sessions.store is \"redis\"".to_owned(),
+    );
     for (key, value, min, max) in [
         ("auth.access_token_ttl_s", settings.auth.access_token_ttl_s, 10, 3_600),
         ("auth.refresh_grace_s", settings.auth.refresh_grace_s, 0, 60),
@@ -90,6 +94,8 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         ("gateway.max_header_bytes", gateway.max_header_bytes as u64, 1_024, 131_072),
         ("gateway.max_url_bytes", gateway.max_url_bytes as u64, 128, 65_536),
         ("limits.json_body_bytes", settings.limits.json_body_bytes as u64, 1_024, 67_108_864),
+        ("redis.max_connections", settings.redis.max_connections as u64, 1, 10_000),
+        ("redis.timeout_ms", settings.redis.timeout_ms, 10, 1_000),
         ("sessions.idle_timeout_s", settings.sessions.idle_timeout_s, 60, 315_360_000),
         ("sessions.absolute_timeout_s", settings.sessions.absolute_timeout_s, 60, 315_360_000),
     ] {

@@ -69,6 +69,8 @@ pub struct Session {
     pub epoch: i64,
     /// When it was ended.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Whether it has run out, by the store's clock.
+    pub is_expired: bool,
     /// The user's role.
     pub role: String,
     /// The user's state.
@@ -114,6 +116,7 @@ pub async fn find(tx: &mut TenantTx, id: SessionId) -> Result<Option<Session>, D
         r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.mfa_time, s.epoch, s.revoked_at,
                   s.created_at, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, host(s.ip) AS ip, s.user_agent,
                   u.role, u.state AS user_state,
+                  clock_timestamp() >= least(s.idle_expires_at, s.absolute_expires_at) AS "is_expired!",
                   (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
          FROM auth.sessions s JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
          WHERE s.tenant_id = $1 AND s.id = $2"#,
@@ -133,7 +136,9 @@ pub struct Rotation {
     pub session: Option<Session>,
 }
 
-/// Rotates the family by compare-and-set on its counter: of any number of callers with the same token one rotates.
+/// Rotates the family by compare-and-set on its counter: of any number of callers with the same token one rotates. That one
+/// needs a single statement; whoever comes too late reads the family as the winner left it, in a second one, because the first
+/// one's snapshot is older than that.
 ///
 /// # Errors
 /// [`DbError`].
@@ -144,19 +149,28 @@ pub async fn rotate(
     idle_expires_at: DateTime<Utc>,
 ) -> Result<Rotation, DbError> {
     let tenant = tx.tenant().uuid();
-    let result = sqlx::query!(
-        "UPDATE auth.sessions SET refresh_ctr = refresh_ctr + 1, rotated_at = clock_timestamp(),
-                idle_expires_at = least($4, absolute_expires_at)
-         WHERE tenant_id = $1 AND id = $2 AND refresh_ctr = $3 AND revoked_at IS NULL
-               AND clock_timestamp() < least(idle_expires_at, absolute_expires_at)",
+    let rotated = sqlx::query_as!(
+        Session,
+        r#"UPDATE auth.sessions s SET refresh_ctr = s.refresh_ctr + 1, rotated_at = clock_timestamp(),
+                  idle_expires_at = least($4, s.absolute_expires_at)
+         FROM auth.users u
+         WHERE s.tenant_id = $1 AND s.id = $2 AND s.refresh_ctr = $3 AND s.revoked_at IS NULL
+               AND clock_timestamp() < least(s.idle_expires_at, s.absolute_expires_at)
+               AND u.tenant_id = s.tenant_id AND u.id = s.user_id
+         RETURNING s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.mfa_time, s.epoch, s.revoked_at,
+                   s.created_at, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, host(s.ip) AS ip, s.user_agent,
+                   u.role, u.state AS user_state, false AS "is_expired!", 0::bigint AS "since_rotation_ms!""#,
         tenant,
         id.uuid(),
         counter,
         idle_expires_at
     )
-    .execute(tx.connection()?)
+    .fetch_optional(tx.connection()?)
     .await?;
-    Ok(Rotation { rotated: result.rows_affected() == 1, session: find(tx, id).await? })
+    Ok(match rotated {
+        Some(session) => Rotation { rotated: true, session: Some(session) },
+        None => Rotation { rotated: false, session: find(tx, id).await? },
+    })
 }
 
 /// The user's sessions that are alive, the latest used first.
@@ -170,6 +184,7 @@ pub async fn list(tx: &mut TenantTx, user: UserId) -> Result<Vec<Session>, DbErr
         r#"SELECT s.id, s.user_id, s.refresh_ctr, s.acr, s.amr, s.auth_time, s.mfa_time, s.epoch, s.revoked_at,
                   s.created_at, s.rotated_at, s.idle_expires_at, s.absolute_expires_at, host(s.ip) AS ip, s.user_agent,
                   u.role, u.state AS user_state,
+                  clock_timestamp() >= least(s.idle_expires_at, s.absolute_expires_at) AS "is_expired!",
                   (extract(epoch FROM clock_timestamp() - s.rotated_at) * 1000)::bigint AS "since_rotation_ms!"
          FROM auth.sessions s
          JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
@@ -266,4 +281,44 @@ pub async fn list_revoked_within(tx: &mut TenantTx, seconds: i64) -> Result<Vec<
             .fetch_all(tx.connection()?)
             .await?;
     Ok(rows.into_iter().map(SessionId::from).collect())
+}
+
+/// The owner of a session that another store keeps, and from which epoch of the tenant on sessions live.
+#[derive(Debug, Clone)]
+pub struct SessionOwner {
+    /// The user's role.
+    pub role: String,
+    /// The user's state.
+    pub user_state: String,
+    /// The tenant's epoch.
+    pub epoch: i64,
+}
+
+/// What a store of sessions elsewhere must know of their user; none = there is no such user (any more).
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_owner(tx: &mut TenantTx, user: UserId) -> Result<Option<SessionOwner>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        SessionOwner,
+        "SELECT u.role, u.state AS user_state, t.epoch
+         FROM auth.users u JOIN platform.tenants t ON t.tenant_id = u.tenant_id
+         WHERE u.tenant_id = $1 AND u.id = $2",
+        tenant,
+        user.uuid()
+    )
+    .fetch_optional(tx.connection()?)
+    .await?)
+}
+
+/// Announces to every node that sessions of another store have ended, at the commit. Those of `auth.sessions` are announced by
+/// a trigger.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn announce_ended(tx: &mut TenantTx, ended: &[SessionId]) -> Result<(), DbError> {
+    let ended: Vec<Uuid> = ended.iter().map(|id| id.uuid()).collect();
+    sqlx::query!("SELECT auth.announce_ended_sessions($1)", &ended).execute(tx.connection()?).await?;
+    Ok(())
 }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::credential::Identity;
-use super::extract::{AnyUser, Anyone, Json, OptionalJson, SignedIn, TenantScope, UserOrKey};
+use super::extract::{AnyUser, Anyone, Json, OptionalJson, Principal, SignedIn, TenantScope, UserOrKey};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
-use crate::actors::auth::{Challenged, Refresh, SignIn, SignInOutcome, SignOut, TokenSet};
+use crate::actors::auth::{Challenged, EndedSessions, Refresh, SignIn, SignInOutcome, SignOut, TokenSet};
 use crate::db::{TenantTx, factors, users};
 use crate::domain::factor::FactorKind;
 use crate::domain::identity::Role;
@@ -23,7 +23,7 @@ use crate::domain::scope::Scope;
 /// Longest wait for a sign-in: the queue for hashing, the hash, the database.
 const SIGN_IN_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for the rest.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Who signs in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -156,6 +156,8 @@ pub(super) async fn refresh(
 pub(super) struct LogoutRequest {
     /// End every session of the user, not only this one.
     all: bool,
+    /// End every session of the user but this one.
+    others: bool,
 }
 
 /// Sign out. The access token is refused from now on, on every node within a second.
@@ -167,17 +169,26 @@ pub(super) async fn logout(
     state: web::Data<AppState>,
     OptionalJson(body): OptionalJson<LogoutRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let all = body.is_some_and(|body| body.all);
+    let LogoutRequest { all, others } = body.unwrap_or_default();
+    let ended = match (all, others) {
+        (false, false) => EndedSessions::Own,
+        (true, false) => EndedSessions::All,
+        (false, true) => EndedSessions::Others,
+        (true, true) => return Err(Problem::invalid_field("/others", "cannot be true together with all")),
+    };
+    state.auth.ask(sign_out(&user, ended), DEADLINE).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) fn sign_out(user: &Principal, ended: EndedSessions) -> SignOut {
     let claims = &user.token.claims;
-    let message = SignOut {
+    SignOut {
         tenant: std::sync::Arc::clone(&user.scope.tenant),
         user: claims.sub,
         session: claims.sid,
-        all,
+        ended,
         source: user.scope.caller.source.clone(),
-    };
-    state.auth.ask(message, DEADLINE).await?;
-    Ok(HttpResponse::NoContent().finish())
+    }
 }
 
 /// What a good credential says.

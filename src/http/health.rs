@@ -27,6 +27,10 @@ pub(super) async fn answer(state: &AppState) -> HttpResponse {
         Ok(()) => state.readiness.recover("database"),
         Err(error) => state.readiness.fail("database", error.to_string()),
     }
+    match state.sessions.ping().await {
+        Ok(()) => state.readiness.recover("session_store"),
+        Err(error) => state.readiness.fail("session_store", error.to_string()),
+    }
     let failing = state.readiness.failing();
     if failing.is_empty() {
         return HttpResponse::Ok().json(json!({ "status": "ok" }));

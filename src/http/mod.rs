@@ -25,6 +25,7 @@ pub mod problem;
 mod proxy;
 pub mod readiness;
 pub mod server;
+mod sessions;
 pub mod state;
 mod tenancy;
 mod tenants;
@@ -52,6 +53,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/login", |r| r.route(post().to(auth::login)));
     resource(service, "/auth/refresh", |r| r.route(post().to(auth::refresh)));
     resource(service, "/auth/logout", |r| r.route(post().to(auth::logout)));
+    resource(service, "/auth/sessions", |r| r.route(get().to(sessions::list)));
+    resource(service, "/auth/sessions/{id}", |r| r.route(delete().to(sessions::end)));
     resource(service, "/auth/validate", |r| r.route(get().to(auth::validate)).route(post().to(auth::validate_by_post)));
     resource(service, "/auth/me", |r| r.route(get().to(auth::me)));
     resource(service, "/auth/mfa/totp", |r| r.route(post().to(mfa::begin_totp)).route(delete().to(mfa::remove_totp)));

@@ -13,6 +13,7 @@ use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::AuthActor;
 use crate::actors::scribe::Notes;
+use crate::actors::sessions::SessionStore;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
 use crate::clients::kms::MasterKey;
@@ -31,6 +32,8 @@ pub struct AppState {
     pub registry: Arc<TenantRegistry>,
     /// Starts the others.
     pub registry_actor: ActorRef<RegistryActor>,
+    /// Where sessions live, for plain reads.
+    pub sessions: Arc<dyn SessionStore>,
     /// Signs users in and out.
     pub auth: ActorRef<AuthActor>,
     /// What is written down beside requests.

@@ -59,6 +59,9 @@ pub enum AuthError {
     /// The system has no randomness.
     #[error("no randomness")]
     Random,
+    /// The user has no such session that is alive.
+    #[error("the user has no such session")]
+    UnknownSession,
     /// Too many sign-ins at once.
     #[error("too many passwords are being checked")]
     Busy(#[from] HasherError),
@@ -124,7 +127,21 @@ impl Request for Refresh {
     type Refusal = AuthError;
 }
 
-/// Command, idempotent: ends a session, or all of the user's. Sent by the logout handler; replies with the sessions that ended.
+/// Which of a user's sessions to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedSessions {
+    /// The one of the request.
+    Own,
+    /// Every one but that of the request.
+    Others,
+    /// Every one.
+    All,
+    /// This one, which must be the user's and alive.
+    One(SessionId),
+}
+
+/// Command, idempotent but for [`EndedSessions::One`], which is refused when there is none: ends sessions of a user. Sent by the
+/// handlers of logout and of sessions; replies with the sessions that ended.
 #[derive(Debug)]
 pub struct SignOut {
     /// The tenant of the request's host.
@@ -133,8 +150,8 @@ pub struct SignOut {
     pub user: UserId,
     /// The session of the request.
     pub session: SessionId,
-    /// End every session of the user.
-    pub all: bool,
+    /// What to end.
+    pub ended: EndedSessions,
     /// Where the request came from.
     pub source: AuditSource,
 }

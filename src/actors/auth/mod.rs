@@ -19,7 +19,7 @@ pub use factors::{
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
 };
 pub use hasher::{Hasher, HasherError};
-pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub use messages::{AuthError, EndedSessions, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 
 use super::ask::{ActorRef, ChildActor, Ctx, Handle, Request, Responder};
 use super::secrets::SecretsActor;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::AuthContext;
-use super::messages::{AuthError, SignOut};
+use super::messages::{AuthError, EndedSessions, SignOut};
 use crate::actors::tenant::{RevokeSession, TenantHandle};
 use crate::db::{TenantTx, audit};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
@@ -12,26 +12,39 @@ use crate::domain::ids::SessionId;
 /// How long a handler waits until this node refuses the ended sessions' tokens. Other nodes hear of it by the config log.
 const REVOKE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Ends one session or all of the user's, first in the database, then in the tenant's view.
+/// Ends sessions of the user, first in the store, then in the tenant's view.
 pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<Vec<SessionId>, AuthError> {
-    let SignOut { tenant, user, session, all, source } = message;
+    let SignOut { tenant, user, session, ended: wanted, source } = message;
+    let sessions = &context.sessions;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
-    let ended = if all {
-        context.sessions.revoke_all(&mut tx, user, None, "logout_all").await?
-    } else if context.sessions.revoke(&mut tx, session, "logout").await? {
-        vec![session]
-    } else {
-        Vec::new()
+    let (target, scope, ended) = match wanted {
+        EndedSessions::Own => {
+            let was_open = sessions.revoke(&mut tx, session, "logout").await?;
+            (session, "own", was_open.then_some(session).into_iter().collect())
+        }
+        EndedSessions::Others => {
+            (session, "others", sessions.revoke_all(&mut tx, user, Some(session), "logout_others").await?)
+        }
+        EndedSessions::All => (session, "all", sessions.revoke_all(&mut tx, user, None, "logout_all").await?),
+        EndedSessions::One(id) => {
+            let alive = sessions.list(&mut tx, user).await?;
+            // Somebody else's session is as unknown as one that never was.
+            if !alive.iter().any(|session| session.id == id.uuid()) || !sessions.revoke(&mut tx, id, "ended").await? {
+                tx.finish();
+                return Err(AuthError::UnknownSession);
+            }
+            (id, "one", vec![id])
+        }
     };
     let event = AuditEvent {
         actor: AuditActor::User(user),
         action: "session.end",
         target_kind: "session",
-        target_id: Some(session.to_string()),
+        target_id: Some(target.to_string()),
         outcome: AuditOutcome::Success,
         code: None,
         source,
-        detail: json!({ "all": all, "n_ended": ended.len() }),
+        detail: json!({ "scope": scope, "n_ended": ended.len() }),
     };
     audit::insert(&mut tx, &event).await?;
     tx.commit().await?;

@@ -8,11 +8,13 @@ use super::messages::{AuthError, Refresh, TokenSet};
 use super::{AuthContext, factors, sign_out};
 use crate::actors::tenant::TenantView;
 use crate::clock;
+use crate::db::mail_outbox::NewMail;
 use crate::db::sessions::{Rotation, Session};
-use crate::db::{TenantTx, audit};
+use crate::db::{TenantTx, audit, mail_outbox, users};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::Role;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::mail::MailKind;
 use crate::domain::refresh_token::{self, RefreshDecision, RefreshToken};
 use crate::domain::token::{self, AccessClaims};
 
@@ -145,11 +147,15 @@ fn judge(context: &AuthContext, epoch: i64, counter: i64, rotation: Rotation) ->
     if rotated {
         return Ok(session);
     }
+    // Before its counter is looked at: an old token of a session that ran out is no theft to be told of.
+    if session.is_expired {
+        return Err(Refusal::Invalid);
+    }
     let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s).unwrap_or(0) * 1_000;
     match refresh_token::decide(counter, session.refresh_ctr, session.since_rotation_ms, grace_ms) {
         RefreshDecision::Repeat => Ok(session),
         RefreshDecision::Reuse => Err(Refusal::Reuse { session: session.id.into(), user: session.user_id.into() }),
-        // The current number, and yet not rotated: the session ran out.
+        // The current number, and yet not rotated: the session ran out in this very moment.
         RefreshDecision::Rotate | RefreshDecision::Unknown => Err(Refusal::Invalid),
     }
 }
@@ -162,6 +168,7 @@ async fn end_family(
     source: AuditSource,
 ) -> Result<(), AuthError> {
     context.sessions.revoke(tx, session, "refresh_token_reuse").await?;
+    let mail_detail = json!({ "ip": source.ip, "user_agent": source.user_agent });
     let event = AuditEvent {
         actor: AuditActor::Anonymous,
         action: "session.refresh",
@@ -172,5 +179,15 @@ async fn end_family(
         source,
         detail: json!({ "user_id": user }),
     };
-    Ok(audit::insert(tx, &event).await?)
+    audit::insert(tx, &event).await?;
+    warn_user(tx, user, mail_detail).await
+}
+
+/// Tells the user by mail that somebody may have had their tokens.
+async fn warn_user(tx: &mut TenantTx, user: UserId, detail: serde_json::Value) -> Result<(), AuthError> {
+    if let Some(user) = users::find(tx, user).await? {
+        let mail = NewMail { kind: MailKind::SessionReuse, recipient: &user.email, detail, row: None };
+        mail_outbox::insert(tx, &mail).await?;
+    }
+    Ok(())
 }

@@ -10,7 +10,9 @@ use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::{Db, DbError, TenantTx, api_keys, tenants};
+use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
+use crate::domain::tenant::Tenant;
 
 use super::view::TenantView;
 
@@ -53,17 +55,37 @@ impl Loader {
     /// # Errors
     /// [`LoadError`].
     pub async fn load(&self, id: TenantId) -> Result<TenantView, LoadError> {
-        let ttl_s = self.token_life_s();
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
-        let tenant = tenants::find(&mut tx).await?;
-        let revoked = self.sessions.list_revoked_within(&mut tx, ttl_s).await?;
-        let api_keys =
-            api_keys::list_live(&mut tx).await?.into_iter().map(|(hash, key)| (hash, Arc::new(key))).collect();
+        let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
+        let revoked = self.sessions.list_revoked_within(&mut tx, self.token_life_s()).await;
+        let api_keys = api_keys::list_live(&mut tx).await;
         tx.finish();
-        let tenant = tenant.ok_or(LoadError::Gone)?;
-        let keys = self.secrets.ask(UnlockTenant { tenant: id }, UNLOCK_DEADLINE).await?;
-        let until = clock::now_s() + ttl_s;
+        self.view(tenant?, revoked?, api_keys?).await
+    }
+
+    /// Reads everything but the ended sessions, for a supervisor that was told of each since the tenant was loaded: its view
+    /// follows the database even while the sessions' own store is away.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) async fn reload(&self, id: TenantId) -> Result<TenantView, LoadError> {
+        let mut tx = TenantTx::begin_read(&self.db, id).await?;
+        let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
+        let api_keys = api_keys::list_live(&mut tx).await;
+        tx.finish();
+        self.view(tenant?, Vec::new(), api_keys?).await
+    }
+
+    async fn view(
+        &self,
+        tenant: Tenant,
+        revoked: Vec<SessionId>,
+        api_keys: Vec<(ApiKeyHash, ApiKey)>,
+    ) -> Result<TenantView, LoadError> {
+        let keys = self.secrets.ask(UnlockTenant { tenant: tenant.id }, UNLOCK_DEADLINE).await?;
+        let until = clock::now_s() + self.token_life_s();
         let revoked: HashMap<SessionId, i64> = revoked.into_iter().map(|session| (session, until)).collect();
+        let api_keys = api_keys.into_iter().map(|(hash, key)| (hash, Arc::new(key))).collect();
         Ok(TenantView::new(&self.settings, tenant, keys, Arc::new(revoked), Arc::new(api_keys)))
     }
 

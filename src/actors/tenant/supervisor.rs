@@ -1,6 +1,7 @@
 //! The tenant's supervisor: the one writer of its published view.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handle::TenantHandle;
 use super::loader::{LoadError, Loader};
@@ -9,6 +10,9 @@ use super::state::{ReloadStep, Reloads, Revocations, RevokedKeys};
 use super::view::TenantView;
 use crate::actors::ask::{ChildActor, Ctx, Handle, Responder};
 use crate::clock;
+
+/// Wait before a tenant that could not be read is read again.
+const RELOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Owns one tenant's cached state while the tenant is active.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl TenantSupervisor {
 
     fn start_reload(&mut self, ctx: &mut Ctx<'_, Self>) {
         let (loader, id) = (self.loader.clone(), self.handle.id());
-        ctx.spawn(async move { loader.load(id).await }, Self::finish_reload);
+        ctx.spawn(async move { loader.reload(id).await }, Self::finish_reload);
     }
 
     fn finish_reload(&mut self, loaded: Result<TenantView, LoadError>, ctx: &mut Ctx<'_, Self>) {
@@ -65,6 +69,14 @@ impl TenantSupervisor {
         });
         if let Err(error) = &loaded {
             tracing::warn!(tenant.id = %self.handle.id(), error = %error, "the tenant was not reloaded");
+            if !matches!(error, LoadError::Gone) {
+                // The change that asked for it will not be announced again.
+                ctx.run_later(RELOAD_AGAIN_AFTER, |actor, ctx| {
+                    if actor.reloads.wish() == ReloadStep::Start {
+                        actor.start_reload(ctx);
+                    }
+                });
+            }
         }
         for responder in self.waiting.drain(..) {
             responder.answer(match &loaded {

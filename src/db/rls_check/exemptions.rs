@@ -88,6 +88,11 @@ pub const EXEMPTIONS: &[Exemption] = &[
         object: "platform.prune_config_log(timestamp with time zone)",
         reason: "deletes old announcements, granted to app_auth alone",
     },
+    Exemption {
+        code: "R14_security_definer",
+        object: "auth.announce_ended_sessions(uuid[])",
+        reason: "announces ends of sessions of the transaction's own tenant and returns nothing",
+    },
 ];
 
 /// Adds the findings that no exemption covers to `report`, and the exemptions that covered nothing. Those for behaviour

@@ -10,6 +10,7 @@ use crate::actors::onboarding::OnboardingError;
 use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::{ReloadError, ResolveError};
+use crate::clients::redis::RedisError;
 use crate::db::DbError;
 use crate::domain::token::TokenError;
 use crate::http::challenge;
@@ -37,6 +38,7 @@ impl From<AuthError> for Problem {
             AuthError::InvalidRefreshToken => {
                 challenge::unauthorized(&kinds::INVALID_REFRESH_TOKEN, "sign in again to get a new one")
             }
+            AuthError::UnknownSession => Self::new(&kinds::NOT_FOUND, "there is no such session"),
             AuthError::SessionRevoked => challenge::unauthorized(&kinds::SESSION_REVOKED, "sign in again"),
             AuthError::InvalidMfaToken => {
                 challenge::unauthorized(&kinds::INVALID_MFA_TOKEN, "sign in with the password again")
@@ -58,7 +60,8 @@ impl From<AuthError> for Problem {
             AuthError::Random => internal(&AuthError::Random),
             AuthError::Busy(HasherError::Overloaded) => overloaded(&HasherError::Overloaded),
             AuthError::Busy(HasherError::Failed) => internal(&HasherError::Failed),
-            AuthError::Db(error) | AuthError::Sessions(SessionStoreError::Db(error)) => error.into(),
+            AuthError::Db(error) => error.into(),
+            AuthError::Sessions(error) => error.into(),
             AuthError::Signing(error) => internal(&error),
         }
     }
@@ -69,6 +72,19 @@ impl From<KeysError> for Problem {
         match error {
             KeysError::Db(error) => error.into(),
             KeysError::Envelope(_) | KeysError::Missing(_) | KeysError::Generation => internal(&error),
+        }
+    }
+}
+
+impl From<SessionStoreError> for Problem {
+    fn from(error: SessionStoreError) -> Self {
+        match error {
+            SessionStoreError::Db(error) => error.into(),
+            SessionStoreError::Redis(RedisError::Busy) => overloaded(&RedisError::Busy),
+            SessionStoreError::Redis(error @ RedisError::Unavailable(_)) => unavailable(&error),
+            SessionStoreError::Redis(
+                error @ (RedisError::Url(_) | RedisError::Refused(_) | RedisError::Corrupt(_)),
+            ) => internal(&error),
         }
     }
 }

@@ -1,0 +1,2 @@
+-- KEYS: session. Returns the time and the record.
+return { text(now_ms()), redis.call('HGETALL', KEYS[1]) }
