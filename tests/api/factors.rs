@@ -239,7 +239,7 @@ async fn removing_the_app_needs_a_step_up_and_takes_the_recovery_codes() {
     app.let_steps_pass().await;
     let other = Session::of(&app.verify("acme", &json!({ "mfa_token": elsewhere, "code": phone.code() })).await);
     let (waiting, _) = app.challenge("acme", OWNER).await;
-    assert_eq!(app.delete("acme", "/auth/mfa/totp", &strong).await.status, 204);
+    assert_eq!(app.delete("acme", "/auth/mfa/totp").token(&strong).await.status, 204);
     // The others end, and so do sign-ins under way; this session goes on.
     app.get("acme", "/auth/me").token(&other).await.problem(401, "invalid-token");
     app.verify("acme", &json!({ "mfa_token": waiting, "code": phone.code() })).await.problem(401, "invalid-mfa-token");
@@ -247,7 +247,7 @@ async fn removing_the_app_needs_a_step_up_and_takes_the_recovery_codes() {
     assert_eq!(app.count("SELECT count(*) FROM auth.recovery_codes").await, 0);
     assert_eq!((mails(&app, "removed").await, audited(&app, "factor.remove", "success").await), (1, 1));
     app.sign_in("acme", OWNER).await;
-    app.delete("acme", "/auth/mfa/totp", &strong).await.problem(404, "not-found");
+    app.delete("acme", "/auth/mfa/totp").token(&strong).await.problem(404, "not-found");
 }
 
 #[tokio::test]

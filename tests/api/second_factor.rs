@@ -1,6 +1,5 @@
 //! An authenticator app, and the walks that need one.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 
@@ -35,11 +34,6 @@ impl App {
     pub async fn verify(&self, slug: &str, body: &Value) -> Reply {
         self.post(slug, "/auth/mfa/verify").json(body).await
     }
-
-    pub async fn delete(&self, slug: &str, path: &str, session: &Session) -> Reply {
-        self.request(Method::DELETE, slug, path).token(session).await
-    }
-
     /// Has every code work again, as if the next step had come.
     pub async fn let_steps_pass(&self) {
         self.db.as_admin("UPDATE auth.totp_factors SET last_step = 0").await;
