@@ -6,6 +6,7 @@ pub mod audit;
 pub mod envelope;
 pub mod identity;
 pub mod ids;
+pub mod key_rotation;
 pub mod mail;
 pub mod plan;
 pub mod rate_limit;

@@ -61,6 +61,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/config", |r| {
         r.route(get().to(tenants::get_config)).route(put().to(tenants::put_config))
     });
+    resource(service, "/tenants/{id}/keys", |r| r.route(get().to(tenants::list_keys)));
+    resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

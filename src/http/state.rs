@@ -12,6 +12,7 @@ use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::AuthActor;
+use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
@@ -35,6 +36,8 @@ pub struct AppState {
     pub sessions: Arc<dyn SessionStore>,
     /// Signs users in and out.
     pub auth: ActorRef<AuthActor>,
+    /// Reads keys, and turns them over.
+    pub secrets: ActorRef<SecretsActor>,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

@@ -164,6 +164,10 @@ impl App {
         self.request(Method::POST, host, path)
     }
 
+    pub fn delete(&self, host: &str, path: &str) -> Request {
+        self.request(Method::DELETE, host, path)
+    }
+
     pub fn put(&self, host: &str, path: &str) -> Request {
         self.request(Method::PUT, host, path)
     }
@@ -221,6 +225,17 @@ impl App {
 
     pub async fn refresh(&self, slug: &str, refresh_token: &str) -> Reply {
         self.post(slug, "/auth/refresh").json(&json!({ "refresh_token": refresh_token })).await
+    }
+
+    /// The session as it is after a second factor.
+    pub async fn step_up(&self, slug: &str, session: &Session) -> Session {
+        self.db
+            .as_admin(&format!(
+                "UPDATE auth.sessions s SET acr = 'aal2', mfa_time = now() FROM platform.tenants t
+                 WHERE t.tenant_id = s.tenant_id AND t.slug = '{slug}'"
+            ))
+            .await;
+        Session::of(&self.refresh(slug, &session.refresh).await)
     }
 
     /// Puts a user beside the owner, as there is no call for it yet, and signs them in.

@@ -11,10 +11,14 @@ mod nodes;
 mod onboarding;
 mod operator;
 mod ratchet;
+mod session_stores;
 mod sessions;
 mod sign_in;
+mod signing_keys;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
 mod tenants;
+#[path = "../support/redis.rs"]
+mod test_redis;
 mod upstream;

@@ -7,6 +7,7 @@ use super::{Problem, kinds};
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
 use crate::actors::onboarding::OnboardingError;
+use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
@@ -67,6 +68,15 @@ impl From<OnboardingError> for Problem {
             OnboardingError::SubdomainTaken => Self::new(&kinds::SUBDOMAIN_TAKEN, "choose another subdomain"),
             OnboardingError::Keys(error) => internal(&error),
             OnboardingError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeysError> for Problem {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Db(error) => error.into(),
+            KeysError::Envelope(_) | KeysError::Missing(_) | KeysError::Generation => internal(&error),
         }
     }
 }
