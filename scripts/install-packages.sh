@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/install-packages.sh NAME...     (called by setup.sh; as root on Debian and Ubuntu, as yourself on macOS)
 #
-# Installs by the names that setup.sh uses: compiler curl procps postgresql python3 node npm haproxy nginx wrk.
+# Installs by the names that setup.sh uses: compiler curl procps postgresql redis-server python3 node npm haproxy
+# nginx wrk.
 # Leaves the machine's services as they were: packages that start one on installation are kept from it, and what ran
 # before runs afterwards.
 
@@ -17,6 +18,7 @@ install_with_brew() {
       compiler) die 'please run: xcode-select --install' ;;
       postgresql) formulae+=(postgresql@17) ;;
       python3) formulae+=(python) ;;
+      redis-server) formulae+=(redis) ;;
       node | npm) formulae+=(node) ;;
       *) formulae+=("$name") ;;
     esac
@@ -89,7 +91,7 @@ install_with_apt() {
     esac
   done
   # Those that bring a service of the same name, and are new here.
-  for name in haproxy nginx; do
+  for name in haproxy nginx redis-server; do
     case " ${packages[*]} " in
       *" $name "*) dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || services+=("$name") ;;
     esac

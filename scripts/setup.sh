@@ -2,7 +2,7 @@
 # Usage: scripts/setup.sh [run|test|bench]
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
-# and assembly), curl, ps and the PostgreSQL server binaries; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -24,6 +24,9 @@ need cc compiler
 need curl curl
 need ps procps
 pg_bin_dir >/dev/null || missing+=(postgresql)
+if [ "$purpose" = test ]; then
+  need redis-server redis-server
+fi
 if [ "$purpose" = bench ]; then
   need python3 python3
   need node node

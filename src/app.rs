@@ -20,8 +20,9 @@ use crate::actors::ask::ActorMetrics;
 use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
+use crate::actors::key_rotator::KeyRotator;
 use crate::actors::scribe::{Notes, Scribe};
-use crate::actors::secrets::SecretsActor;
+use crate::actors::secrets::{SecretsActor, SecretsContext};
 use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{
     ArbiterHandle, Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor,
@@ -32,6 +33,7 @@ use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
 use crate::clients::redis::{Redis, RedisError};
 use crate::config::{self, RedisSettings, Settings};
 use crate::db::Db;
+use crate::domain::key_rotation::RotationPolicy;
 use crate::http::TrustedNetworks;
 use crate::http::access_log::AccessLog;
 use crate::http::gateway::{RouteTable, health};
@@ -179,6 +181,7 @@ impl Application {
             sessions,
             auth: actors.auth,
             notes: start_scribe(&tree, &arbiters.pick(0), &settings, &db).await?,
+            secrets: actors.secrets,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
             access_log,
@@ -226,6 +229,7 @@ struct Actors {
     registry: Arc<TenantRegistry>,
     registry_actor: crate::actors::ask::ActorRef<RegistryActor>,
     auth: crate::actors::ask::ActorRef<AuthActor>,
+    secrets: crate::actors::ask::ActorRef<SecretsActor>,
 }
 
 impl Actors {
@@ -240,11 +244,21 @@ impl Actors {
     ) -> Result<Self, AppError> {
         let control: ArbiterHandle = arbiters.pick(0);
         let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
-        let (secrets_db, secrets_master) = (db.clone(), Arc::clone(master));
+        let auth_settings = &settings.auth;
+        let keeper = SecretsContext {
+            db: db.clone(),
+            master: Arc::clone(master),
+            policy: RotationPolicy::new(
+                auth_settings.key_rotation_days,
+                auth_settings.key_prepublish_s,
+                auth_settings.access_token_ttl_s,
+            ),
+            algorithm: auth_settings.signing_algorithm.into(),
+        };
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("secrets") };
         let secrets = tree
             .start(&control, spec, move || {
-                let actor = SecretsActor::new(secrets_db.clone(), Arc::clone(&secrets_master));
+                let actor = SecretsActor::new(keeper.clone());
                 async move { Ok(actor) }
             })
             .await?
@@ -264,8 +278,20 @@ impl Actors {
             })
             .await?
             .actor;
+        let (rotated, keys) = (db.clone(), secrets.clone());
+        let every = Duration::from_secs(auth_settings.key_check_s);
+        tree.start(&control, ChildSpec::permanent("key_rotator"), move || {
+            let rotator = KeyRotator::new(rotated.clone(), keys.clone(), every);
+            async move { Ok(rotator) }
+        })
+        .await?;
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
-        let loader = Loader { settings: Arc::clone(settings), db: db.clone(), sessions: Arc::clone(sessions), secrets };
+        let loader = Loader {
+            settings: Arc::clone(settings),
+            db: db.clone(),
+            sessions: Arc::clone(sessions),
+            secrets: secrets.clone(),
+        };
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };
         let (shared, threads, actor_metrics) = (Arc::clone(&registry), Arc::clone(arbiters), metrics.clone());
         let registry_actor = tree
@@ -286,7 +312,7 @@ impl Actors {
             async move { Ok(watcher) }
         })
         .await?;
-        Ok(Self { registry, registry_actor, auth })
+        Ok(Self { registry, registry_actor, auth, secrets })
     }
 }
 

@@ -18,6 +18,8 @@ pub use gateway::{GatewaySettings, RouteAuth, RouteSettings};
 pub use load::{ConfigError, load};
 pub(crate) use validate::parse_network;
 
+use crate::domain::token::KeyAlgorithm;
+
 /// Everything an operator can set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +212,12 @@ pub struct AuthSettings {
     pub refresh_grace_s: u64,
     /// Algorithm of new signing keys.
     pub signing_algorithm: SigningAlgorithm,
+    /// A signing key signs for so many days, give or take a tenth.
+    pub key_rotation_days: u32,
+    /// A new signing key is published so many seconds before it signs.
+    pub key_prepublish_s: u64,
+    /// Due signing keys are looked for every so many seconds.
+    pub key_check_s: u64,
     /// Audience of access tokens.
     pub audience: String,
     /// Verified access tokens remembered by each worker thread.
@@ -243,6 +251,15 @@ pub enum SigningAlgorithm {
     /// Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
+}
+
+impl From<SigningAlgorithm> for KeyAlgorithm {
+    fn from(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::Es256 => Self::Es256,
+            SigningAlgorithm::EdDsa => Self::EdDsa,
+        }
+    }
 }
 
 /// `[sessions]`

@@ -7,6 +7,7 @@ pub mod ask;
 pub mod auth;
 pub mod config_watcher;
 pub mod housekeeper;
+pub mod key_rotator;
 pub mod onboarding;
 pub mod scribe;
 pub mod secrets;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::secrets::{KeysError, make_tenant_keys};
 use crate::clients::kms::MasterKey;
 use crate::clock;
-use crate::config::{Settings, SigningAlgorithm};
+use crate::config::Settings;
 use crate::db::signing_keys::NewSigningKey;
 use crate::db::tenants::NewTenant;
 use crate::db::users::NewUser;
@@ -17,7 +17,6 @@ use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{TenantId, UserId};
 use crate::domain::tenant::{Slug, TenantName};
-use crate::domain::token::KeyAlgorithm;
 
 /// A tenant was not onboarded.
 #[derive(Debug, thiserror::Error)]
@@ -94,20 +93,16 @@ pub async fn onboard(
 ) -> Result<Onboarded, OnboardingError> {
     let Onboard { slug, name, region, plan, admin, actor, source } = wish;
     let tenant: TenantId = clock::new_id();
-    let algorithm = match settings.auth.signing_algorithm {
-        SigningAlgorithm::Es256 => KeyAlgorithm::Es256,
-        SigningAlgorithm::EdDsa => KeyAlgorithm::EdDsa,
-    };
-    let keys = make_tenant_keys(master, tenant, algorithm)?;
+    let keys = make_tenant_keys(master, tenant, settings.auth.signing_algorithm.into())?;
     let mut tx = TenantTx::begin(db, tenant).await?;
     let new = NewTenant { slug: &slug, name: &name, region: &region, plan: &plan };
     let created_at = tenants::insert(&mut tx, &new).await?;
     data_keys::insert(&mut tx, keys.data_key_version, &keys.wrapped_data_key, master.fingerprint()).await?;
     let signing_key = NewSigningKey {
-        kid: &keys.kid,
-        algorithm: keys.algorithm,
-        public_jwk: &keys.public_jwk,
-        private_key_enc: &keys.private_key_enc,
+        kid: &keys.signing.kid,
+        algorithm: keys.signing.algorithm,
+        public_jwk: &keys.signing.public_jwk,
+        private_key_enc: &keys.signing.private_key_enc,
     };
     signing_keys::insert_active(&mut tx, &signing_key).await?;
     let admin = match admin {

@@ -96,6 +96,13 @@ mod tests {
     }
 
     #[test]
+    fn sessions_in_redis_need_its_url() {
+        let text = load_text("[sessions]\nstore = \"redis\"\n").expect_err("refused").to_string();
+        assert!(text.contains("redis.url"), "{text}");
+        load_text("[sessions]\nstore = \"redis\"\n[redis]\nurl = \"redis://127.0.0.1\"\n").expect("valid");
+    }
+
+    #[test]
     fn a_missing_file_is_an_error() {
         let text = load(Some(Path::new("/nonexistent/x.toml"))).expect_err("refused").to_string();
         assert!(text.contains("no such file"), "{text}");

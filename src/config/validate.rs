@@ -81,6 +81,10 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     for (key, value, min, max) in [
         ("auth.access_token_ttl_s", settings.auth.access_token_ttl_s, 10, 3_600),
         ("auth.refresh_grace_s", settings.auth.refresh_grace_s, 0, 60),
+        ("auth.key_rotation_days", u64::from(settings.auth.key_rotation_days), 1, 3_650),
+        // A verifier may keep the JWKS for 300 seconds.
+        ("auth.key_prepublish_s", settings.auth.key_prepublish_s, 301, 43_200),
+        ("auth.key_check_s", settings.auth.key_check_s, 1, 3_600),
         ("limits.tenant_per_minute", u64::from(settings.limits.tenant_per_minute), 1, 100_000_000),
         ("limits.tenant_in_flight", u64::from(settings.limits.tenant_in_flight), 1, 1_000_000),
         ("tenants.arbiters", settings.tenants.arbiters as u64, 1, 64),

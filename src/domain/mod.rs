@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod factor;
 pub mod identity;
 pub mod ids;
+pub mod key_rotation;
 pub mod mail;
 pub mod plan;
 pub mod qr;

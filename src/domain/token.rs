@@ -17,7 +17,7 @@ const ACCESS_TYPE: &str = "at+jwt";
 /// `typ` of the tenant context.
 const CONTEXT_TYPE: &str = "tenant-context+jwt";
 /// Clocks may differ by so many seconds.
-const LEEWAY_S: i64 = 5;
+pub const LEEWAY_S: i64 = 5;
 /// Longer tokens are not looked at.
 const MAX_TOKEN_BYTES: usize = 8_192;
 /// Life of a tenant context, in seconds.

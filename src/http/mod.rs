@@ -69,6 +69,8 @@ pub fn configure(service: &mut ServiceConfig) {
     });
     resource(service, "/api-keys", |r| r.route(get().to(api_keys::list)).route(post().to(api_keys::create)));
     resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
+    resource(service, "/tenants/{id}/keys", |r| r.route(get().to(tenants::list_keys)));
+    resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

@@ -165,6 +165,7 @@ impl Modify for Bearer {
     paths(
         health::healthz, health::readyz, docs::openapi, docs::page, docs::asset,
         tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
+        tenants::list_keys, tenants::replace_keys,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,

@@ -13,6 +13,7 @@ use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::AuthActor;
 use crate::actors::scribe::Notes;
+use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
@@ -38,6 +39,8 @@ pub struct AppState {
     pub auth: ActorRef<AuthActor>,
     /// What is written down beside requests.
     pub notes: Arc<Notes>,
+    /// Reads keys, and turns them over.
+    pub secrets: ActorRef<SecretsActor>,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

@@ -1,6 +1,7 @@
 //! Tenants: onboarding, and what their admins see and set.
 
 mod config;
+mod keys;
 mod onboard;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 pub(super) use config::{__path_get_config, __path_put_config, get_config, put_config};
+pub(super) use keys::{__path_list_keys, __path_replace_keys, list_keys, replace_keys};
 pub(super) use onboard::{__path_onboard, onboard};
 
 use super::extract::{AdminOfTenant, Json};

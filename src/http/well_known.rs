@@ -5,9 +5,13 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use serde_json::json;
 
 use super::extract::TenantScope;
+use crate::domain::key_rotation::JWKS_MAX_AGE_S;
 
-/// How long clients may keep the keys; a new key is published longer than this before it signs.
-const CACHE: &str = "public, max-age=300";
+/// How long clients may keep the keys: less long than a new one is published before it signs.
+fn cache() -> String {
+    format!("public, max-age={JWKS_MAX_AGE_S}")
+}
+
 /// What may name the tenant besides the host: a shared cache must not hand one tenant's keys to another.
 const VARY_ON: &str = "X-Tenant, Authorization";
 
@@ -18,7 +22,7 @@ const VARY_ON: &str = "X-Tenant, Authorization";
 pub(super) async fn jwks(scope: TenantScope) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
-        .insert_header((CACHE_CONTROL, CACHE))
+        .insert_header((CACHE_CONTROL, cache()))
         .insert_header((VARY, VARY_ON))
         .body(scope.view.jwks.clone())
 }
@@ -29,7 +33,7 @@ pub(super) async fn jwks(scope: TenantScope) -> HttpResponse {
               super::openapi::TenantProblems))]
 pub(super) async fn discovery(scope: TenantScope) -> HttpResponse {
     let issuer = &scope.view.issuer;
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).insert_header((VARY, VARY_ON)).json(json!({
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, cache())).insert_header((VARY, VARY_ON)).json(json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "token_endpoint": format!("{issuer}/auth/login"),

@@ -164,16 +164,16 @@ impl App {
         self.request(Method::POST, host, path)
     }
 
+    pub fn delete(&self, host: &str, path: &str) -> Request {
+        self.request(Method::DELETE, host, path)
+    }
+
     pub fn put(&self, host: &str, path: &str) -> Request {
         self.request(Method::PUT, host, path)
     }
 
     pub fn patch(&self, host: &str, path: &str) -> Request {
         self.request(Method::PATCH, host, path)
-    }
-
-    pub fn delete(&self, host: &str, path: &str) -> Request {
-        self.request(Method::DELETE, host, path)
     }
 
     /// A request to the admin listener.

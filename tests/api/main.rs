@@ -15,11 +15,15 @@ mod onboarding;
 mod operator;
 mod ratchet;
 mod second_factor;
+mod session_stores;
 mod sessions;
 mod sign_in;
+mod signing_keys;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
 mod tenants;
+#[path = "../support/redis.rs"]
+mod test_redis;
 mod upstream;

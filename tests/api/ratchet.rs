@@ -31,6 +31,8 @@ const PUBLIC: &[(&str, &str)] = &[
 /// Every signed-in user may call these.
 const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/logout", "ends the caller's own sessions"),
+    ("GET /auth/sessions", "shows the caller's own sessions"),
+    ("DELETE /auth/sessions/{id}", "ends one of the caller's own sessions"),
     ("GET /auth/validate", "says what the caller's own token says"),
     ("POST /auth/validate", "says what the caller's own token says"),
     ("GET /auth/me", "shows the caller themselves"),

@@ -68,12 +68,6 @@ impl App {
         let body = json!({ "purpose": "step_up", "code": code });
         self.post(slug, "/auth/mfa/verify").token(session).json(&body).await
     }
-
-    /// The session as if its user had just shown two factors.
-    pub async fn elevated(&self, slug: &str, session: &Session) -> Session {
-        self.db.as_admin("UPDATE auth.sessions SET acr = 'aal2', mfa_time = clock_timestamp()").await;
-        Session::of(&self.refresh(slug, &session.refresh).await)
-    }
 }
 
 /// What an access token says.

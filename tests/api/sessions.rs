@@ -120,6 +120,28 @@ async fn an_expired_session_cannot_be_refreshed() {
 }
 
 #[tokio::test]
+async fn a_session_ends_at_its_absolute_end_however_often_it_is_used() {
+    let app = spawn_app(|_| {}).await;
+    let (_, first) = app.tenant_with_owner("acme").await;
+    let second = Session::of(&app.refresh("acme", &first.refresh).await);
+    app.db.as_admin("UPDATE auth.sessions SET absolute_expires_at = now() - interval '1 second'").await;
+    app.refresh("acme", &second.refresh).await.problem(401, "invalid-refresh-token");
+    // An old token of it is no theft any more, and nobody is told of one.
+    app.refresh("acme", &first.refresh).await.problem(401, "invalid-refresh-token");
+    assert_eq!(app.count("SELECT count(*) FROM platform.mail_outbox").await, 0);
+}
+
+#[tokio::test]
+async fn the_token_before_is_reuse_once_the_grace_is_over() {
+    let app = spawn_app(|settings| settings.auth.refresh_grace_s = 10).await;
+    let (_, first) = app.tenant_with_owner("acme").await;
+    let second = Session::of(&app.refresh("acme", &first.refresh).await);
+    app.db.as_admin("UPDATE auth.sessions SET rotated_at = rotated_at - interval '11 seconds'").await;
+    app.refresh("acme", &first.refresh).await.problem(401, "session-revoked");
+    app.refresh("acme", &second.refresh).await.problem(401, "session-revoked");
+}
+
+#[tokio::test]
 async fn a_suspended_user_cannot_refresh() {
     let app = spawn_app(|_| {}).await;
     let (_, session) = app.tenant_with_owner("acme").await;

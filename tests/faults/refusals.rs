@@ -84,6 +84,7 @@ fn a_bad_configuration_ends_with_78_and_a_line_for_each_mistake() {
     let file = world.data_dir().with_extension("toml");
     for (text, parts) in [
         ("[server]\nworkers = \"many\"\n", vec![vec!["server.workers", "\"many\"", "expected"]]),
+        ("[sessions]\nstore = \"redis\"\n", vec![vec!["redis.url", "expected"]]),
         ("[server]\nlistne = 1\n", vec![vec!["server", "listne", "expected"]]),
         (
             "[auth]\naccess_token_ttl_s = 1\n[gateway]\npublic_scheme = \"ftp\"\n",

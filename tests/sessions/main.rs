@@ -8,7 +8,6 @@ mod suite;
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
 #[path = "../support/redis.rs"]
-#[expect(dead_code, reason = "other test binaries use the rest")]
 mod test_redis;
 mod world;
 

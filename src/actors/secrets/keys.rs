@@ -57,12 +57,10 @@ impl TenantKeys {
         data_keys: &[DataKeyRow],
         signing_keys: &[SigningKeyRow],
     ) -> Result<Self, KeysError> {
-        let newest = data_keys.last().ok_or(KeysError::Missing("data key"))?;
-        let wrapped = newest.wrapped.as_deref().ok_or(KeysError::Missing("data key"))?;
-        let data_key = master.unwrap_key(tenant, newest.version, wrapped)?;
+        let (data_key, version) = unwrap_newest(master, tenant, data_keys)?;
         let active =
             signing_keys.iter().find(|key| key.state == "active").ok_or(KeysError::Missing("active signing key"))?;
-        let pkcs8 = envelope::open(&data_key, &place(tenant, &active.kid, newest.version), &active.private_key_enc)?;
+        let pkcs8 = envelope::open(&data_key, &place(tenant, &active.kid, version), &active.private_key_enc)?;
         let signing = SigningKey::from_pkcs8(&active.kid, algorithm(active)?, &pkcs8);
         let verifying = signing_keys
             .iter()
@@ -87,7 +85,14 @@ pub struct NewTenantKeys {
     pub data_key_version: i32,
     /// Data key, wrapped.
     pub wrapped_data_key: Vec<u8>,
-    /// Id of the signing key.
+    /// Its first signing key.
+    pub signing: NewTenantSigningKey,
+}
+
+/// A new signing key, as it is stored.
+#[derive(Debug)]
+pub struct NewTenantSigningKey {
+    /// Its id.
     pub kid: String,
     /// Its algorithm.
     pub algorithm: KeyAlgorithm,
@@ -108,17 +113,45 @@ pub fn make_tenant_keys(
 ) -> Result<NewTenantKeys, KeysError> {
     let version = 1;
     let data_key: SecretKey = Zeroizing::new(fresh::<KEY_BYTES>()?);
-    let kid = hex::encode(fresh::<8>()?);
-    let (pkcs8, public_jwk) = generate(algorithm)?;
-    let salt = fresh::<SALT_BYTES>()?;
     Ok(NewTenantKeys {
         data_key_version: version,
         wrapped_data_key: master.wrap(tenant, version, &data_key)?,
-        private_key_enc: envelope::seal(&data_key, salt, &place(tenant, &kid, version), &pkcs8)?,
-        kid,
-        algorithm,
-        public_jwk,
+        signing: seal_signing_key(tenant, &data_key, version, algorithm)?,
     })
+}
+
+/// Makes a further signing key under the tenant's newest data key.
+pub(super) fn make_signing_key(
+    master: &MasterKey,
+    tenant: TenantId,
+    data_keys: &[DataKeyRow],
+    algorithm: KeyAlgorithm,
+) -> Result<NewTenantSigningKey, KeysError> {
+    let (data_key, version) = unwrap_newest(master, tenant, data_keys)?;
+    seal_signing_key(tenant, &data_key, version, algorithm)
+}
+
+fn unwrap_newest(
+    master: &MasterKey,
+    tenant: TenantId,
+    data_keys: &[DataKeyRow],
+) -> Result<(SecretKey, i32), KeysError> {
+    let newest = data_keys.last().ok_or(KeysError::Missing("data key"))?;
+    let wrapped = newest.wrapped.as_deref().ok_or(KeysError::Missing("data key"))?;
+    Ok((master.unwrap_key(tenant, newest.version, wrapped)?, newest.version))
+}
+
+fn seal_signing_key(
+    tenant: TenantId,
+    data_key: &SecretKey,
+    version: i32,
+    algorithm: KeyAlgorithm,
+) -> Result<NewTenantSigningKey, KeysError> {
+    let kid = hex::encode(fresh::<8>()?);
+    let (pkcs8, public_jwk) = generate(algorithm)?;
+    let salt = fresh::<SALT_BYTES>()?;
+    let private_key_enc = envelope::seal(data_key, salt, &place(tenant, &kid, version), &pkcs8)?;
+    Ok(NewTenantSigningKey { kid, algorithm, public_jwk, private_key_enc })
 }
 
 fn generate(algorithm: KeyAlgorithm) -> Result<(Zeroizing<Vec<u8>>, Value), KeysError> {
@@ -184,11 +217,11 @@ mod tests {
         let new = make_tenant_keys(&master, tenant, algorithm)?;
         let data_keys = [DataKeyRow { version: 1, wrapped: Some(new.wrapped_data_key) }];
         let signing_keys = [SigningKeyRow {
-            kid: new.kid,
+            kid: new.signing.kid,
             algorithm: algorithm.as_str().to_owned(),
             state: "active".to_owned(),
-            public_jwk: new.public_jwk,
-            private_key_enc: new.private_key_enc,
+            public_jwk: new.signing.public_jwk,
+            private_key_enc: new.signing.private_key_enc,
         }];
         let other_tenant = Uuid::from_u128(2).into();
         assert!(TenantKeys::open(&master, other_tenant, &data_keys, &signing_keys).is_err());

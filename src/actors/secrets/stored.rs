@@ -2,19 +2,20 @@
 
 use zeroize::Zeroizing;
 
+use super::SecretsContext;
 use super::keys::KeysError;
 use super::messages::{OpenSecret, SealSecret, StoredSecret};
 use crate::clients::kms::{MasterKey, random};
 use crate::db::totp_factors::{self, SealedSecret};
-use crate::db::{Db, TenantTx, data_keys};
+use crate::db::{TenantTx, data_keys};
 use crate::domain::envelope::{self, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
 
 /// Seals under the newest data key.
-pub(super) async fn seal(db: &Db, master: &MasterKey, message: SealSecret) -> Result<SealedSecret, KeysError> {
+pub(super) async fn seal(context: &SecretsContext, message: SealSecret) -> Result<SealedSecret, KeysError> {
     let SealSecret { tenant, secret, plaintext } = message;
-    let mut tx = TenantTx::begin_secrets(db, tenant).await?;
-    let (key_version, key) = data_key(&mut tx, master, None).await?;
+    let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
+    let (key_version, key) = data_key(&mut tx, &context.master, None).await?;
     tx.finish();
     let salt = random::<SALT_BYTES>().map_err(|_random: crate::clients::kms::MasterKeyError| KeysError::Generation)?;
     let row = row_of(secret);
@@ -23,14 +24,14 @@ pub(super) async fn seal(db: &Db, master: &MasterKey, message: SealSecret) -> Re
 }
 
 /// Opens with the data key that sealed it.
-pub(super) async fn open(db: &Db, master: &MasterKey, message: OpenSecret) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+pub(super) async fn open(context: &SecretsContext, message: OpenSecret) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let OpenSecret { tenant, secret } = message;
-    let mut tx = TenantTx::begin_secrets(db, tenant).await?;
+    let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
     let stored = match secret {
         StoredSecret::Totp(factor) => totp_factors::find_secret(&mut tx, factor).await?,
     };
     let SealedSecret { sealed, key_version } = stored.ok_or(KeysError::Missing("such secret"))?;
-    let (key_version, key) = data_key(&mut tx, master, Some(key_version)).await?;
+    let (key_version, key) = data_key(&mut tx, &context.master, Some(key_version)).await?;
     tx.finish();
     let row = row_of(secret);
     Ok(envelope::open(&key, &place(tenant, secret, &row, key_version), &sealed)?)
