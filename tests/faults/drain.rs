@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::load::{Load, Outcomes};
 use super::upstream::STREAM_CHUNKS;
 use super::wire::{Call, Client, Failure};
-use super::world::{Server, World, free_address, wait_until};
+use super::world::{PATIENT_WITH_THE_DISK, Server, World, free_address, wait_until};
 use crate::support::is_running;
 
 const N_CLIENTS: usize = 23;
@@ -68,7 +68,8 @@ fn assert_quiet(server: &Server) {
 #[test]
 fn sigterm_under_load_loses_no_request_and_stops_everything_in_order() {
     let world = World::new();
-    let mut server = world.start();
+    let mut server = world.spawn_with(&PATIENT_WITH_THE_DISK);
+    server.wait_ready();
     let tenant = server.onboard("acme");
     let token = server.login("acme").access;
     let call = |path: &str| Call::get(&tenant.host(), path).bearer(&token);

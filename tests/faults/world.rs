@@ -28,6 +28,10 @@ pub const LONG: Duration = Duration::from_secs(60);
 const DATABASE: &str = "businessos";
 pub const PASSWORD: &str = "correct horse battery";
 
+/// For tests that want an answer to everything: a disk that is busy for seconds is no reason for a 503.
+pub const PATIENT_WITH_THE_DISK: [(&str, &str); 2] =
+    [("BUSINESSOS__DATABASE__ACQUIRE_TIMEOUT_MS", "20000"), ("BUSINESSOS__DATABASE__STATEMENT_TIMEOUT_MS", "20000")];
+
 /// Looks until `look` finds something, at most [`LONG`].
 pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
@@ -187,7 +191,8 @@ auth = "none"
         const HAND_OVER: &str = r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 0</dev/null"#;
         let (public, admin) = (socket.local_addr().unwrap(), free_address());
         let config = self.configuration(public, admin, "");
-        let direct = self.command(&config, &["serve"]);
+        let mut direct = self.command(&config, &["serve"]);
+        direct.envs(PATIENT_WITH_THE_DISK);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", HAND_OVER, "sh"]).arg(direct.get_program()).args(direct.get_args());
         command.env_clear().envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
