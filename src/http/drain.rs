@@ -5,6 +5,8 @@
 //! closed, what is asked on open connections is answered with `Connection: close`, and only when nobody has asked anything for a
 //! while the framework is stopped (RFC 9112 §9.6: a server should not close a connection that it has not said it would close).
 
+mod full_queue;
+
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,9 +18,8 @@ use socket2::SockRef;
 use super::metrics::HttpMetrics;
 use crate::config::ServerSettings;
 
-/// Time for handshakes under way to end and for the framework to accept the connections.
-const HANDSHAKES: Duration = Duration::from_millis(100);
-/// Time for the framework's accepting thread to take note.
+/// Time for the framework's accepting thread to take note: it does not say when it has, and a connection that it has just
+/// taken is not counted before its worker has it.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often the drain looks whether it is over.
 const POLL: Duration = Duration::from_millis(10);
@@ -93,53 +94,19 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Takes no more connections, without losing one that a client believes to be open: new ones are held off, those that are on their
-/// way get in, then the socket is closed for everybody. `listener` is `None` for a socket that the service manager holds: that
-/// one stays open, and what arrives waits there for the next process.
+/// Takes no more connections, without losing one that a client believes to be open. `listener` is `None` for a socket that the
+/// service manager holds: that one stays open, and what arrives waits there for the next process. One of our own is filled up
+/// ([`full_queue`]) and closed.
 pub async fn close_listener(listener: Option<&TcpListener>, server: &ServerHandle) {
     let Some(listener) = listener else {
         server.pause().await;
+        tokio::time::sleep(PAUSE).await;
         return;
     };
-    let is_held_off = hold_off(listener).inspect_err(|error| {
-        // Then as little time as possible between the last connection that is taken and the end.
-        tracing::info!(%error, "connections that arrive in this moment may be reset");
-    });
-    if is_held_off.is_ok() {
-        tokio::time::sleep(HANDSHAKES).await;
-        server.pause().await;
-        tokio::time::sleep(PAUSE).await;
-    }
+    // Open until the socket is closed: each holds a place in its queue.
+    let _own = full_queue::fill(listener, server).await;
     // Closing our descriptor would not do: the framework holds another one until it has stopped.
     if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
         tracing::debug!(%error, "new connections wait until the server has stopped");
     }
-    if is_held_off.is_err() {
-        // Or the framework would try to accept on a closed socket, and complain.
-        server.pause().await;
-    }
-}
-
-/// Drops packets that ask for a connection, before they are answered. A socket that is closed resets what the kernel has
-/// accepted for it and nobody has taken yet; this way there is nothing of that kind. Clients ask again after a second and
-/// are refused then.
-#[cfg(target_os = "linux")]
-fn hold_off(listener: &TcpListener) -> std::io::Result<()> {
-    use socket2::SockFilter;
-    // Classic BPF over the TCP header: load the byte with the flags; if SYN is set, keep nothing of the packet, else all.
-    const FLAGS: u32 = 13;
-    const SYN: u32 = 0x02;
-    let program = [
-        SockFilter::new(0x30, 0, 0, FLAGS),
-        SockFilter::new(0x45, 0, 1, SYN),
-        SockFilter::new(0x06, 0, 0, 0),
-        SockFilter::new(0x06, 0, 0, u32::MAX),
-    ];
-    SockRef::from(listener).attach_filter(&program)
-}
-
-/// Other systems have no such filter.
-#[cfg(not(target_os = "linux"))]
-fn hold_off(_listener: &TcpListener) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -26,6 +27,10 @@ use super::wire::{Answer, Call, Client};
 pub const LONG: Duration = Duration::from_secs(60);
 const DATABASE: &str = "businessos";
 pub const PASSWORD: &str = "correct horse battery";
+
+/// For tests that want an answer to everything: a disk that is busy for seconds is no reason for a 503.
+pub const PATIENT_WITH_THE_DISK: [(&str, &str); 2] =
+    [("BUSINESSOS__DATABASE__ACQUIRE_TIMEOUT_MS", "20000"), ("BUSINESSOS__DATABASE__STATEMENT_TIMEOUT_MS", "20000")];
 
 /// Looks until `look` finds something, at most [`LONG`].
 pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -175,11 +180,30 @@ auth = "none"
     pub fn spawn_at(&self, public: SocketAddr, database: &str, environment: &[(&str, &str)]) -> Server {
         let admin = free_address();
         let config = self.configuration(public, admin, database);
-        let log = config.with_extension("log");
         let mut command = self.command(&config, &["serve"]);
+        command.envs(environment.iter().copied());
+        self.launch(command, public, admin, config)
+    }
+
+    /// Starts a server on a socket that stays open in this process, handed over in systemd's way: as descriptor 3, which
+    /// the variables speak of.
+    pub fn spawn_on(&self, socket: &TcpListener) -> Server {
+        const HAND_OVER: &str = r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 0</dev/null"#;
+        let (public, admin) = (socket.local_addr().unwrap(), free_address());
+        let config = self.configuration(public, admin, "");
+        let mut direct = self.command(&config, &["serve"]);
+        direct.envs(PATIENT_WITH_THE_DISK);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", HAND_OVER, "sh"]).arg(direct.get_program()).args(direct.get_args());
+        command.env_clear().envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.dir.path()).stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        self.launch(command, public, admin, config)
+    }
+
+    fn launch(&self, mut command: Command, public: SocketAddr, admin: SocketAddr, config: PathBuf) -> Server {
+        let log = config.with_extension("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdout(file.try_clone().unwrap()).stderr(file);
-        command.envs(environment.iter().copied());
         let child = command.spawn().unwrap();
         let mut servers = File::options().create(true).append(true).open(self.dir.path().join("servers")).unwrap();
         writeln!(servers, "{}", child.id()).unwrap();
