@@ -21,6 +21,7 @@ use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::scribe::{Notes, Scribe};
+use crate::actors::sealer::Sealer;
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::{PostgresSessions, SessionStore};
 use crate::actors::supervisor::{
@@ -250,6 +251,13 @@ impl Actors {
             })
             .await?
             .actor;
+        let (sealed, keys) = (db.clone(), secrets.clone());
+        let seal_every = Duration::from_secs(settings.audit.seal_every_s);
+        tree.start(&control, ChildSpec::permanent("sealer"), move || {
+            let sealer = Sealer::new(sealed.clone(), keys.clone(), seal_every);
+            async move { Ok(sealer) }
+        })
+        .await?;
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
         let loader = Loader { settings: Arc::clone(settings), db: db.clone(), sessions, secrets };
         let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };

@@ -9,6 +9,7 @@ pub mod config_watcher;
 pub mod housekeeper;
 pub mod onboarding;
 pub mod scribe;
+pub mod sealer;
 pub mod secrets;
 pub mod sessions;
 pub mod supervisor;

@@ -4,10 +4,12 @@
 pub mod api_key;
 pub mod assurance;
 pub mod audit;
+pub mod audit_seal;
 pub mod envelope;
 pub mod identity;
 pub mod ids;
 pub mod mail;
+pub mod merkle;
 pub mod plan;
 pub mod rate_limit;
 pub mod refresh_token;

@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod admin;
 mod api_keys;
+mod audit;
 mod auth;
 mod challenge;
 mod client;
@@ -61,6 +62,8 @@ pub fn configure(service: &mut ServiceConfig) {
     });
     resource(service, "/api-keys", |r| r.route(get().to(api_keys::list)).route(post().to(api_keys::create)));
     resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
+    resource(service, "/audit", |r| r.route(get().to(audit::list)));
+    resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

@@ -40,7 +40,11 @@ impl Handle<UnlockTenant> for SecretsActor {
     }
 }
 
-async fn unlock(db: &Db, master: &MasterKey, tenant: TenantId) -> Result<TenantKeys, KeysError> {
+/// A tenant's keys, for commands that run without actors.
+///
+/// # Errors
+/// [`KeysError`].
+pub async fn unlock(db: &Db, master: &MasterKey, tenant: TenantId) -> Result<TenantKeys, KeysError> {
     let mut tx = TenantTx::begin_secrets(db, tenant).await?;
     let data_keys = data_keys::list(&mut tx).await?;
     let signing_keys = signing_keys::list(&mut tx).await?;
