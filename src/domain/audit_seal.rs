@@ -61,12 +61,19 @@ pub struct CheckpointClaims {
 #[must_use]
 pub fn mac(key: &SecretKey, jws: &str, jwk: &Value) -> Hash {
     // Sorted: the database keeps the members of an object in an order of its own.
-    let jwk: BTreeMap<&str, String> =
+    let members: BTreeMap<&str, String> =
         jwk.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value.to_string())).collect();
+    // Neither a JWS nor a JSON text has a line end, so where each part ends is no question.
+    let mut text = jws.to_owned();
+    for (name, value) in members {
+        text.push('\n');
+        text.push_str(name);
+        text.push('\n');
+        text.push_str(&value);
+    }
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_slice());
     let mut hash = Hash::default();
-    // A JWS has no line end, so where it ends is no question.
-    let tag = hmac::sign(&key, format!("{jws}\n{jwk:?}").as_bytes());
+    let tag = hmac::sign(&key, text.as_bytes());
     for (slot, byte) in hash.iter_mut().zip(tag.as_ref()) {
         *slot = *byte;
     }

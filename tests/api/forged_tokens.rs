@@ -272,3 +272,71 @@ async fn two_credentials_are_one_too_many() {
     twice.problem(400, "malformed-request");
     assert_eq!(upstream.n_requests(), 0);
 }
+
+/// Gives acme a further key, whose private half the test has, as if the tenant's own key had signed what it should not have.
+async fn plant_key(app: &crate::helpers::App) -> EncodingKey {
+    use aws_lc_rs::signature::KeyPair as _;
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": BASE64.encode(x), "y": BASE64.encode(y) });
+    app.db
+        .as_admin(&format!(
+            "INSERT INTO auth.signing_keys (tenant_id, kid, algorithm, state, public_jwk, private_key_enc)
+             SELECT tenant_id, 'planted', 'ES256', 'retiring', '{jwk}', '' FROM platform.tenants WHERE slug = 'acme'"
+        ))
+        .await;
+    crate::helpers::until("the key is published", async || {
+        app.get("acme", "/.well-known/jwks.json").await.body.contains("planted")
+    })
+    .await;
+    EncodingKey::from_ec_der(pkcs8.as_ref())
+}
+
+#[tokio::test]
+async fn a_good_signature_does_not_make_wrong_claims_good() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    let (_, session) = app.tenant_with_owner("acme").await;
+    let key = plant_key(&app).await;
+    let sign = |claims: &Value| {
+        let mut head = Header::new(Algorithm::ES256);
+        (head.typ, head.kid) = (Some("at+jwt".to_owned()), Some("planted".to_owned()));
+        jsonwebtoken::encode(&head, claims, &key).unwrap()
+    };
+    let good = part(session.access.split('.').nth(1).unwrap());
+    let now = good["iat"].as_i64().unwrap();
+    for (name, value) in [
+        ("exp", json!((now + 60).to_string())),
+        ("exp", json!(1e300)),
+        ("exp", json!(u64::MAX)),
+        ("exp", json!(-1)),
+        ("exp", json!(now - 60)),
+        ("exp", json!([now + 60])),
+        ("exp", Value::Null),
+        ("nbf", json!(now + 3_600)),
+        ("nbf", json!("0")),
+        ("iss", json!("http://globex.localhost")),
+        ("iss", json!([good["iss"]])),
+        ("aud", json!("somebody-else")),
+        ("aud", json!([good["aud"], "somebody-else"])),
+        ("tid", json!(uuid::Uuid::new_v4())),
+        ("tid", json!("")),
+        ("epoch", json!(0)),
+        ("roles", json!(["root"])),
+        ("sub", json!("owner")),
+    ] {
+        let mut claims = good.clone();
+        claims[name] = value.clone();
+        let reply = app.get("acme", "/svc/x").bearer(&sign(&claims)).await;
+        assert_eq!(reply.status, 401, "{name} = {value}: {reply:?}");
+        reply.problem(401, "invalid-token");
+    }
+    for name in ["exp", "nbf", "iss", "aud", "sub", "tid", "sid", "epoch"] {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        app.get("acme", "/svc/x").bearer(&sign(&claims)).await.problem(401, "invalid-token");
+    }
+    assert_eq!(upstream.n_requests(), 0);
+    assert_eq!(app.get("acme", "/svc/x").bearer(&sign(&good)).await.status, 200, "the planted key does sign");
+}
