@@ -22,6 +22,7 @@ use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::key_rotator::KeyRotator;
 use crate::actors::scribe::{Notes, Scribe};
+use crate::actors::sealer::Sealer;
 use crate::actors::secrets::{SecretsActor, SecretsContext};
 use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{
@@ -283,6 +284,13 @@ impl Actors {
         tree.start(&control, ChildSpec::permanent("key_rotator"), move || {
             let rotator = KeyRotator::new(rotated.clone(), keys.clone(), every);
             async move { Ok(rotator) }
+        })
+        .await?;
+        let (sealed, keys) = (db.clone(), secrets.clone());
+        let seal_every = Duration::from_secs(settings.audit.seal_every_s);
+        tree.start(&control, ChildSpec::permanent("sealer"), move || {
+            let sealer = Sealer::new(sealed.clone(), keys.clone(), seal_every);
+            async move { Ok(sealer) }
         })
         .await?;
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));

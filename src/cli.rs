@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod commands;
 
 use std::path::PathBuf;
@@ -48,6 +49,11 @@ enum Command {
         #[command(subcommand)]
         command: OperatorCommand,
     },
+    /// The tenants' audit trails.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print the database URL for a role of `database.service_roles`.
     DbUrl {
         /// The role.
@@ -61,6 +67,19 @@ enum Command {
 enum ConfigCommand {
     /// Say what is wrong with the configuration, and where.
     Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check every row, tree and signature; exit code 1 if a row was changed, removed, added later or moved.
+    Verify {
+        /// Subdomain of one tenant; all tenants if left out.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,6 +155,9 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Config { command: ConfigCommand::Check } => commands::config_check(),
         Command::Operator { command: OperatorCommand::Create { email, password } } => {
             commands::create_operator(&settings, &email, password)
+        }
+        Command::Audit { command: AuditCommand::Verify { tenant, json } } => {
+            audit::verify_trails(&settings, tenant.as_deref(), json)
         }
         Command::DbUrl { role } => commands::db_url(&settings, &role),
         Command::Healthcheck => commands::healthcheck(&settings),

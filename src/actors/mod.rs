@@ -10,6 +10,7 @@ pub mod housekeeper;
 pub mod key_rotator;
 pub mod onboarding;
 pub mod scribe;
+pub mod sealer;
 pub mod secrets;
 pub mod sessions;
 pub mod supervisor;

@@ -28,12 +28,12 @@ use crate::telemetry;
 /// Longest wait for the admin listener.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
-fn failed(error: impl std::error::Error) -> CliError {
+pub(super) fn failed(error: impl std::error::Error) -> CliError {
     CliError::failed(&error)
 }
 
 #[expect(clippy::print_stdout, reason = "the command line talks to people")]
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     println!("{text}");
 }
 
@@ -153,12 +153,12 @@ pub(super) fn healthcheck(settings: &Settings) -> Result<ExitCode, CliError> {
     Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn master_key(settings: &Settings) -> Result<MasterKey, CliError> {
+pub(super) fn master_key(settings: &Settings) -> Result<MasterKey, CliError> {
     let from_environment = std::env::var(MASTER_KEY_VARIABLE).ok();
     MasterKey::load(&settings.data_dir, from_environment).map_err(failed)
 }
 
-fn in_runtime(work: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
+pub(super) fn in_runtime(work: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(work)
 }

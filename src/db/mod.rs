@@ -6,6 +6,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod audit_seal;
 pub mod bootstrap;
 pub mod code_attempts;
 pub mod config_log;

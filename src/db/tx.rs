@@ -148,6 +148,8 @@ pub enum SystemReason {
     ListTenants,
     /// Finding the tenants whose signing keys are due.
     RotateKeys,
+    /// Finding tenants whose audit log has new rows to seal, or is to be checked.
+    SealAudit,
 }
 
 impl SystemReason {
@@ -159,6 +161,7 @@ impl SystemReason {
             Self::WatchConfig => "watch_config",
             Self::ListTenants => "list_tenants",
             Self::RotateKeys => "rotate_keys",
+            Self::SealAudit => "seal_audit",
         }
     }
 }

@@ -4,12 +4,14 @@
 pub mod api_key;
 pub mod assurance;
 pub mod audit;
+pub mod audit_seal;
 pub mod envelope;
 pub mod factor;
 pub mod identity;
 pub mod ids;
 pub mod key_rotation;
 pub mod mail;
+pub mod merkle;
 pub mod plan;
 pub mod qr;
 pub mod rate_limit;

@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::audit_seal::CheckpointClaims;
 use super::identity::Role;
 use super::ids::{ApiKeyId, SessionId, TenantId, UserId};
 
@@ -16,6 +17,8 @@ use super::ids::{ApiKeyId, SessionId, TenantId, UserId};
 const ACCESS_TYPE: &str = "at+jwt";
 /// `typ` of the tenant context.
 const CONTEXT_TYPE: &str = "tenant-context+jwt";
+/// `typ` of signed checkpoints of the audit log.
+const CHECKPOINT_TYPE: &str = "audit-checkpoint+jwt";
 /// Clocks may differ by so many seconds.
 pub const LEEWAY_S: i64 = 5;
 /// Longer tokens are not looked at.
@@ -105,6 +108,12 @@ impl SigningKey {
             KeyAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8),
         };
         Self { kid: kid.to_owned(), algorithm, key }
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
@@ -255,6 +264,27 @@ pub fn sign_access(key: &SigningKey, claims: &AccessClaims) -> Result<String, To
 /// [`TokenError::UnknownKey`] if the key cannot sign.
 pub fn sign_context(key: &SigningKey, claims: &ContextClaims) -> Result<String, TokenError> {
     key.sign(CONTEXT_TYPE, claims)
+}
+
+/// Signs a checkpoint of the audit log.
+///
+/// # Errors
+/// [`TokenError::UnknownKey`] if the key cannot sign.
+pub fn sign_checkpoint(key: &SigningKey, claims: &CheckpointClaims) -> Result<String, TokenError> {
+    key.sign(CHECKPOINT_TYPE, claims)
+}
+
+/// What a signed checkpoint says, checked with the public key that is kept with it.
+///
+/// # Errors
+/// [`TokenError`]: not a key, or not signed with it as a checkpoint.
+pub fn verify_checkpoint(jwk: &serde_json::Value, jws: &str) -> Result<CheckpointClaims, TokenError> {
+    let field = |name: &str| jwk.get(name).and_then(serde_json::Value::as_str).ok_or(TokenError::UnknownKey);
+    let algorithm = KeyAlgorithm::parse(field("alg")?).ok_or(TokenError::UnknownKey)?;
+    let key = VerifyingKey::from_jwk(field("kid")?, algorithm, jwk.clone())?;
+    let token = jsonwebtoken::decode::<CheckpointClaims>(jws, &key.key, &signature_only(algorithm))
+        .map_err(|_any: jsonwebtoken::errors::Error| TokenError::BadSignature)?;
+    if token.header.typ.as_deref() == Some(CHECKPOINT_TYPE) { Ok(token.claims) } else { Err(TokenError::Malformed) }
 }
 
 /// What a token must say to be believed.

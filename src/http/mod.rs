@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod admin;
 mod api_keys;
+mod audit;
 mod auth;
 mod challenge;
 mod client;
@@ -71,6 +72,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
     resource(service, "/tenants/{id}/keys", |r| r.route(get().to(tenants::list_keys)));
     resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
+    resource(service, "/audit", |r| r.route(get().to(audit::list)));
+    resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

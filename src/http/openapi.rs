@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{api_keys, auth, docs, health, mfa, operator, sessions, tenants, well_known};
+use super::{api_keys, audit, auth, docs, health, mfa, operator, sessions, tenants, well_known};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,7 +169,7 @@ impl Modify for Bearer {
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
-        api_keys::list, api_keys::create, api_keys::revoke,
+        api_keys::list, api_keys::create, api_keys::revoke, audit::list, audit::checkpoint,
         sessions::list, sessions::end,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::rls_check, operator::reload,

@@ -47,7 +47,7 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
     assert_eq!((reply.status, reply.header("cache-control")), (201, "no-store"), "{reply:?}");
     let made = reply.json();
     let secret = made["secret"].as_str().unwrap();
-    assert!(secret.starts_with("bos_live_") && secret.len() == 82, "{made}");
+    assert!(secret.starts_with("bos_live_") && secret.len() == 83, "{made}");
     assert_eq!((&made["name"], &made["scopes"]), (&json!("robot"), &json!(["gateway:/crm", "audit:read"])));
     let reply = app.get("acme", "/api-keys").token(&admin).await;
     let listed = &reply.json()["items"][0];

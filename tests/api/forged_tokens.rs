@@ -53,6 +53,35 @@ fn forgeries(good: &str, jwks: &Value) -> Vec<(&'static str, String)> {
         ("a longer life", with_claim("exp", json!(9_999_999_999_u64))),
         ("deep JSON", format!("{}.{payload}.{signature}", BASE64.encode("[".repeat(3_000)))),
     ];
+    // Places where a key or its address could be smuggled in, and things that no token of ours has.
+    for (name, value) in [
+        ("jwk", jwks["keys"][0].clone()),
+        ("jku", json!("http://127.0.0.1:1/jwks.json")),
+        ("x5u", json!("http://127.0.0.1:1/x.pem")),
+        ("x5c", json!(["MIIB"])),
+        ("x5t", json!("AAAA")),
+        ("b64", json!(false)),
+        ("crit", json!(["b64"])),
+        ("zip", json!("DEF")),
+        ("cty", json!("JWT")),
+    ] {
+        forged.push(("a member of the header that is not ours", with_head(name, value)));
+    }
+    for kid in ["../../../../etc/passwd", "' OR '1'='1", "x\0", "", "*", "00000000-0000-0000-0000-000000000000"] {
+        forged.push(("a strange kid", with_head("kid", json!(kid))));
+    }
+    for kid in [json!(null), json!(1), json!(["a"]), json!({})] {
+        forged.push(("a kid that is no text", with_head("kid", kid)));
+    }
+    for typ in
+        ["JWT", "jwt", "id+jwt", "tenant-context+jwt", "audit-checkpoint+jwt", "at+JWT", "application/at+jwt", ""]
+    {
+        forged.push(("another type", with_head("typ", json!(typ))));
+    }
+    for alg in ["nOnE", "HS256", "HS512", "RS256", "PS256", "ES512", "EdDSA", "es256", "ES256 "] {
+        forged.push(("another algorithm", with_head("alg", json!(alg))));
+    }
+    forged.extend(malformed_parts(header, payload, signature));
     for alg in ["none", "None", "NONE", ""] {
         let mut unsigned = head.clone();
         unsigned["alg"] = alg.into();
@@ -80,6 +109,70 @@ fn forgeries(good: &str, jwks: &Value) -> Vec<(&'static str, String)> {
         jsonwebtoken::encode(&head, &claims, &EncodingKey::from_ec_der(pkcs8.as_ref())).unwrap(),
     ));
     forged
+}
+
+/// The parts of a good token, written in ways that a lenient reader might take.
+fn malformed_parts(header: &str, payload: &str, signature: &str) -> Vec<(&'static str, String)> {
+    let whole = |header: &str, payload: &str, signature: &str| format!("{header}.{payload}.{signature}");
+    let bytes = BASE64.decode(signature).unwrap();
+    let (r, s) = bytes.split_at(32);
+    let signed = |bytes: &[u8]| whole(header, payload, &BASE64.encode(bytes));
+    let text = String::from_utf8(BASE64.decode(header).unwrap()).unwrap();
+    let claims = String::from_utf8(BASE64.decode(payload).unwrap()).unwrap();
+    let twice = |json: &str, member: &str| BASE64.encode(json.replacen('{', &format!("{{{member},"), 1));
+    // The group's order, and r or s moved by it: the same number to whoever does not check the range (SEC 1 §4.1.4).
+    let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    vec![
+        ("r and s of zero", signed(&[0; 64])),
+        ("r of zero", signed(&[&[0; 32], s].concat())),
+        ("s of zero", signed(&[r, &[0; 32]].concat())),
+        ("r and s of the order", signed(&[&*order, &*order].concat())),
+        ("r of the order, s of one", signed(&[&*order, &[&[0; 31][..], &[1]].concat()].concat())),
+        ("all ones", signed(&[0xff; 64])),
+        ("r and s exchanged", signed(&[s, r].concat())),
+        ("a signature that is too short", signed(&bytes[..63])),
+        ("a signature that is too long", signed(&[&*bytes, &[0]].concat())),
+        ("a signature in DER", signed(&[&[0x30, 0x44, 0x02, 0x20], r, &[0x02, 0x20], s].concat())),
+        ("no signature at all", signed(&[])),
+        ("padding", whole(header, payload, &format!("{signature}=="))),
+        ("padding of the header", whole(&format!("{header}="), payload, signature)),
+        ("the other alphabet", whole(header, payload, &format!("{}+", &signature[..signature.len() - 1]))),
+        ("a line end inside", whole(&format!("{}\t{}", &header[..4], &header[4..]), payload, signature)),
+        ("trailing bits", whole(header, payload, &not_canonical(signature))),
+        ("garbage behind the header", whole(&BASE64.encode(format!("{text} x")), payload, signature)),
+        ("garbage behind the claims", whole(header, &BASE64.encode(format!("{claims}x")), signature)),
+        ("two alg", whole(&twice(&text, "\"alg\":\"none\""), payload, signature)),
+        ("two kid", whole(&twice(&text, "\"kid\":\"x\""), payload, signature)),
+        ("two tid", whole(header, &twice(&claims, &format!("\"tid\":\"{}\"", uuid::Uuid::nil())), signature)),
+        ("a header that is a list", whole(&BASE64.encode("[]"), payload, signature)),
+        ("a header that is a text", whole(&BASE64.encode("\"ES256\""), payload, signature)),
+        ("a header that is not UTF-8", whole(&BASE64.encode(b"{\"alg\":\"\xff\"}"), payload, signature)),
+        ("as large as a head may be", whole(header, &"A".repeat(20_000), signature)),
+        ("a JWE", format!("{header}..{payload}.{payload}.{signature}")),
+    ]
+}
+
+/// The same bytes with another last letter: bits that no byte needs must be zero.
+fn not_canonical(text: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (rest, last) = text.split_at(text.len() - 1);
+    let at = LETTERS.iter().position(|letter| *letter == last.as_bytes()[0]).unwrap();
+    format!("{rest}{}", char::from(LETTERS[at ^ 1]))
+}
+
+#[tokio::test]
+async fn a_token_of_a_megabyte_is_refused_before_it_is_read() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    app.onboard("acme").await;
+    let head = format!("GET /svc/x HTTP/1.1\r\nhost: acme.localhost:{}\r\nauthorization: Bearer ", app.port);
+    let whole = format!("{head}{}\r\n\r\n", "A".repeat(1_000_000));
+    // The HTTP library closes above 128 KiB of head; below that and above the configured limit it is a 431 of ours.
+    let answer = app.raw(whole.as_bytes());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let reply = app.get("acme", "/svc/x").bearer(&"A".repeat(60_000)).await;
+    reply.problem(431, "headers-too-large");
+    assert_eq!(upstream.n_requests(), 0);
 }
 
 #[tokio::test]
@@ -178,4 +271,72 @@ async fn two_credentials_are_one_too_many() {
     let twice = app.get("acme", "/auth/me").token(&one).header("x-tenant", "acme").header("x-tenant", "globex").await;
     twice.problem(400, "malformed-request");
     assert_eq!(upstream.n_requests(), 0);
+}
+
+/// Gives acme a further key, whose private half the test has, as if the tenant's own key had signed what it should not have.
+async fn plant_key(app: &crate::helpers::App) -> EncodingKey {
+    use aws_lc_rs::signature::KeyPair as _;
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": BASE64.encode(x), "y": BASE64.encode(y) });
+    app.db
+        .as_admin(&format!(
+            "INSERT INTO auth.signing_keys (tenant_id, kid, algorithm, state, public_jwk, private_key_enc)
+             SELECT tenant_id, 'planted', 'ES256', 'retiring', '{jwk}', '' FROM platform.tenants WHERE slug = 'acme'"
+        ))
+        .await;
+    crate::helpers::until("the key is published", async || {
+        app.get("acme", "/.well-known/jwks.json").await.body.contains("planted")
+    })
+    .await;
+    EncodingKey::from_ec_der(pkcs8.as_ref())
+}
+
+#[tokio::test]
+async fn a_good_signature_does_not_make_wrong_claims_good() {
+    let upstream = Upstream::start();
+    let app = spawn_app(|settings| settings.gateway.routes = routes(&upstream.route("/svc", ""))).await;
+    let (_, session) = app.tenant_with_owner("acme").await;
+    let key = plant_key(&app).await;
+    let sign = |claims: &Value| {
+        let mut head = Header::new(Algorithm::ES256);
+        (head.typ, head.kid) = (Some("at+jwt".to_owned()), Some("planted".to_owned()));
+        jsonwebtoken::encode(&head, claims, &key).unwrap()
+    };
+    let good = part(session.access.split('.').nth(1).unwrap());
+    let now = good["iat"].as_i64().unwrap();
+    for (name, value) in [
+        ("exp", json!((now + 60).to_string())),
+        ("exp", json!(1e300)),
+        ("exp", json!(u64::MAX)),
+        ("exp", json!(-1)),
+        ("exp", json!(now - 60)),
+        ("exp", json!([now + 60])),
+        ("exp", Value::Null),
+        ("nbf", json!(now + 3_600)),
+        ("nbf", json!("0")),
+        ("iss", json!("http://globex.localhost")),
+        ("iss", json!([good["iss"]])),
+        ("aud", json!("somebody-else")),
+        ("aud", json!([good["aud"], "somebody-else"])),
+        ("tid", json!(uuid::Uuid::new_v4())),
+        ("tid", json!("")),
+        ("epoch", json!(0)),
+        ("roles", json!(["root"])),
+        ("sub", json!("owner")),
+    ] {
+        let mut claims = good.clone();
+        claims[name] = value.clone();
+        let reply = app.get("acme", "/svc/x").bearer(&sign(&claims)).await;
+        assert_eq!(reply.status, 401, "{name} = {value}: {reply:?}");
+        reply.problem(401, "invalid-token");
+    }
+    for name in ["exp", "nbf", "iss", "aud", "sub", "tid", "sid", "epoch"] {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        app.get("acme", "/svc/x").bearer(&sign(&claims)).await.problem(401, "invalid-token");
+    }
+    assert_eq!(upstream.n_requests(), 0);
+    assert_eq!(app.get("acme", "/svc/x").bearer(&sign(&good)).await.status, 200, "the planted key does sign");
 }

@@ -37,7 +37,7 @@ pub struct App {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _data_dir: tempfile::TempDir,
+    data_dir: tempfile::TempDir,
 }
 
 /// An application on a database of its own.
@@ -94,7 +94,7 @@ pub async fn spawn_app_on(
         .timeout(PATIENCE)
         .build()
         .unwrap();
-    App { port, admin_port, db, client, stop: Some(stop), thread: Some(thread), _data_dir: data_dir }
+    App { port, admin_port, db, client, stop: Some(stop), thread: Some(thread), data_dir }
 }
 
 impl Drop for App {
@@ -154,6 +154,11 @@ impl App {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let builder = self.client.request(method, url).header(HOST, format!("{host}:{}", self.port));
         Request { builder }
+    }
+
+    /// Where the application keeps its master key.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data_dir.path()
     }
 
     pub fn get(&self, host: &str, path: &str) -> Request {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod api_keys;
+mod audit;
 mod edge;
 mod factors;
 mod forged_tokens;

@@ -42,6 +42,9 @@ pub struct TenantKeys {
     pub refresh: SecretKey,
     /// Authenticates tokens that stand for a row: invitations, resets, half-done sign-ins.
     pub rows: SecretKey,
+    /// Authenticates checkpoints of the audit log. It comes from the tenant's first data key, so that old checkpoints can be
+    /// checked when there is a newer one.
+    pub audit: SecretKey,
 }
 
 impl std::fmt::Debug for TenantKeys {
@@ -58,6 +61,9 @@ impl TenantKeys {
         signing_keys: &[SigningKeyRow],
     ) -> Result<Self, KeysError> {
         let (data_key, version) = unwrap_newest(master, tenant, data_keys)?;
+        let oldest = data_keys.first().ok_or(KeysError::Missing("data key"))?;
+        let wrapped = oldest.wrapped.as_deref().ok_or(KeysError::Missing("first data key"))?;
+        let first_data_key = master.unwrap_key(tenant, oldest.version, wrapped)?;
         let active =
             signing_keys.iter().find(|key| key.state == "active").ok_or(KeysError::Missing("active signing key"))?;
         let pkcs8 = envelope::open(&data_key, &place(tenant, &active.kid, version), &active.private_key_enc)?;
@@ -74,6 +80,7 @@ impl TenantKeys {
             verifying,
             refresh: refresh_key(&data_key)?,
             rows: envelope::derive_key(&data_key, b"", "row token mac")?,
+            audit: envelope::derive_key(&first_data_key, b"", "audit checkpoint mac")?,
         })
     }
 }

@@ -65,7 +65,9 @@ impl ChildActor for SecretsActor {
 
 impl Handle<UnlockTenant> for SecretsActor {
     fn handle(&mut self, message: UnlockTenant, responder: Responder<UnlockTenant>, ctx: &mut Ctx<'_, Self>) {
-        self.run(message, responder, ctx, |context, message| async move { unlock(&context, message.tenant).await });
+        self.run(message, responder, ctx, |context, message| async move {
+            unlock(&context.db, &context.master, message.tenant).await
+        });
     }
 }
 
@@ -95,10 +97,14 @@ impl Handle<ReplaceKeys> for SecretsActor {
     }
 }
 
-async fn unlock(context: &SecretsContext, tenant: TenantId) -> Result<TenantKeys, KeysError> {
-    let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
+/// A tenant's keys, for commands that run without actors.
+///
+/// # Errors
+/// [`KeysError`].
+pub async fn unlock(db: &Db, master: &MasterKey, tenant: TenantId) -> Result<TenantKeys, KeysError> {
+    let mut tx = TenantTx::begin_secrets(db, tenant).await?;
     let data_keys = data_keys::list(&mut tx).await?;
     let signing_keys = signing_keys::list(&mut tx).await?;
     tx.finish();
-    TenantKeys::open(&context.master, tenant, &data_keys, &signing_keys)
+    TenantKeys::open(master, tenant, &data_keys, &signing_keys)
 }
