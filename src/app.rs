@@ -20,6 +20,7 @@ use crate::actors::ask::ActorMetrics;
 use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
+use crate::actors::mailer::{Delivery, MailerActor};
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::{PostgresSessions, SessionStore};
 use crate::actors::supervisor::{
@@ -28,6 +29,7 @@ use crate::actors::supervisor::{
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
+use crate::clients::mailer::{Mailer, MailerError};
 use crate::config::{self, Settings};
 use crate::db::Db;
 use crate::http::TrustedNetworks;
@@ -74,6 +76,9 @@ pub enum AppError {
     /// The hashing threads cannot be started.
     #[error("the hashing threads cannot be started")]
     Hasher(#[source] std::io::Error),
+    /// Mail cannot be sent with these settings.
+    #[error(transparent)]
+    Mailer(#[from] MailerError),
     /// A part could not be brought up.
     #[error(transparent)]
     Start(#[from] StartFailed),
@@ -270,6 +275,18 @@ impl Actors {
             async move { Ok(watcher) }
         })
         .await?;
+        let delivery = Arc::new(Delivery {
+            settings: Arc::clone(settings),
+            db: db.clone(),
+            registry: Arc::clone(&registry),
+            registry_actor: registry_actor.clone(),
+            mailer: Mailer::new(&settings.mail, &settings.data_dir)?,
+        });
+        tree.start(&control, ChildSpec::permanent("mailer"), move || {
+            let actor = MailerActor::new(Arc::clone(&delivery));
+            async move { Ok(actor) }
+        })
+        .await?;
         Ok(Self { registry, registry_actor, auth })
     }
 }
@@ -316,7 +333,6 @@ fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken
 fn warn_of_unused(settings: &Settings) {
     for (key, is_set) in [
         ("redis.url", settings.redis.url.is_some()),
-        ("mail.smtp_url", settings.mail.smtp_url.is_some()),
         ("stripe.secret_key", settings.stripe.secret_key.is_some()),
     ] {
         if is_set {

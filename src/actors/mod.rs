@@ -7,6 +7,7 @@ pub mod ask;
 pub mod auth;
 pub mod config_watcher;
 pub mod housekeeper;
+pub mod mailer;
 pub mod onboarding;
 pub mod secrets;
 pub mod sessions;

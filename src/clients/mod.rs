@@ -1,3 +1,4 @@
 //! Outbound adapters: what the program reaches beyond the database.
 
 pub mod kms;
+pub mod mailer;

@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod error;
 pub mod installation;
 pub mod mail_outbox;
+pub mod mail_queue;
 pub mod pool;
 pub mod rls_check;
 pub mod sessions;

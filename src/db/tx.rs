@@ -146,6 +146,8 @@ pub enum SystemReason {
     WatchConfig,
     /// An operator lists the tenants.
     ListTenants,
+    /// Finding mail that waits or was given up.
+    FindMail,
 }
 
 impl SystemReason {
@@ -156,6 +158,7 @@ impl SystemReason {
             Self::ResolveTenant => "resolve_tenant",
             Self::WatchConfig => "watch_config",
             Self::ListTenants => "list_tenants",
+            Self::FindMail => "find_mail",
         }
     }
 }

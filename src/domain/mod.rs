@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod identity;
 pub mod ids;
 pub mod mail;
+pub mod mail_text;
 pub mod plan;
 pub mod rate_limit;
 pub mod refresh_token;

@@ -105,8 +105,8 @@ pub(in crate::http) async fn onboard(
     let actor = match (state.settings.onboarding.mode, caller.operator()) {
         (_, Some(operator)) => operator.audit_actor(),
         (OnboardingMode::Open, None) => AuditActor::Anonymous,
-        (OnboardingMode::Operator, None) if caller.user.is_some() => return Err(Principal::forbidden()),
-        (OnboardingMode::Operator, None) => {
+        (OnboardingMode::Invite | OnboardingMode::Operator, None) if caller.user.is_some() => return Err(Principal::forbidden()),
+        (OnboardingMode::Invite | OnboardingMode::Operator, None) => {
             return Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "an operator must do this"));
         }
     };
