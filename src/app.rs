@@ -173,6 +173,7 @@ impl Application {
             registry: actors.registry,
             registry_actor: actors.registry_actor,
             auth: actors.auth,
+            accounts: actors.accounts,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
             access_log,
@@ -220,6 +221,7 @@ struct Actors {
     registry: Arc<TenantRegistry>,
     registry_actor: crate::actors::ask::ActorRef<RegistryActor>,
     auth: crate::actors::ask::ActorRef<AuthActor>,
+    accounts: AuthContext,
 }
 
 impl Actors {
@@ -236,6 +238,7 @@ impl Actors {
         let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
         let context =
             AuthContext { settings: Arc::clone(settings), db: db.clone(), sessions: Arc::clone(&sessions), hasher };
+        let accounts = context.clone();
         let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
         let auth = tree
             .start(&control, spec, move || {
@@ -287,7 +290,7 @@ impl Actors {
             async move { Ok(actor) }
         })
         .await?;
-        Ok(Self { registry, registry_actor, auth })
+        Ok(Self { registry, registry_actor, auth, accounts })
     }
 }
 
@@ -331,10 +334,9 @@ fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken
 
 /// Says which settings nothing uses yet, so that nobody relies on them.
 fn warn_of_unused(settings: &Settings) {
-    for (key, is_set) in [
-        ("redis.url", settings.redis.url.is_some()),
-        ("stripe.secret_key", settings.stripe.secret_key.is_some()),
-    ] {
+    for (key, is_set) in
+        [("redis.url", settings.redis.url.is_some()), ("stripe.secret_key", settings.stripe.secret_key.is_some())]
+    {
         if is_set {
             tracing::warn!(key, "this setting has no effect yet");
         }

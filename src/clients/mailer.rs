@@ -138,8 +138,7 @@ impl Mailer {
 
 fn smtp(settings: &MailSettings, url: &SecretString) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailerError> {
     let url = url.expose_secret();
-    let mut builder =
-        AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(MailerError::Url)?;
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(MailerError::Url)?;
     if let Some(path) = &settings.smtp_ca_file {
         let pem = std::fs::read(path).map_err(MailerError::CaFile)?;
         builder = builder.tls(own_tls(url, &pem)?);

@@ -32,9 +32,10 @@ pub struct ClaimedMail {
 /// # Errors
 /// [`DbError`].
 pub async fn list_due_tenants(tx: &SystemTx<'_>, n: i64) -> Result<Vec<TenantId>, DbError> {
-    let rows = sqlx::query_scalar!(r#"SELECT tenant_id AS "tenant_id!" FROM platform.list_tenants_with_due_mail($1)"#, n)
-        .fetch_all(tx.pool)
-        .await?;
+    let rows =
+        sqlx::query_scalar!(r#"SELECT tenant_id AS "tenant_id!" FROM platform.list_tenants_with_due_mail($1)"#, n)
+            .fetch_all(tx.pool)
+            .await?;
     Ok(rows.into_iter().map(TenantId::from).collect())
 }
 
@@ -132,12 +133,7 @@ pub async fn revive(tx: &mut TenantTx, id: MailId) -> Result<bool, DbError> {
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list(
-    tx: &SystemTx<'_>,
-    is_dead: bool,
-    after: MailId,
-    n: i64,
-) -> Result<Vec<(TenantId, MailId)>, DbError> {
+pub async fn list(tx: &SystemTx<'_>, is_dead: bool, after: MailId, n: i64) -> Result<Vec<(TenantId, MailId)>, DbError> {
     let rows = sqlx::query!(
         r#"SELECT tenant_id AS "tenant_id!", id AS "id!" FROM platform.list_mail_queue($1, $2, $3)"#,
         is_dead,

@@ -4,6 +4,7 @@
 //! carries its tenant in row-level security and in its type; the few look-ups before a tenant is known go through
 //! [`tx::SystemTx`], which names its reason.
 
+pub mod account_links;
 pub mod audit;
 pub mod bootstrap;
 pub mod config_log;
@@ -12,14 +13,17 @@ pub mod directory;
 pub mod embedded;
 pub mod error;
 pub mod installation;
+pub mod invitations;
 pub mod mail_outbox;
 pub mod mail_queue;
 pub mod pool;
 pub mod rls_check;
 pub mod sessions;
+pub mod sign_in_attempts;
 pub mod signing_keys;
 pub mod tenants;
 pub mod tx;
+pub mod user_admin;
 pub mod users;
 
 pub use error::DbError;

@@ -57,6 +57,10 @@ id_type!(
     SessionId
 );
 id_type!(
+    /// One invitation.
+    InvitationId
+);
+id_type!(
     /// One mail of a tenant's outbox.
     MailId
 );

@@ -101,7 +101,9 @@ fn words(facts: &MailFacts<'_>) -> Words {
         ),
         MailKind::EmailChanged if told("state") == Some("requested") => (
             format!("Your e-mail address at {tenant} is to be changed"),
-            format!("Another address was named for your account at {tenant}. It counts once its owner has confirmed it."),
+            format!(
+                "Another address was named for your account at {tenant}. It counts once its owner has confirmed it."
+            ),
             "",
             ACT,
         ),

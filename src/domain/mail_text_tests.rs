@@ -34,13 +34,9 @@ fn a_name_is_text_and_never_markup_or_a_header() {
 
 #[test]
 fn a_life_is_told_in_the_unit_that_people_use() {
-    for (seconds, text) in [
-        (60, "1 minute"),
-        (3_600, "60 minutes"),
-        (7_200, "2 hours"),
-        (86_400, "24 hours"),
-        (604_800, "7 days"),
-    ] {
+    for (seconds, text) in
+        [(60, "1 minute"), (3_600, "60 minutes"), (7_200, "2 hours"), (86_400, "24 hours"), (604_800, "7 days")]
+    {
         assert_eq!(duration(seconds), text);
     }
 }

@@ -3,9 +3,11 @@
 
 pub mod assurance;
 pub mod audit;
+pub mod common_passwords;
 pub mod envelope;
 pub mod identity;
 pub mod ids;
+pub mod imported_hash;
 pub mod mail;
 pub mod mail_text;
 pub mod plan;
@@ -13,4 +15,6 @@ pub mod rate_limit;
 pub mod refresh_token;
 pub mod row_token;
 pub mod tenant;
+pub mod throttle;
 pub mod token;
+pub mod user_admin;

@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{auth, docs, health, operator, tenants, well_known};
+use super::{accounts, auth, docs, health, invitations, operator, tenants, users, well_known};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,7 +97,7 @@ problem_set!(
     "400" "`malformed-request`: not a proper request",
     "414" "`uri-too-long`",
     "417" "`expectation-failed`",
-    "429" "`rate-limited`: wait for `Retry-After` seconds",
+    "429" "`rate-limited` or, where a password is checked, `too-many-attempts`: wait for `Retry-After` seconds",
     "431" "`headers-too-large`",
     "500" "`internal`: a bug; quote the request id",
     "503" "`unavailable` or `overloaded`: wait for `Retry-After` seconds"
@@ -156,6 +156,11 @@ impl Modify for Bearer {
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
+        accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
+        accounts::resend_verification,
+        invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
+        users::list, users::create, users::get, users::update, users::delete, users::end_sessions,
+        operator::invite_to_onboard, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),
     components(schemas(ProblemSchema, FieldError)),
@@ -164,6 +169,7 @@ impl Modify for Bearer {
         (name = "platform", description = "On any host"),
         (name = "tenants", description = "Onboarding, and what a tenant's admins see and set"),
         (name = "auth", description = "On a tenant's host"),
+        (name = "users", description = "A tenant's users and invitations, for its admins"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

@@ -11,7 +11,7 @@ use super::gateway::routes::RouteTable;
 use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, AuthContext};
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
 use crate::clients::kms::MasterKey;
@@ -32,6 +32,8 @@ pub struct AppState {
     pub registry_actor: ActorRef<RegistryActor>,
     /// Signs users in and out.
     pub auth: ActorRef<AuthActor>,
+    /// What changes of accounts work with.
+    pub accounts: AuthContext,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

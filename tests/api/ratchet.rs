@@ -22,6 +22,10 @@ const PUBLIC: &[(&str, &str)] = &[
     ("GET /.well-known/jwks.json", "public keys"),
     ("GET /.well-known/openid-configuration", "clients find the keys through it"),
     ("POST /auth/login", "whoever signs in has no token yet"),
+    ("POST /auth/invitations/accept", "the token of the mail is the credential"),
+    ("POST /auth/password/forgot", "whoever forgot their password cannot sign in"),
+    ("POST /auth/password/reset", "the token of the mail is the credential"),
+    ("POST /auth/email/verify", "the token of the mail is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 
@@ -31,6 +35,9 @@ const ANY_USER: &[(&str, &str)] = &[
     ("GET /auth/validate", "says what the caller's own token says"),
     ("POST /auth/validate", "says what the caller's own token says"),
     ("GET /auth/me", "shows the caller themselves"),
+    ("POST /auth/password", "changes the caller's own password"),
+    ("POST /auth/email", "changes the caller's own address"),
+    ("POST /auth/email/verify/resend", "mails the caller themselves"),
 ];
 
 /// Error answers that are no problems.
@@ -52,7 +59,7 @@ impl Operation {
 
     /// Sends it with a body that a handler could read, and checks that the document has the answer's status.
     async fn send(&self, app: &App, host: &str, id: &str, session: Option<&Session>) -> Reply {
-        let path = self.path.replace("{id}", id).replace("{file}", "index.html");
+        let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{file}", "index.html");
         assert!(!path.contains('{'), "{}: the ratchet knows no value for a parameter", self.name);
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {

@@ -14,6 +14,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::password_hash::{is_foreign, verify_foreign};
+
 /// Hash of a random password that nobody knows, checked when there is no user: the answer takes the same time.
 const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$mZpDKBpgCBzdbPV5sJNHqmvCNTXPc8fzi+RBnV9zU84";
@@ -74,6 +76,9 @@ impl Hasher {
     pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, HasherError> {
         self.run(move || {
             let text = hash.as_deref().unwrap_or(DUMMY_HASH);
+            if is_foreign(text) {
+                return Ok(verify_foreign(password.expose_secret(), text));
+            }
             let parsed = argon2::PasswordHash::new(text)
                 .map_err(|_phc: argon2::password_hash::phc::Error| HasherError::Failed)?;
             let matches = hasher()?.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();

@@ -5,15 +5,20 @@
 
 mod hasher;
 mod messages;
+mod password_hash;
 mod sign_in;
 mod sign_out;
+mod throttle;
 mod tokens;
 
 use std::sync::Arc;
 
 pub use hasher::{Hasher, HasherError};
-pub use messages::{AuthError, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub use messages::{AuthError, ForgotPassword, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub(in crate::actors) use sign_out::revoke_here;
+pub(in crate::actors) use throttle::Attempt;
 
+use super::accounts;
 use super::ask::{ChildActor, Ctx, Handle, Request, Responder};
 use super::sessions::SessionStore;
 use crate::config::Settings;
@@ -84,6 +89,20 @@ impl Handle<SignOut> for AuthActor {
             ctx,
             |context, message| async move { sign_out::sign_out(&context, message).await },
         );
+    }
+}
+
+impl Handle<ForgotPassword> for AuthActor {
+    fn handle(&mut self, message: ForgotPassword, responder: Responder<ForgotPassword>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            let ForgotPassword { tenant, email, source } = message;
+            let done = accounts::forgot_password(&context, &tenant, &email, source).await;
+            if let Err(error) = &done {
+                // Whoever asked has been answered already.
+                tracing::error!(error = error as &dyn std::error::Error, "a link for a new password was not written");
+            }
+            Ok(done?)
+        });
     }
 }
 

@@ -5,12 +5,14 @@ use serde_json::json;
 
 use super::AuthContext;
 use super::messages::{AuthError, SignIn, TokenSet};
+use super::password_hash::is_foreign;
+use super::throttle::Attempt;
 use super::tokens::{Grant, absolute_expiry, idle_expiry, issue};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::sessions::NewSession;
 use crate::db::users::User;
-use crate::db::{TenantTx, audit, users};
+use crate::db::{TenantTx, audit, user_admin, users};
 use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::EmailAddress;
@@ -23,24 +25,51 @@ const MAX_PASSWORD_BYTES: usize = 1_024;
 pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<TokenSet, AuthError> {
     let SignIn { tenant, email, password, source } = message;
     let view = tenant.view_full();
-    let user = find_user(context, view.tenant.id, &email).await?;
-    match check_password(context, user.as_ref(), password).await? {
-        true => begin_session(context, &view, user.ok_or(AuthError::InvalidCredentials)?, source).await,
+    let (user, mut attempt) = find_user(context, view.tenant.id, &email, &source).await?;
+    attempt.admit(&context.db).await?;
+    match check_password(context, user.as_ref(), password.clone()).await? {
+        true => {
+            let user = user.ok_or(AuthError::InvalidCredentials)?;
+            upgrade_hash(context, view.tenant.id, &user, password).await;
+            begin_session(context, &view, user, source, &attempt).await
+        }
         false => {
-            record_failure(context, view.tenant.id, user.as_ref(), source).await?;
+            record_failure(context, view.tenant.id, user.as_ref(), source, &attempt).await?;
             Err(AuthError::InvalidCredentials)
         }
     }
 }
 
-async fn find_user(context: &AuthContext, tenant: TenantId, email: &str) -> Result<Option<User>, AuthError> {
-    let Ok(email) = EmailAddress::parse(email) else {
-        return Ok(None);
-    };
+async fn find_user(
+    context: &AuthContext,
+    tenant: TenantId,
+    email: &str,
+    source: &AuditSource,
+) -> Result<(Option<User>, Attempt), AuthError> {
     let mut tx = TenantTx::begin_read(&context.db, tenant).await?;
-    let user = users::find_by_email(&mut tx, &email).await?;
+    // What is no address is nobody's, and is looked for all the same.
+    let user = match EmailAddress::parse(email) {
+        Ok(email) => users::find_by_email(&mut tx, &email).await?,
+        Err(_malformed) => None,
+    };
+    let attempt = Attempt::look(&mut tx, email, user.as_ref().map(|user| user.id), source).await?;
     tx.finish();
-    Ok(user)
+    Ok((user, attempt))
+}
+
+/// Replaces a hash that was imported, now that the password is at hand. Not doing it does no harm: the next sign-in tries again.
+async fn upgrade_hash(context: &AuthContext, tenant: TenantId, user: &User, password: SecretString) {
+    let Some(old) = user.password_hash.as_deref().filter(|hash| is_foreign(hash)) else { return };
+    let upgraded = async {
+        let new = context.hasher.hash(password).await?;
+        let mut tx = TenantTx::begin(&context.db, tenant).await?;
+        user_admin::upgrade_hash(&mut tx, user.id, old, &new).await?;
+        tx.commit().await?;
+        Ok::<(), AuthError>(())
+    };
+    if let Err(error) = upgraded.await {
+        tracing::warn!(%error, "an imported password's hash was not upgraded");
+    }
 }
 
 /// Hashes even if there is nothing to compare with, so that time does not tell who exists.
@@ -56,6 +85,7 @@ async fn begin_session(
     view: &TenantView,
     user: User,
     source: AuditSource,
+    attempt: &Attempt,
 ) -> Result<TokenSet, AuthError> {
     let now = clock::now();
     let session: SessionId = clock::new_id();
@@ -75,6 +105,8 @@ async fn begin_session(
         user_agent: source.user_agent.as_deref(),
     };
     context.sessions.insert(&mut tx, &new).await?;
+    attempt.forgive(&mut tx).await?;
+    attempt.remember(&mut tx, user.id).await?;
     audit::insert(&mut tx, &event(AuditActor::User(user.id), Some(&user), AuditOutcome::Success, source)).await?;
     tx.commit().await?;
     let grant =
@@ -87,9 +119,15 @@ async fn record_failure(
     tenant: TenantId,
     user: Option<&User>,
     source: AuditSource,
+    attempt: &Attempt,
 ) -> Result<(), AuthError> {
     let mut tx = TenantTx::begin(&context.db, tenant).await?;
-    audit::insert(&mut tx, &event(AuditActor::Anonymous, user, AuditOutcome::Failure, source)).await?;
+    let mut failed = event(AuditActor::Anonymous, user, AuditOutcome::Failure, source);
+    let delay_s = attempt.record_failure(&mut tx).await?;
+    if delay_s > 0 {
+        failed.detail = json!({ "method": "password", "delay_s": delay_s });
+    }
+    audit::insert(&mut tx, &failed).await?;
     Ok(tx.commit().await?)
 }
 

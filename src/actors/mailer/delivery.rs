@@ -86,8 +86,10 @@ impl Delivery {
         if view.tenant.state != TenantState::Active {
             return Err(Failure { is_permanent: false, reason: "the tenant is not active".to_owned() });
         }
-        let kind = MailKind::parse(&mail.kind)
-            .ok_or_else(|| Failure { is_permanent: true, reason: "a kind that this version does not know".to_owned() })?;
+        let kind = MailKind::parse(&mail.kind).ok_or_else(|| Failure {
+            is_permanent: true,
+            reason: "a kind that this version does not know".to_owned(),
+        })?;
         let link = link(&self.settings.mail, view, kind, mail);
         let facts = MailFacts {
             kind,

@@ -13,6 +13,19 @@ use crate::domain::assurance::Requirement;
 use crate::http::challenge;
 use crate::http::problem::Problem;
 
+/// Asks a caller for what the call needs of their sign-in, where that depends on the call's body.
+///
+/// # Errors
+/// The 401 challenge of RFC 9470.
+pub fn check_step_up(caller: &Principal, wanted: Requirement) -> Result<(), Problem> {
+    let claims = &caller.token.claims;
+    if wanted.is_met_by(&claims.acr, claims.auth_time, clock::now_s()) {
+        Ok(())
+    } else {
+        Err(challenge::step_up(wanted))
+    }
+}
+
 /// A caller of kind `P` who has shown two factors within the last five minutes ([`Requirement::SENSITIVE`]). Who may not make
 /// the call at all is told so first; whoever may is asked for the second factor by a 401 challenge.
 #[derive(Debug, Clone)]
@@ -37,12 +50,8 @@ where
         let caller = P::from_request(request, payload);
         async move {
             let caller = caller.await?;
-            let claims = &caller.token.claims;
-            if Requirement::SENSITIVE.is_met_by(&claims.acr, claims.auth_time, clock::now_s()) {
-                Ok(Self(caller))
-            } else {
-                Err(challenge::step_up(Requirement::SENSITIVE))
-            }
+            check_step_up(&caller, Requirement::SENSITIVE)?;
+            Ok(Self(caller))
         }
         .boxed_local()
     }
