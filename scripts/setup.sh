@@ -2,7 +2,7 @@
 # Usage: scripts/setup.sh [run|test|bench]
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
-# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -36,7 +36,24 @@ if [ "$purpose" = bench ]; then
   need wrk wrk
 fi
 
+if [ "$purpose" = test ]; then
+  need python3 python3
+  # Debian keeps part of venv in a package of its own.
+  if have python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing+=(python3-venv); fi
+fi
+
+# A real SMTP server for the tests of mail, in a directory of its own.
+smtp_sink() {
+  local sink=$BUSINESSOS_CACHE/smtp-sink
+  if [ "$purpose" = test ] && ! "$sink/bin/python" -c 'import aiosmtpd, trustme' 2>/dev/null; then
+    say "installing the tests' SMTP server into $sink"
+    python3 -m venv --clear "$sink"
+    "$sink/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 trustme==1.2.1
+  fi
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
+  smtp_sink
   exit 0
 fi
 
@@ -50,5 +67,6 @@ else
   die "installing needs root, and sudo is not usable here. Run this as root, then try again:
     bash ${install[*]}"
 fi
+smtp_sink
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

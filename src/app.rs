@@ -21,6 +21,7 @@ use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::key_rotator::KeyRotator;
+use crate::actors::mailer::{Delivery, MailerActor};
 use crate::actors::scribe::{Notes, Scribe};
 use crate::actors::sealer::Sealer;
 use crate::actors::secrets::{SecretsActor, SecretsContext};
@@ -31,6 +32,7 @@ use crate::actors::supervisor::{
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
+use crate::clients::mailer::{Mailer, MailerError};
 use crate::clients::redis::{Redis, RedisError};
 use crate::config::{self, RedisSettings, Settings};
 use crate::db::Db;
@@ -85,6 +87,9 @@ pub enum AppError {
     /// The hashing threads cannot be started.
     #[error("the hashing threads cannot be started")]
     Hasher(#[source] std::io::Error),
+    /// Mail cannot be sent with these settings.
+    #[error(transparent)]
+    Mailer(#[from] MailerError),
     /// A part could not be brought up.
     #[error(transparent)]
     Start(#[from] StartFailed),
@@ -183,6 +188,7 @@ impl Application {
             auth: actors.auth,
             notes: start_scribe(&tree, &arbiters.pick(0), &settings, &db).await?,
             secrets: actors.secrets,
+            accounts: actors.accounts,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
             access_log,
@@ -231,6 +237,7 @@ struct Actors {
     registry_actor: crate::actors::ask::ActorRef<RegistryActor>,
     auth: crate::actors::ask::ActorRef<AuthActor>,
     secrets: crate::actors::ask::ActorRef<SecretsActor>,
+    accounts: AuthContext,
 }
 
 impl Actors {
@@ -271,6 +278,7 @@ impl Actors {
             hasher,
             secrets: secrets.clone(),
         };
+        let accounts = context.clone();
         let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
         let auth = tree
             .start(&control, spec, move || {
@@ -320,7 +328,19 @@ impl Actors {
             async move { Ok(watcher) }
         })
         .await?;
-        Ok(Self { registry, registry_actor, auth, secrets })
+        let delivery = Arc::new(Delivery {
+            settings: Arc::clone(settings),
+            db: db.clone(),
+            registry: Arc::clone(&registry),
+            registry_actor: registry_actor.clone(),
+            mailer: Mailer::new(&settings.mail, &settings.data_dir)?,
+        });
+        tree.start(&control, ChildSpec::permanent("mailer"), move || {
+            let actor = MailerActor::new(Arc::clone(&delivery));
+            async move { Ok(actor) }
+        })
+        .await?;
+        Ok(Self { registry, registry_actor, auth, accounts, secrets })
     }
 }
 
@@ -396,7 +416,6 @@ fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken
 fn warn_of_unused(settings: &Settings) {
     for (key, is_set) in [
         ("redis.url", settings.redis.url.is_some() && settings.sessions.store == config::SessionStore::Postgres),
-        ("mail.smtp_url", settings.mail.smtp_url.is_some()),
         ("stripe.secret_key", settings.stripe.secret_key.is_some()),
     ] {
         if is_set {

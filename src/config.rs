@@ -76,8 +76,20 @@ pub struct RedisSettings {
 pub struct MailSettings {
     /// URL of the SMTP server.
     pub smtp_url: Option<SecretString>,
+    /// PEM file with a further certificate authority that the SMTP server's certificate may come from.
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Longest wait for the SMTP server at each step, in milliseconds.
+    pub timeout_ms: u64,
     /// Sender of the platform's mail.
     pub from: String,
+    /// Where the link of an invitation leads: a path on the tenant's own host, or a URL.
+    pub invitation_link: String,
+    /// Where the link of an invitation to found a tenant leads.
+    pub onboarding_link: String,
+    /// Where the link that proves an address leads.
+    pub verification_link: String,
+    /// Where the link for a new password leads.
+    pub password_reset_link: String,
 }
 
 /// `[stripe]`
@@ -168,6 +180,8 @@ pub struct LimitSettings {
 pub enum OnboardingMode {
     /// Anybody.
     Open,
+    /// Operators, and whoever they invited by mail.
+    Invite,
     /// Operators only.
     Operator,
 }
@@ -226,6 +240,12 @@ pub struct AuthSettings {
     pub hashing_permits: usize,
     /// Sign-ins that may wait for a hashing permit; more are answered 503.
     pub hashing_queue: usize,
+    /// Life of an invitation, in seconds.
+    pub invitation_ttl_s: u64,
+    /// Life of a link that proves an address, in seconds.
+    pub verification_ttl_s: u64,
+    /// Life of a link for a new password, in seconds.
+    pub password_reset_ttl_s: u64,
     /// Environment in the text of new API keys (`bos_<env>_…`).
     pub api_key_env: String,
     /// How often the times at which API keys were last used are written, in seconds.

@@ -3,11 +3,13 @@
 //! Two rooms form the kernel and are the only ones that touch the actor framework: [`ask`] (how a message reaches an
 //! actor and how the answer comes back) and [`supervisor`] (how an actor lives, dies and is built again).
 
+pub mod accounts;
 pub mod ask;
 pub mod auth;
 pub mod config_watcher;
 pub mod housekeeper;
 pub mod key_rotator;
+pub mod mailer;
 pub mod onboarding;
 pub mod scribe;
 pub mod sealer;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::accounts;
 use super::secrets::{KeysError, make_tenant_keys};
 use crate::clients::kms::MasterKey;
 use crate::clock;
@@ -66,6 +67,8 @@ pub struct FirstUser {
     pub name: Option<String>,
     /// argon2id hash in PHC form.
     pub password_hash: String,
+    /// Whether mail to the address was shown to be read.
+    pub is_verified: bool,
     /// Role: `owner`, or `operator` in the platform's own tenant.
     pub role: Role,
 }
@@ -107,7 +110,13 @@ pub async fn onboard(
     signing_keys::insert_active(&mut tx, &signing_key).await?;
     let admin = match admin {
         None => None,
-        Some(user) => Some(insert_user(&mut tx, &user).await?),
+        Some(user) => {
+            let id = insert_user(&mut tx, &user).await?;
+            if !user.is_verified {
+                accounts::send_verification(&mut tx, settings, id, user.email.as_str()).await?;
+            }
+            Some(id)
+        }
     };
     let event = AuditEvent {
         actor,
@@ -129,8 +138,16 @@ pub async fn onboard(
 /// # Errors
 /// [`DbError`].
 pub async fn insert_user(tx: &mut TenantTx, user: &FirstUser) -> Result<UserId, DbError> {
-    let FirstUser { email, name, password_hash, role } = user;
+    let FirstUser { email, name, password_hash, role, is_verified } = user;
     let id: UserId = clock::new_id();
-    users::insert(tx, &NewUser { id, email, name: name.as_deref(), role: *role, password_hash }).await?;
+    let new = NewUser {
+        id,
+        email,
+        name: name.as_deref(),
+        role: *role,
+        password_hash: Some(password_hash),
+        is_verified: *is_verified,
+    };
+    users::insert(tx, &new).await?;
     Ok(id)
 }

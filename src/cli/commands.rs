@@ -108,7 +108,8 @@ pub(super) fn create_operator(
         let platform = platform
             .ok_or_else(|| CliError::Failed("start the server once: it makes the platform's tenant".to_owned()))?;
         let password_hash = Hasher::start(1, 1).map_err(failed)?.hash(new.secret().clone()).await.map_err(failed)?;
-        let user = FirstUser { email: email.clone(), name: None, password_hash, role: Role::Operator };
+        let user =
+            FirstUser { email: email.clone(), name: None, password_hash, is_verified: true, role: Role::Operator };
         let mut tx = TenantTx::begin(&db, platform).await.map_err(failed)?;
         let id = match insert_user(&mut tx, &user).await {
             Ok(id) => id,

@@ -1,4 +1,5 @@
 //! Outbound adapters: what the program reaches beyond the database.
 
 pub mod kms;
+pub mod mailer;
 pub mod redis;

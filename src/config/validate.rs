@@ -78,7 +78,27 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         settings.sessions.store != SessionStore::Redis || settings.redis.url.is_some(),
         "redis.url: found none, expected the URL of a Redis because sessions.store is \"redis\"".to_owned(),
     );
+    check(
+        settings.mail.from.parse::<lettre::message::Mailbox>().is_ok(),
+        format!("mail.from: found {:?}, expected a mailbox such as \"Name <name@example.com>\"", settings.mail.from),
+    );
+    for (key, link) in [
+        ("invitation_link", &settings.mail.invitation_link),
+        ("onboarding_link", &settings.mail.onboarding_link),
+        ("verification_link", &settings.mail.verification_link),
+        ("password_reset_link", &settings.mail.password_reset_link),
+    ] {
+        let is_link = ["/", "https://", "http://"].iter().any(|start| link.starts_with(start));
+        check(
+            is_link && !link.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#'),
+            format!("mail.{key}: found {link:?}, expected a path such as \"/page\" or a URL, without a fragment"),
+        );
+    }
     for (key, value, min, max) in [
+        ("mail.timeout_ms", settings.mail.timeout_ms, 100, 120_000),
+        ("auth.invitation_ttl_s", settings.auth.invitation_ttl_s, 60, 7_776_000),
+        ("auth.verification_ttl_s", settings.auth.verification_ttl_s, 60, 7_776_000),
+        ("auth.password_reset_ttl_s", settings.auth.password_reset_ttl_s, 60, 86_400),
         ("auth.access_token_ttl_s", settings.auth.access_token_ttl_s, 10, 3_600),
         ("auth.refresh_grace_s", settings.auth.refresh_grace_s, 0, 60),
         ("auth.key_rotation_days", u64::from(settings.auth.key_rotation_days), 1, 3_650),

@@ -4,6 +4,7 @@
 //! carries its tenant in row-level security and in its type; the few look-ups before a tenant is known go through
 //! [`tx::SystemTx`], which names its reason.
 
+pub mod account_links;
 pub mod api_keys;
 pub mod audit;
 pub mod audit_seal;
@@ -16,16 +17,20 @@ pub mod embedded;
 pub mod error;
 pub mod factors;
 pub mod installation;
+pub mod invitations;
 pub mod mail_outbox;
+pub mod mail_queue;
 pub mod mfa_challenges;
 pub mod pool;
 pub mod recovery_codes;
 pub mod rls_check;
 pub mod sessions;
+pub mod sign_in_attempts;
 pub mod signing_keys;
 pub mod tenants;
 pub mod totp_factors;
 pub mod tx;
+pub mod user_admin;
 pub mod users;
 
 pub use error::DbError;

@@ -150,6 +150,8 @@ pub enum SystemReason {
     RotateKeys,
     /// Finding tenants whose audit log has new rows to seal, or is to be checked.
     SealAudit,
+    /// Finding mail that waits or was given up.
+    FindMail,
 }
 
 impl SystemReason {
@@ -162,6 +164,7 @@ impl SystemReason {
             Self::ListTenants => "list_tenants",
             Self::RotateKeys => "rotate_keys",
             Self::SealAudit => "seal_audit",
+            Self::FindMail => "find_mail",
         }
     }
 }

@@ -6,6 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
+use super::common_passwords;
+
 /// What is wrong with a person's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
@@ -18,6 +20,12 @@ pub enum IdentityError {
     /// Too long.
     #[error("must have at most 128 characters")]
     PasswordTooLong,
+    /// On the list of common passwords.
+    #[error("is one of the most used passwords, which are guessed first; choose another")]
+    PasswordCommon,
+    /// Made of the tenant's name or the user's address.
+    #[error("must not be made of your name, your address or your organisation's name")]
+    PasswordOfContext,
     /// Too long, or with control characters.
     #[error("must be 1 to 200 characters without control characters")]
     MalformedName,
@@ -69,21 +77,39 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-/// A password that somebody chooses: 8 to 128 characters and no composition rules (NIST SP 800-63B-4 §3.1.1.2).
+/// A password that somebody chooses: 8 to 128 characters, none of the most used, and no composition rules (NIST SP 800-63B-4
+/// §3.1.1.2).
 #[derive(Debug, Clone)]
 pub struct NewPassword(SecretString);
 
 impl NewPassword {
-    /// Checks the length, in Unicode code points.
+    /// Checks the length, in Unicode code points, and the list of common passwords.
     ///
     /// # Errors
-    /// [`IdentityError::PasswordTooShort`] or [`IdentityError::PasswordTooLong`].
+    /// [`IdentityError::PasswordTooShort`], [`IdentityError::PasswordTooLong`] or [`IdentityError::PasswordCommon`].
     pub fn parse(secret: SecretString) -> Result<Self, IdentityError> {
         match secret.expose_secret().chars().count() {
             0..=7 => Err(IdentityError::PasswordTooShort),
+            8..=128 if common_passwords::contains(secret.expose_secret()) => Err(IdentityError::PasswordCommon),
             8..=128 => Ok(Self(secret)),
             _ => Err(IdentityError::PasswordTooLong),
         }
+    }
+
+    /// Refuses a password that is one of these words, perhaps with up to three characters before or after it: the tenant's name,
+    /// the user's address. Case does not count; words of under four characters are not looked for.
+    ///
+    /// # Errors
+    /// [`IdentityError::PasswordOfContext`].
+    pub fn check_context(&self, words: &[&str]) -> Result<(), IdentityError> {
+        let fold = |text: &str| -> String { text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect() };
+        let password = fold(self.0.expose_secret());
+        let is_made_of = |word: &&str| {
+            let word = fold(word);
+            let spare = password.chars().count().saturating_sub(word.chars().count());
+            word.chars().count() >= 4 && spare <= 3 && password.contains(&word)
+        };
+        if words.iter().any(is_made_of) { Err(IdentityError::PasswordOfContext) } else { Ok(()) }
     }
 
     /// The password.
@@ -172,6 +198,29 @@ mod tests {
         assert_eq!(parse(8), Ok(()));
         assert_eq!(parse(128), Ok(()));
         assert_eq!(parse(129), Err(IdentityError::PasswordTooLong));
+    }
+
+    #[test]
+    fn what_everybody_guesses_first_is_no_password() {
+        let refused = |text: &str| NewPassword::parse(text.to_owned().into()).map(|_| ());
+        for text in ["password", "PassWord1", "12345678", "qwertyuiop", "iloveyou", "sunshine"] {
+            assert_eq!(refused(text), Err(IdentityError::PasswordCommon), "{text}");
+        }
+        for text in ["correct horse battery staple", "fünf Äpfel im Korb", "tr0ub4dor&3-x"] {
+            assert_eq!(refused(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_context_are_no_passwords() {
+        let checked = |text: &str, words: &[&str]| {
+            NewPassword::parse(text.to_owned().into()).expect("long enough").check_context(words)
+        };
+        let refused = Err(IdentityError::PasswordOfContext);
+        assert_eq!(checked("Acme Ltd 1", &["acme ltd"]), refused);
+        assert_eq!(checked("ann.smith!!", &["ann.smith"]), refused);
+        assert_eq!(checked("acme ltd has nice cakes", &["acme ltd"]), Ok(()));
+        assert_eq!(checked("annannann", &["ann", ""]), Ok(()), "too short to be looked for");
     }
 
     #[test]

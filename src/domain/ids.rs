@@ -65,6 +65,10 @@ id_type!(
     ApiKeyId
 );
 id_type!(
+    /// One invitation.
+    InvitationId
+);
+id_type!(
     /// One mail of a tenant's outbox.
     MailId
 );

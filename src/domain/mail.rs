@@ -10,6 +10,8 @@ use super::row_token::RowTokenPurpose;
 pub enum MailKind {
     /// Somebody is invited to a tenant.
     Invitation,
+    /// Somebody is invited to found a tenant.
+    OnboardingInvitation,
     /// The reader is to prove that the address is theirs.
     EmailVerification,
     /// The reader may set a new password.
@@ -26,8 +28,9 @@ pub enum MailKind {
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Invitation,
+        Self::OnboardingInvitation,
         Self::EmailVerification,
         Self::PasswordReset,
         Self::PasswordChanged,
@@ -41,6 +44,7 @@ impl MailKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invitation => "invitation",
+            Self::OnboardingInvitation => "onboarding_invitation",
             Self::EmailVerification => "email_verification",
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
@@ -60,7 +64,7 @@ impl MailKind {
     #[must_use]
     pub fn token_purpose(self) -> Option<RowTokenPurpose> {
         match self {
-            Self::Invitation => Some(RowTokenPurpose::Invitation),
+            Self::Invitation | Self::OnboardingInvitation => Some(RowTokenPurpose::Invitation),
             Self::EmailVerification => Some(RowTokenPurpose::EmailVerification),
             Self::PasswordReset => Some(RowTokenPurpose::PasswordReset),
             Self::PasswordChanged | Self::EmailChanged | Self::FactorChanged | Self::SessionReuse => None,
@@ -68,9 +72,39 @@ impl MailKind {
     }
 }
 
+/// Attempts before a mail is given up.
+pub const MAX_ATTEMPTS: u32 = 10;
+/// Age at which a mail is given up, in seconds.
+pub const MAX_AGE_S: i64 = 48 * 3_600;
+const FIRST_WAIT_S: i64 = 60;
+const LONGEST_WAIT_S: i64 = 6 * 3_600;
+
+/// Seconds until the next attempt after `n_attempts` (1 and up) that failed, for a mail of that age: a minute, doubling up to six
+/// hours, more or less by a quarter (`jitter` is any number; it is what spreads mails that failed together). `None` = given up.
+#[must_use]
+pub fn retry_wait_s(n_attempts: u32, age_s: i64, jitter: u32) -> Option<i64> {
+    if n_attempts >= MAX_ATTEMPTS || age_s >= MAX_AGE_S {
+        return None;
+    }
+    let doublings = n_attempts.saturating_sub(1).min(16);
+    let wait_s = (FIRST_WAIT_S << doublings).min(LONGEST_WAIT_S);
+    let spread = i64::from(jitter % 501) - 250;
+    Some(wait_s + wait_s * spread / 1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_double_up_to_six_hours_and_end() {
+        let plain = |n| retry_wait_s(n, 0, 250);
+        assert_eq!((plain(1), plain(2), plain(3)), (Some(60), Some(120), Some(240)));
+        assert_eq!(plain(9), Some(256 * 60));
+        assert_eq!(plain(10), None);
+        assert_eq!(retry_wait_s(1, MAX_AGE_S, 250), None, "too old");
+        assert_eq!((retry_wait_s(1, 0, 0), retry_wait_s(1, 0, 500)), (Some(45), Some(75)));
+    }
 
     #[test]
     fn kinds_read_back() {

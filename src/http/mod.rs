@@ -3,6 +3,7 @@
 //! [`configure`] is the whole route table. What it does not name goes to the gateway's own routes (`proxy`).
 
 pub mod access_log;
+mod accounts;
 pub mod admin;
 mod api_keys;
 mod audit;
@@ -17,6 +18,7 @@ pub mod extract;
 pub mod gateway;
 mod gateway_identity;
 mod health;
+mod invitations;
 pub mod metrics;
 mod mfa;
 pub mod middleware;
@@ -31,6 +33,7 @@ pub mod state;
 mod tenancy;
 mod tenants;
 mod tls;
+mod users;
 mod well_known;
 
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
@@ -62,6 +65,21 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/mfa/totp/confirm", |r| r.route(post().to(mfa::confirm_totp)));
     resource(service, "/auth/mfa/recovery-codes", |r| r.route(post().to(mfa::renew_recovery_codes)));
     resource(service, "/auth/mfa/verify", |r| r.route(post().to(mfa::verify)));
+    resource(service, "/auth/invitations/accept", |r| r.route(post().to(invitations::accept)));
+    resource(service, "/auth/password", |r| r.route(post().to(accounts::change_password)));
+    resource(service, "/auth/password/forgot", |r| r.route(post().to(accounts::forgot)));
+    resource(service, "/auth/password/reset", |r| r.route(post().to(accounts::reset)));
+    resource(service, "/auth/email", |r| r.route(post().to(accounts::change_email)));
+    resource(service, "/auth/email/verify", |r| r.route(post().to(accounts::verify_email)));
+    resource(service, "/auth/email/verify/resend", |r| r.route(post().to(accounts::resend_verification)));
+    resource(service, "/invitations", |r| r.route(get().to(invitations::list)).route(post().to(invitations::create)));
+    resource(service, "/invitations/{id}", |r| r.route(delete().to(invitations::revoke)));
+    resource(service, "/invitations/{id}/resend", |r| r.route(post().to(invitations::resend)));
+    resource(service, "/users", |r| r.route(get().to(users::list)).route(post().to(users::create)));
+    resource(service, "/users/{id}", |r| {
+        r.route(get().to(users::get)).route(patch().to(users::update)).route(delete().to(users::delete))
+    });
+    resource(service, "/users/{id}/sessions/end", |r| r.route(post().to(users::end_sessions)));
     resource(service, "/tenants/{id}", |r| {
         r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))
     });
@@ -80,6 +98,10 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/operator/tenants/{id}/resume", |r| r.route(post().to(operator::resume)));
     resource(service, "/operator/tenants/{id}/delete", |r| r.route(post().to(operator::delete)));
     resource(service, "/operator/tenants/{id}/rebuild", |r| r.route(post().to(operator::rebuild)));
+    resource(service, "/operator/invitations", |r| r.route(post().to(operator::invite_to_onboard)));
+    resource(service, "/operator/mail", |r| r.route(get().to(operator::list_mail)));
+    resource(service, "/operator/mail/{tenant_id}/{id}/retry", |r| r.route(post().to(operator::retry_mail)));
+    resource(service, "/operator/users/import", |r| r.route(post().to(operator::import_users)));
     resource(service, "/operator/rls-check", |r| r.route(get().to(operator::rls_check)));
     resource(service, "/operator/reload", |r| r.route(post().to(operator::reload)));
     service.default_service(web::to(proxy::proxy));

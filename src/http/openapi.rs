@@ -8,7 +8,9 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
-use super::{api_keys, audit, auth, docs, health, mfa, operator, sessions, tenants, well_known};
+use super::{
+    accounts, api_keys, audit, auth, docs, health, invitations, mfa, operator, sessions, tenants, users, well_known,
+};
 
 /// An error answer (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,7 +99,7 @@ problem_set!(
     "400" "`malformed-request`: not a proper request",
     "414" "`uri-too-long`",
     "417" "`expectation-failed`",
-    "429" "`rate-limited`: wait for `Retry-After` seconds",
+    "429" "`rate-limited` or, where a password is checked, `too-many-attempts`: wait for `Retry-After` seconds",
     "431" "`headers-too-large`",
     "500" "`internal`: a bug; quote the request id",
     "503" "`unavailable` or `overloaded`: wait for `Retry-After` seconds"
@@ -172,6 +174,11 @@ impl Modify for Bearer {
         api_keys::list, api_keys::create, api_keys::revoke, audit::list, audit::checkpoint,
         sessions::list, sessions::end,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
+        accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
+        accounts::resend_verification,
+        invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
+        users::list, users::create, users::get, users::update, users::delete, users::end_sessions,
+        operator::invite_to_onboard, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),
     components(schemas(ProblemSchema, FieldError)),
@@ -181,6 +188,7 @@ impl Modify for Bearer {
         (name = "tenants", description = "Onboarding, and what a tenant's admins see and set"),
         (name = "auth", description = "On a tenant's host"),
         (name = "mfa", description = "Second factors, on a tenant's host"),
+        (name = "users", description = "A tenant's users and invitations, for its admins"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

@@ -1,5 +1,9 @@
 //! What operators of the platform do.
 
+mod import;
+mod invitations;
+mod mail;
+
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
@@ -7,6 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+
+pub(super) use import::{__path_import_users, import_users};
+pub(super) use invitations::{__path_invite_to_onboard, invite_to_onboard};
+pub(super) use mail::{__path_list_mail, __path_retry_mail, list_mail, retry_mail};
 
 use super::extract::{Operator, Page, PageQuery};
 use super::openapi;

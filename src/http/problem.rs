@@ -128,6 +128,16 @@ impl Problem {
         self.kind
     }
 
+    /// The fields that are wrong; a problem that is about none names the whole.
+    #[must_use]
+    pub fn into_errors(self) -> Vec<FieldError> {
+        if self.errors.is_empty() {
+            vec![FieldError { pointer: String::new(), detail: self.detail.into_owned() }]
+        } else {
+            self.errors
+        }
+    }
+
     /// The body's bytes.
     #[must_use]
     pub fn body(&self, request_id: &str) -> String {

@@ -11,7 +11,7 @@ use super::gateway::routes::RouteTable;
 use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, AuthContext};
 use crate::actors::scribe::Notes;
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
@@ -41,6 +41,8 @@ pub struct AppState {
     pub notes: Arc<Notes>,
     /// Reads keys, and turns them over.
     pub secrets: ActorRef<SecretsActor>,
+    /// What changes of accounts work with.
+    pub accounts: AuthContext,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

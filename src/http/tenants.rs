@@ -1,6 +1,7 @@
 //! Tenants: onboarding, and what their admins see and set.
 
 mod config;
+mod invitation;
 mod keys;
 mod onboard;
 

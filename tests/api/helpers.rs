@@ -37,7 +37,7 @@ pub struct App {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    data_dir: tempfile::TempDir,
+    pub data_dir: tempfile::TempDir,
 }
 
 /// An application on a database of its own.
@@ -181,6 +181,10 @@ impl App {
         self.request(Method::PATCH, host, path)
     }
 
+    pub fn delete(&self, host: &str, path: &str) -> Request {
+        self.request(Method::DELETE, host, path)
+    }
+
     /// A request to the admin listener.
     pub fn admin(&self, path: &str) -> Request {
         Request { builder: self.client.get(format!("http://127.0.0.1:{}{path}", self.admin_port)) }
@@ -232,7 +236,16 @@ impl App {
         self.post(slug, "/auth/refresh").json(&json!({ "refresh_token": refresh_token })).await
     }
 
-    /// Puts a user beside the owner, as there is no call for it yet, and signs them in.
+    /// The same session after its user has shown a second factor.
+    pub async fn stepped_up(&self, slug: &str, session: &Session) -> Session {
+        let id =
+            self.get(slug, "/auth/validate").token(session).await.json()["session_id"].as_str().unwrap().to_owned();
+        let sql = format!("UPDATE auth.sessions SET acr = 'aal2', mfa_time = clock_timestamp() WHERE id = '{id}'");
+        self.db.as_admin(&sql).await;
+        Session::of(&self.refresh(slug, &session.refresh).await)
+    }
+
+    /// Puts a user beside the owner, and signs them in.
     pub async fn user(&self, slug: &str, role: &str) -> Session {
         let email = format!("{role}@{slug}.test");
         let hash = password_hash().await;

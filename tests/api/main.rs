@@ -10,16 +10,22 @@ mod forged_tokens;
 mod gateway;
 mod hardening;
 mod helpers;
+mod import;
+mod invitations;
 mod limits;
+mod mail;
+mod mailbox;
 mod nodes;
 mod onboarding;
 mod operator;
+mod passwords;
 mod ratchet;
 mod second_factor;
 mod session_stores;
 mod sessions;
 mod sign_in;
 mod signing_keys;
+mod smtp;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
@@ -27,4 +33,6 @@ mod support;
 mod tenants;
 #[path = "../support/redis.rs"]
 mod test_redis;
+mod throttle;
 mod upstream;
+mod users;

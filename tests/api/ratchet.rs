@@ -25,6 +25,10 @@ const PUBLIC: &[(&str, &str)] = &[
     ("POST /auth/login", "whoever signs in has no token yet"),
     ("POST /auth/mfa/totp/confirm", "the token of a waiting sign-in in the body may be the credential"),
     ("POST /auth/mfa/verify", "the token of a waiting sign-in in the body may be the credential"),
+    ("POST /auth/invitations/accept", "the token of the mail is the credential"),
+    ("POST /auth/password/forgot", "whoever forgot their password cannot sign in"),
+    ("POST /auth/password/reset", "the token of the mail is the credential"),
+    ("POST /auth/email/verify", "the token of the mail is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 
@@ -39,6 +43,9 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/mfa/totp", "the caller's own second factor"),
     ("DELETE /auth/mfa/totp", "the caller's own second factor"),
     ("POST /auth/mfa/recovery-codes", "the caller's own recovery codes"),
+    ("POST /auth/password", "changes the caller's own password"),
+    ("POST /auth/email", "changes the caller's own address"),
+    ("POST /auth/email/verify/resend", "mails the caller themselves"),
 ];
 
 /// Every API key may call these.
@@ -64,7 +71,7 @@ impl Operation {
 
     /// Sends it with a body that a handler could read, and checks that the document has the answer's status.
     async fn send(&self, app: &App, host: &str, id: &str, session: Option<&Session>) -> Reply {
-        let path = self.path.replace("{id}", id).replace("{file}", "index.html");
+        let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{file}", "index.html");
         assert!(!path.contains('{'), "{}: the ratchet knows no value for a parameter", self.name);
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::tokens::{Grant, absolute_expiry, idle_expiry};
-use super::{AuthContext, AuthError};
+use super::{AuthContext, AuthError, throttle};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::sessions::NewSession;
@@ -64,6 +64,7 @@ pub(super) async fn session(
         user_agent: source.user_agent.as_deref(),
     };
     context.sessions.insert(tx, &new).await?;
+    throttle::remember(tx, user.id, &source).await?;
     let event = AuditEvent {
         actor: AuditActor::User(user.id),
         action: "session.create",

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::argon::Memory;
+use super::password_hash::{is_foreign, verify_foreign};
 
 /// Hash of a random password that nobody knows, checked when there is no user: the answer takes the same time.
 const DUMMY_HASH: &str =
@@ -72,7 +73,11 @@ impl Hasher {
     /// [`HasherError`].
     pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, HasherError> {
         self.run(move |memory| {
-            let matches = memory.verify(password.expose_secret().as_bytes(), hash.as_deref().unwrap_or(DUMMY_HASH))?;
+            let text = hash.as_deref().unwrap_or(DUMMY_HASH);
+            if is_foreign(text) {
+                return Ok(verify_foreign(password.expose_secret(), text));
+            }
+            let matches = memory.verify(password.expose_secret().as_bytes(), text)?;
             Ok(matches && hash.is_some())
         })
         .await

@@ -62,6 +62,12 @@ pub enum AuthError {
     /// The user has no such session that is alive.
     #[error("the user has no such session")]
     UnknownSession,
+    /// Too many wrong passwords for this account lately.
+    #[error("too many attempts for this account")]
+    TooManyAttempts {
+        /// Seconds until another attempt may be made.
+        seconds: i64,
+    },
     /// Too many sign-ins at once.
     #[error("too many passwords are being checked")]
     Busy(#[from] HasherError),
@@ -159,6 +165,24 @@ pub struct SignOut {
 impl Request for SignOut {
     const NAME: &'static str = "sign_out";
     type Reply = Vec<SessionId>;
+    type Refusal = AuthError;
+}
+
+/// Command, not idempotent: mails a link for a new password to whoever has this address, if anybody does. Told by a handler, which
+/// waits for no reply, so that its answer says nothing about the address; lost, it is asked for again.
+#[derive(Debug)]
+pub struct ForgotPassword {
+    /// The tenant of the request's host.
+    pub tenant: Arc<TenantHandle>,
+    /// Address as typed.
+    pub email: String,
+    /// Where the request came from.
+    pub source: AuditSource,
+}
+
+impl Request for ForgotPassword {
+    const NAME: &'static str = "forgot_password";
+    type Reply = ();
     type Refusal = AuthError;
 }
 

@@ -8,8 +8,10 @@ mod begin;
 mod factors;
 mod hasher;
 mod messages;
+mod password_hash;
 mod sign_in;
 mod sign_out;
+mod throttle;
 mod tokens;
 
 use std::sync::Arc;
@@ -19,8 +21,11 @@ pub use factors::{
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
 };
 pub use hasher::{Hasher, HasherError};
-pub use messages::{AuthError, EndedSessions, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub use messages::{AuthError, EndedSessions, ForgotPassword, HashPassword, Refresh, SignIn, SignOut, TokenSet};
+pub(in crate::actors) use sign_out::revoke_here;
+pub(in crate::actors) use throttle::Attempt;
 
+use super::accounts;
 use super::ask::{ActorRef, ChildActor, Ctx, Handle, Request, Responder};
 use super::secrets::SecretsActor;
 use super::sessions::SessionStore;
@@ -94,6 +99,20 @@ impl Handle<SignOut> for AuthActor {
             ctx,
             |context, message| async move { sign_out::sign_out(&context, message).await },
         );
+    }
+}
+
+impl Handle<ForgotPassword> for AuthActor {
+    fn handle(&mut self, message: ForgotPassword, responder: Responder<ForgotPassword>, ctx: &mut Ctx<'_, Self>) {
+        self.run(message, responder, ctx, |context, message| async move {
+            let ForgotPassword { tenant, email, source } = message;
+            let done = accounts::forgot_password(&context, &tenant, &email, source).await;
+            if let Err(error) = &done {
+                // Whoever asked has been answered already.
+                tracing::error!(error = error as &dyn std::error::Error, "a link for a new password was not written");
+            }
+            Ok(done?)
+        });
     }
 }
 

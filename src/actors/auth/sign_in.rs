@@ -5,9 +5,11 @@ use serde_json::json;
 
 use super::factors::SignInOutcome;
 use super::messages::{AuthError, SignIn};
+use super::password_hash::is_foreign;
+use super::throttle::Attempt;
 use super::{AuthContext, factors};
 use crate::db::users::User;
-use crate::db::{TenantTx, audit, users};
+use crate::db::{TenantTx, audit, user_admin, users};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::EmailAddress;
 use crate::domain::ids::TenantId;
@@ -19,24 +21,51 @@ const MAX_PASSWORD_BYTES: usize = 1_024;
 pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<SignInOutcome, AuthError> {
     let SignIn { tenant, email, password, source } = message;
     let view = tenant.view_full();
-    let user = find_user(context, view.tenant.id, &email).await?;
-    match check_password(context, user.as_ref(), password).await? {
-        true => factors::after_password(context, &view, user.ok_or(AuthError::InvalidCredentials)?, source).await,
+    let (user, mut attempt) = find_user(context, view.tenant.id, &email, &source).await?;
+    attempt.admit(&context.db).await?;
+    match check_password(context, user.as_ref(), password.clone()).await? {
+        true => {
+            let user = user.ok_or(AuthError::InvalidCredentials)?;
+            upgrade_hash(context, view.tenant.id, &user, password).await;
+            factors::after_password(context, &view, user, source, &attempt).await
+        }
         false => {
-            record_failure(context, view.tenant.id, user.as_ref(), source).await?;
+            record_failure(context, view.tenant.id, user.as_ref(), source, &attempt).await?;
             Err(AuthError::InvalidCredentials)
         }
     }
 }
 
-async fn find_user(context: &AuthContext, tenant: TenantId, email: &str) -> Result<Option<User>, AuthError> {
-    let Ok(email) = EmailAddress::parse(email) else {
-        return Ok(None);
-    };
+async fn find_user(
+    context: &AuthContext,
+    tenant: TenantId,
+    email: &str,
+    source: &AuditSource,
+) -> Result<(Option<User>, Attempt), AuthError> {
     let mut tx = TenantTx::begin_read(&context.db, tenant).await?;
-    let user = users::find_by_email(&mut tx, &email).await?;
+    // What is no address is nobody's, and is looked for all the same.
+    let user = match EmailAddress::parse(email) {
+        Ok(email) => users::find_by_email(&mut tx, &email).await?,
+        Err(_malformed) => None,
+    };
+    let attempt = Attempt::look(&mut tx, email, user.as_ref().map(|user| user.id), source).await?;
     tx.finish();
-    Ok(user)
+    Ok((user, attempt))
+}
+
+/// Replaces a hash that was imported, now that the password is at hand. Not doing it does no harm: the next sign-in tries again.
+async fn upgrade_hash(context: &AuthContext, tenant: TenantId, user: &User, password: SecretString) {
+    let Some(old) = user.password_hash.as_deref().filter(|hash| is_foreign(hash)) else { return };
+    let upgraded = async {
+        let new = context.hasher.hash(password).await?;
+        let mut tx = TenantTx::begin(&context.db, tenant).await?;
+        user_admin::upgrade_hash(&mut tx, user.id, old, &new).await?;
+        tx.commit().await?;
+        Ok::<(), AuthError>(())
+    };
+    if let Err(error) = upgraded.await {
+        tracing::warn!(%error, "an imported password's hash was not upgraded");
+    }
 }
 
 /// Hashes even if there is nothing to compare with, so that time does not tell who exists.
@@ -52,9 +81,15 @@ async fn record_failure(
     tenant: TenantId,
     user: Option<&User>,
     source: AuditSource,
+    attempt: &Attempt,
 ) -> Result<(), AuthError> {
     let mut tx = TenantTx::begin(&context.db, tenant).await?;
-    audit::insert(&mut tx, &failure(user, source)).await?;
+    let mut failed = failure(user, source);
+    let delay_s = attempt.record_failure(&mut tx).await?;
+    if delay_s > 0 {
+        failed.detail = json!({ "method": "password", "delay_s": delay_s });
+    }
+    audit::insert(&mut tx, &failed).await?;
     Ok(tx.commit().await?)
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<
 }
 
 /// Has this node refuse the tokens of sessions that were just ended, without waiting for the config log.
-pub(super) async fn revoke_here(tenant: &TenantHandle, ended: &[SessionId]) {
+pub(in crate::actors) async fn revoke_here(tenant: &TenantHandle, ended: &[SessionId]) {
     let Some(supervisor) = tenant.supervisor() else { return };
     for session in ended {
         if let Err(error) = supervisor.ask(RevokeSession { session: *session }, REVOKE_DEADLINE).await {

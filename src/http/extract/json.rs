@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 
-use crate::http::problem::{Problem, kinds};
+use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 
 /// A body of type `T`: 415 if it is not JSON, 413 if it is too large, 400 if it is malformed, 422 if a field is wrong.
@@ -34,8 +34,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             if announced.is_some_and(|length| length > limit) {
                 return Err(too_large(limit));
             }
-            let bytes = read(payload, limit).await?;
-            parse(&bytes).map(Self)
+            let bytes = read_body(payload, limit).await?;
+            parse_json(&bytes).map(Self)
         })
     }
 }
@@ -57,6 +57,32 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     }
 }
 
+/// Notes what is wrong with one field, so that one answer names all mistakes.
+pub fn parse_field<T, E: std::fmt::Display>(
+    errors: &mut Vec<FieldError>,
+    pointer: &str,
+    parsed: Result<T, E>,
+) -> Option<T> {
+    match parsed {
+        Ok(value) => Some(value),
+        Err(error) => {
+            errors.push(FieldError { pointer: pointer.to_owned(), detail: error.to_string() });
+            None
+        }
+    }
+}
+
+/// The fields, or a 422 that names every mistake.
+///
+/// # Errors
+/// `validation-failed`.
+pub fn check_fields<T>(errors: Vec<FieldError>, fields: Option<T>) -> Result<T, Problem> {
+    match fields {
+        Some(fields) if errors.is_empty() => Ok(fields),
+        _ => Err(Problem::invalid_fields(errors)),
+    }
+}
+
 fn has_body(request: &HttpRequest) -> bool {
     let length = request.headers().get(CONTENT_LENGTH);
     length.is_some_and(|length| length.as_bytes() != b"0") || request.headers().contains_key(TRANSFER_ENCODING)
@@ -70,7 +96,11 @@ fn is_json(request: &HttpRequest) -> bool {
 /// Longest wait for a whole body: a slow sender would hold a place among the requests in flight.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn read(payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// `payload-too-large`, `request-timeout` or `malformed-request`.
+pub async fn read_body(payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
     tokio::time::timeout(READ_TIMEOUT, read_all(payload, limit))
         .await
         .unwrap_or_else(|_elapsed| Err(Problem::new(&kinds::REQUEST_TIMEOUT, "the body did not arrive in time")))
@@ -95,7 +125,10 @@ fn too_large(limit: usize) -> Problem {
 }
 
 /// Parses a body; a mistake in a field is told with a JSON pointer to it.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+///
+/// # Errors
+/// `malformed-request` or `validation-failed`.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer: String = error.path().iter().map(pointer_part).collect();
@@ -154,7 +187,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> (&'static str, String) {
-        let problem = parse::<Outer>(text.as_bytes()).expect_err("refused");
+        let problem = parse_json::<Outer>(text.as_bytes()).expect_err("refused");
         (problem.kind().code, problem.body("r"))
     }
 
@@ -172,12 +205,15 @@ mod tests {
         for text in ["", "{", "nope", r#"{"inner":{"n":[]}} x"#, "\u{0}"] {
             assert_eq!(refusal(text).0, "malformed-request", "{text:?}");
         }
-        assert_eq!(parse::<Outer>(b"{\"inner\":\"\xff\"}").expect_err("refused").kind().status / 100, 4);
+        assert_eq!(parse_json::<Outer>(b"{\"inner\":\"\xff\"}").expect_err("refused").kind().status / 100, 4);
     }
 
     #[test]
     fn deep_nesting_is_refused_and_does_not_overflow() {
         let deep = "[".repeat(100_000);
-        assert_eq!(parse::<serde_json::Value>(deep.as_bytes()).expect_err("refused").kind().code, "malformed-request");
+        assert_eq!(
+            parse_json::<serde_json::Value>(deep.as_bytes()).expect_err("refused").kind().code,
+            "malformed-request"
+        );
     }
 }

@@ -7,7 +7,7 @@ mod step_up;
 mod tenant;
 mod user_or_key;
 
-pub use json::{Json, OptionalJson};
+pub use json::{Json, OptionalJson, check_fields, parse_field, parse_json, read_body};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
 pub use step_up::{SteppedUp, demand};

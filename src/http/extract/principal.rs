@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 
 use super::tenant::{Caller, TenantScope, state};
+use crate::actors::accounts::Asker;
 use crate::actors::tenant::Bucket;
 use crate::domain::audit::AuditActor;
 use crate::domain::identity::Role;
@@ -68,6 +69,19 @@ impl Principal {
     pub fn audit_actor(&self) -> AuditActor {
         let user = self.token.claims.sub;
         if self.is_operator() { AuditActor::Operator(user) } else { AuditActor::User(user) }
+    }
+
+    /// Who asks, for changes of accounts.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        let roles = &self.token.claims.roles;
+        let role = if self.is_operator() {
+            Role::Operator
+        } else {
+            // An `operator` of another tenant than the platform's is nobody special there.
+            [Role::Owner, Role::Admin].into_iter().find(|role| roles.contains(role)).unwrap_or(Role::Member)
+        };
+        Asker { actor: self.audit_actor(), role, source: self.scope.caller.source.clone() }
     }
 
     /// The answer to a user whose role does not do.

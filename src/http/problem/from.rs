@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 
 use super::{Problem, kinds};
+use crate::actors::accounts::AccountError;
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
 use crate::actors::onboarding::OnboardingError;
@@ -13,6 +14,7 @@ use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
 use crate::db::DbError;
 use crate::domain::token::TokenError;
+use crate::domain::user_admin::UserAdminError;
 use crate::http::challenge;
 
 /// Seconds after which somebody turned away by a full queue may try again.
@@ -63,6 +65,32 @@ impl From<AuthError> for Problem {
             AuthError::Db(error) => error.into(),
             AuthError::Sessions(error) => error.into(),
             AuthError::Signing(error) => internal(&error),
+            AuthError::TooManyAttempts { seconds } => {
+                Self::new(&kinds::TOO_MANY_ATTEMPTS, "wait before the next attempt, or ask for a new password")
+                    .retry_after(u64::try_from(seconds).unwrap_or(1))
+            }
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::InvalidLink => Self::new(&kinds::INVALID_LINK, "ask for a new link"),
+            AccountError::NotFound => Self::new(&kinds::NOT_FOUND, "there is no such thing here"),
+            AccountError::EmailTaken => Self::new(&kinds::EMAIL_TAKEN, "choose another address"),
+            AccountError::LastOwner => Self::new(&kinds::LAST_OWNER, "make somebody else an owner first"),
+            AccountError::Conflict => Self::new(&kinds::CONFLICT, "somebody else is doing the same; try again"),
+            AccountError::Admin(UserAdminError::OwnersOnly) => {
+                Self::new(&kinds::FORBIDDEN, "only an owner may do this")
+            }
+            AccountError::Admin(error @ UserAdminError::PlatformOnly) => Self::invalid_field("/role", error),
+            AccountError::NewPassword(error) => Self::invalid_field("/password", error),
+            AccountError::WrongPassword => Self::invalid_field("/current_password", "is wrong"),
+            AccountError::Auth(error) => error.into(),
+            AccountError::Busy(error) => AuthError::from(error).into(),
+            AccountError::Sessions(error) => AuthError::from(error).into(),
+            AccountError::Db(error) => error.into(),
         }
     }
 }

@@ -33,6 +33,8 @@ macro_rules! kinds {
 kinds! {
     /// Not HTTP or not JSON as we read it.
     MALFORMED_REQUEST = 400 "malformed-request" "The request is malformed" "PE";
+    /// A mailed link's token that is forged, used or past its time.
+    INVALID_LINK = 400 "invalid-link" "The link is not valid (any more)" "";
     /// No credential where one is needed.
     AUTHENTICATION_REQUIRED = 401 "authentication-required" "Authentication is required" "UA";
     /// A credential that is not believed.
@@ -73,6 +75,10 @@ kinds! {
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The method is not allowed here" "";
     /// The request did not arrive in time.
     REQUEST_TIMEOUT = 408 "request-timeout" "The request took too long" "DC";
+    /// The address is another user's.
+    EMAIL_TAKEN = 409 "email-taken" "Another user has this address" "";
+    /// Somebody must be left who can do everything.
+    LAST_OWNER = 409 "last-owner" "The last owner stays" "";
     /// The subdomain is somebody else's.
     SUBDOMAIN_TAKEN = 409 "subdomain-taken" "The subdomain is taken" "";
     /// The thing is not in a state for this.
@@ -93,6 +99,8 @@ kinds! {
     PRECONDITION_REQUIRED = 428 "precondition-required" "If-Match is required" "";
     /// Too many requests.
     RATE_LIMITED = 429 "rate-limited" "Too many requests" "RL";
+    /// Too many wrong passwords for an account.
+    TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many attempts for this account" "RL";
     /// Too many bytes in the head.
     HEADERS_TOO_LARGE = 431 "headers-too-large" "The header fields are too large" "PE";
     /// The client went away.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{TenantResponse, region_error};
+use super::{TenantResponse, invitation, region_error};
 use crate::actors::auth::HashPassword;
 use crate::actors::onboarding::{self, FirstUser, Onboard};
 use crate::actors::tenant::canonical_url;
@@ -16,7 +16,7 @@ use crate::domain::audit::AuditActor;
 use crate::domain::identity::{EmailAddress, NewPassword, Role, parse_person_name};
 use crate::domain::ids::UserId;
 use crate::domain::tenant::{Slug, TenantName, TenantState};
-use crate::http::extract::{Json, OptionalUser, Principal};
+use crate::http::extract::{Json, OptionalUser, Principal, parse_field};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::{challenge, openapi};
@@ -40,6 +40,9 @@ pub(in crate::http) struct OnboardRequest {
     plan: Option<String>,
     /// The first user, who becomes the owner.
     admin: AdminRequest,
+    /// Token of an invitation, where onboarding is for the invited.
+    #[schema(value_type = Option<String>, format = Password)]
+    invitation_token: Option<SecretString>,
 }
 
 /// The first user of a tenant.
@@ -92,7 +95,8 @@ struct Wish {
 /// Create a tenant and its owner.
 #[utoipa::path(post, path = "/tenants/onboard", tag = "tenants", operation_id = "tenant.onboard", request_body = OnboardRequest,
     responses((status = 201, description = "Made", body = OnboardResponse),
-              (status = 401, description = "Onboarding is for operators, and no token was sent; or a token that is not good", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 400, description = "`malformed-request`, or `invalid-link`: the invitation's token is not good (any more)", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 401, description = "Onboarding is for operators or the invited, and no token was sent; or a token that is not good", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               (status = 403, description = "Onboarding is for operators; or the token is for another tenant", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               (status = 404, description = "`unknown-tenant`, of the token", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               (status = 409, description = "`subdomain-taken`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
@@ -100,19 +104,19 @@ struct Wish {
 pub(in crate::http) async fn onboard(
     caller: OptionalUser,
     state: web::Data<AppState>,
-    Json(body): Json<OnboardRequest>,
+    Json(mut body): Json<OnboardRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let actor = match (state.settings.onboarding.mode, caller.operator()) {
-        (_, Some(operator)) => operator.audit_actor(),
-        (OnboardingMode::Open, None) => AuditActor::Anonymous,
-        (OnboardingMode::Operator, None) if caller.user.is_some() => return Err(Principal::forbidden()),
-        (OnboardingMode::Operator, None) => {
-            return Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "an operator must do this"));
-        }
-    };
+    let actor = permit(&caller, &state, body.invitation_token.is_some())?;
+    let token = body.invitation_token.take();
     let Wish { name, slug, region, plan, email, password, person } = check(&state, body)?;
     let password_hash = state.auth.ask(HashPassword { password }, HASH_DEADLINE).await?;
-    let admin = FirstUser { email: email.clone(), name: person, password_hash, role: Role::Owner };
+    let invitation = match &token {
+        Some(token) => Some(invitation::claim(&state, token, caller.caller.source.clone()).await?),
+        None => None,
+    };
+    // The mail with the token was read, so the address is proven if it is the same one.
+    let is_verified = invitation.as_ref().is_some_and(|invitation| invitation.proves(&email));
+    let admin = FirstUser { email: email.clone(), name: person, password_hash, is_verified, role: Role::Owner };
     let wish = Onboard {
         slug: slug.clone(),
         name: name.clone(),
@@ -122,7 +126,15 @@ pub(in crate::http) async fn onboard(
         actor,
         source: caller.caller.source,
     };
-    let made = onboarding::onboard(&state.settings, &state.db, &state.master, wish).await?;
+    let made = match onboarding::onboard(&state.settings, &state.db, &state.master, wish).await {
+        Ok(made) => made,
+        Err(error) => {
+            if let Some(invitation) = invitation {
+                invitation.release(&state).await;
+            }
+            return Err(error.into());
+        }
+    };
     // Somebody may have asked for this name a moment ago.
     state.registry.forget_unknown();
     let admin = made.admin.ok_or_else(|| Problem::new(&kinds::INTERNAL, "no admin"))?;
@@ -145,19 +157,38 @@ pub(in crate::http) async fn onboard(
         }))
 }
 
+/// Whether the caller may onboard, and as whom. A token only has to be there: it is looked at once everything else is well.
+fn permit(caller: &OptionalUser, state: &AppState, has_token: bool) -> Result<AuditActor, Problem> {
+    match (state.settings.onboarding.mode, caller.operator()) {
+        (_, Some(operator)) => Ok(operator.audit_actor()),
+        (OnboardingMode::Open, None) => Ok(AuditActor::Anonymous),
+        (OnboardingMode::Invite, None) if has_token => Ok(AuditActor::Anonymous),
+        (OnboardingMode::Invite | OnboardingMode::Operator, None) if caller.user.is_some() => {
+            Err(Principal::forbidden())
+        }
+        (OnboardingMode::Invite, None) => Err(challenge::unauthorized(
+            &kinds::AUTHENTICATION_REQUIRED,
+            "an invitation_token is needed, or an operator",
+        )),
+        (OnboardingMode::Operator, None) => {
+            Err(challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "an operator must do this"))
+        }
+    }
+}
+
 /// Checks every field, so that one answer names all mistakes.
 fn check(state: &AppState, body: OnboardRequest) -> Result<Wish, Problem> {
-    let OnboardRequest { name, subdomain, region, plan, admin } = body;
+    let OnboardRequest { name, subdomain, region, plan, admin, invitation_token: _ } = body;
     let AdminRequest { email, password, name: person } = admin;
     let onboarding = &state.settings.onboarding;
     let mut errors = Vec::new();
-    let name = collect(&mut errors, "/name", TenantName::parse(&name));
-    let slug = collect(&mut errors, "/subdomain", Slug::parse_new(&subdomain, &onboarding.reserved_subdomains));
-    let email = collect(&mut errors, "/admin/email", EmailAddress::parse(&email));
-    let password = collect(&mut errors, "/admin/password", NewPassword::parse(password));
+    let name = parse_field(&mut errors, "/name", TenantName::parse(&name));
+    let slug = parse_field(&mut errors, "/subdomain", Slug::parse_new(&subdomain, &onboarding.reserved_subdomains));
+    let email = parse_field(&mut errors, "/admin/email", EmailAddress::parse(&email));
+    let password = parse_field(&mut errors, "/admin/password", NewPassword::parse(password));
     let person = match person.as_deref().map(parse_person_name) {
         None => Some(None),
-        Some(parsed) => collect(&mut errors, "/admin/name", parsed).map(Some),
+        Some(parsed) => parse_field(&mut errors, "/admin/name", parsed).map(Some),
     };
     let region = region.unwrap_or_else(|| onboarding.regions.first().cloned().unwrap_or_default());
     errors.extend(region_error(state, &region));
@@ -168,18 +199,11 @@ fn check(state: &AppState, body: OnboardRequest) -> Result<Wish, Problem> {
     }
     match (name, slug, email, password, person) {
         (Some(name), Some(slug), Some(email), Some(password), Some(person)) if errors.is_empty() => {
+            let local = email.as_str().split('@').next().unwrap_or_default();
+            let words = [name.as_str(), slug.as_str(), email.as_str(), local];
+            password.check_context(&words).map_err(|error| Problem::invalid_field("/admin/password", error))?;
             Ok(Wish { name, slug, region, plan, email, password, person })
         }
         _ => Err(Problem::invalid_fields(errors)),
-    }
-}
-
-fn collect<T, E: std::fmt::Display>(errors: &mut Vec<FieldError>, pointer: &str, parsed: Result<T, E>) -> Option<T> {
-    match parsed {
-        Ok(value) => Some(value),
-        Err(error) => {
-            errors.push(FieldError { pointer: pointer.to_owned(), detail: error.to_string() });
-            None
-        }
     }
 }

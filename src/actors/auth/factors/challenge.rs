@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::messages::{Challenged, SignInOutcome};
 use super::trail::{self, Happened};
 use crate::actors::auth::begin::{self, Proof};
+use crate::actors::auth::throttle::Attempt;
 use crate::actors::auth::{AuthContext, AuthError};
 use crate::actors::tenant::TenantView;
 use crate::clock;
@@ -25,8 +26,10 @@ pub(in crate::actors::auth) async fn after_password(
     view: &TenantView,
     user: User,
     source: AuditSource,
+    attempt: &Attempt,
 ) -> Result<SignInOutcome, AuthError> {
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    attempt.forgive(&mut tx).await?;
     let has = factors::get(&mut tx, user.id).await?;
     if !has.any() && !view.tenant.config.mfa_required {
         let grant = begin::session(context, view, &mut tx, &user, Proof::PASSWORD, source).await?;

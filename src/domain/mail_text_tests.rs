@@ -1,0 +1,50 @@
+use serde_json::json;
+
+use super::*;
+
+const LINK: &str = "https://acme.example/accept-invitation?token=abc";
+
+fn written(kind: MailKind, tenant_name: &str, detail: &Value) -> MailText {
+    let link = kind.token_purpose().map(|_| LINK);
+    write(&MailFacts { kind, tenant_name, link, link_life_s: 3_600, detail })
+}
+
+#[test]
+fn every_kind_says_whose_mail_it_is_and_shows_its_link_in_both_forms() {
+    for kind in MailKind::ALL {
+        let mail = written(kind, "Acme Ltd", &json!({}));
+        assert!(mail.text.contains("Acme Ltd") && mail.html.contains("Acme Ltd"), "{kind:?}");
+        assert!(!mail.subject.is_empty() && mail.subject.len() < 100, "{kind:?}");
+        let has_link = kind.token_purpose().is_some();
+        assert_eq!((mail.text.contains(LINK), mail.html.contains(LINK)), (has_link, has_link), "{kind:?}");
+        assert_eq!(mail.text.contains("works once, for 60 minutes"), has_link, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_name_is_text_and_never_markup_or_a_header() {
+    let evil = "<script>\"Acme\" & 'Sons'</script>\r\nBcc: all@example.com";
+    for kind in MailKind::ALL {
+        let mail = written(kind, evil, &json!({ "invited_by": "<b>Eve</b>" }));
+        assert!(!mail.html.contains("<script>") && !mail.html.contains("<b>"), "{kind:?}: {}", mail.html);
+        assert!(mail.html.contains("&lt;script&gt;&quot;Acme&quot; &amp; &#39;Sons&#39;"), "{kind:?}");
+        assert!(!mail.subject.contains(['\r', '\n']), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_life_is_told_in_the_unit_that_people_use() {
+    for (seconds, text) in
+        [(60, "1 minute"), (3_600, "60 minutes"), (7_200, "2 hours"), (86_400, "24 hours"), (604_800, "7 days")]
+    {
+        assert_eq!(duration(seconds), text);
+    }
+}
+
+#[test]
+fn an_invitation_names_who_invites() {
+    let mail = written(MailKind::Invitation, "Acme Ltd", &json!({ "invited_by": "Ann" }));
+    assert!(mail.text.starts_with("Ann has invited you to Acme Ltd.\n"), "{}", mail.text);
+    let mail = written(MailKind::Invitation, "Acme Ltd", &json!({}));
+    assert!(mail.text.starts_with("You are invited to Acme Ltd.\n"), "{}", mail.text);
+}

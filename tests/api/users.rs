@@ -1,0 +1,182 @@
+//! Users as admins manage them.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::helpers::{App, PASSWORD, Session, spawn_app};
+
+async fn id_of(app: &App, slug: &str, session: &Session) -> String {
+    app.get(slug, "/auth/me").token(session).await.json()["id"].as_str().unwrap().to_owned()
+}
+
+async fn owner_and_steps(app: &App) -> (Session, String) {
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
+    let id = id_of(app, "acme", &owner).await;
+    (owner, id)
+}
+
+fn change(app: &App, session: &Session, id: &str, body: Value) -> crate::helpers::Request {
+    app.patch("acme", &format!("/users/{id}")).token(session).json(&body)
+}
+
+#[tokio::test]
+async fn a_created_user_chooses_their_own_password() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let body = json!({ "email": "ann@acme.test", "role": "member", "name": "Ann" });
+    let made = app.post("acme", "/users").token(&owner).json(&body).await;
+    assert_eq!((made.status, &made.json()["has_password"]), (201, &json!(false)), "{made:?}");
+    app.try_sign_in("acme", "ann@acme.test", PASSWORD).await.problem(401, "invalid-credentials");
+    let mut with_password = body.clone();
+    with_password["password"] = PASSWORD.into();
+    assert_eq!(app.post("acme", "/users").token(&owner).json(&with_password).await.pointers(), ["/password"]);
+    app.post("acme", "/users").token(&owner).json(&body).await.problem(409, "email-taken");
+
+    let token = app.mail("invitation", "ann@acme.test").await.token();
+    let accept = json!({ "token": token, "password": PASSWORD });
+    let accepted = app.post("acme", "/auth/invitations/accept").json(&accept).await;
+    assert_eq!((accepted.status, &accepted.json()["user"]["id"]), (201, &made.json()["id"]), "{accepted:?}");
+    app.sign_in("acme", "ann@acme.test").await;
+}
+
+#[tokio::test]
+async fn users_are_listed_in_pages_and_by_what_they_are() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    app.tenant_with_owner("globex").await;
+    app.user("acme", "admin").await;
+    app.user("acme", "member").await;
+    let get = async |query: &str| app.get("acme", &format!("/users{query}")).token(&owner).await;
+    let emails = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut seen = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = get(&format!("?limit=1{next}")).await.json();
+        seen.extend(emails(&page));
+        let Some(after) = page["next"].as_str() else { break };
+        next = format!("&after={after}");
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["admin@acme.test", "member@acme.test", "owner@acme.test"]);
+    assert_eq!(emails(&get("?role=admin").await.json()), ["admin@acme.test"]);
+    assert_eq!(emails(&get("?email=MEMBER@").await.json()), ["member@acme.test"]);
+    assert_eq!(emails(&get("?state=suspended").await.json()), Vec::<String>::new());
+    for (query, pointer) in
+        [("?limit=0", "/limit"), ("?role=king", "/role"), ("?state=x", "/state"), ("?after=x", "/after")]
+    {
+        assert_eq!(get(query).await.pointers(), [pointer], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_suspension_ends_sessions_at_once_and_a_resumed_user_signs_in_anew() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let member = app.user("acme", "member").await;
+    let id = id_of(&app, "acme", &member).await;
+    let suspended = change(&app, &owner, &id, json!({ "state": "suspended" })).await;
+    assert_eq!((suspended.status, &suspended.json()["state"]), (200, &json!("suspended")), "{suspended:?}");
+    app.get("acme", "/auth/me").token(&member).await.problem(401, "invalid-token");
+    app.refresh("acme", &member.refresh).await.problem(401, "session-revoked");
+    app.try_sign_in("acme", "member@acme.test", PASSWORD).await.problem(401, "invalid-credentials");
+    assert_eq!(change(&app, &owner, &id, json!({ "state": "active", "name": "M" })).await.status, 200);
+    app.get("acme", "/auth/me").token(&member).await.problem(401, "invalid-token");
+    app.sign_in("acme", "member@acme.test").await;
+    for action in ["user.suspend", "user.resume"] {
+        assert_eq!(app.audited(action, "success").await, 1, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_role_asks_for_a_second_factor_and_counts_at_once() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let admin = app.user("acme", "admin").await;
+    let id = id_of(&app, "acme", &admin).await;
+    let refused = change(&app, &owner, &id, json!({ "role": "member" })).await;
+    refused.problem(401, "insufficient_user_authentication");
+    assert!(refused.header("www-authenticate").contains("acr_values=\"aal2\""), "{refused:?}");
+    let owner = app.stepped_up("acme", &owner).await;
+    assert_eq!(change(&app, &owner, &id, json!({ "role": "member" })).await.json()["role"], "member");
+    app.get("acme", "/users").token(&admin).await.problem(401, "invalid-token");
+    let member = app.sign_in("acme", "admin@acme.test").await;
+    app.get("acme", "/users").token(&member).await.problem(403, "forbidden");
+    assert_eq!(change(&app, &owner, &id, json!({ "role": "operator" })).await.pointers(), ["/role"]);
+}
+
+#[tokio::test]
+async fn admins_do_not_touch_owners_nor_make_any() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner_id) = owner_and_steps(&app).await;
+    let admin = app.user("acme", "admin").await;
+    let admin = app.stepped_up("acme", &admin).await;
+    let member = app.user("acme", "member").await;
+    let member_id = id_of(&app, "acme", &member).await;
+    for body in [json!({ "role": "member" }), json!({ "state": "suspended" }), json!({ "name": "X" })] {
+        change(&app, &admin, &owner_id, body).await.problem(403, "forbidden");
+    }
+    change(&app, &admin, &member_id, json!({ "role": "owner" })).await.problem(403, "forbidden");
+    app.delete("acme", &format!("/users/{owner_id}")).token(&admin).await.problem(403, "forbidden");
+    let end = format!("/users/{owner_id}/sessions/end");
+    app.post("acme", &end).token(&admin).await.problem(403, "forbidden");
+    let ended = app.post("acme", &format!("/users/{member_id}/sessions/end")).token(&admin).await;
+    assert_eq!((ended.status, ended.json()), (200, json!({ "n_ended": 1 })));
+    app.get("acme", "/auth/me").token(&member).await.problem(401, "invalid-token");
+}
+
+#[tokio::test]
+async fn the_last_owner_stays() {
+    let app = spawn_app(|_| {}).await;
+    let (owner, id) = owner_and_steps(&app).await;
+    change(&app, &owner, &id, json!({ "role": "admin" })).await.problem(409, "last-owner");
+    change(&app, &owner, &id, json!({ "state": "suspended" })).await.problem(409, "last-owner");
+    app.delete("acme", &format!("/users/{id}")).token(&owner).await.problem(409, "last-owner");
+    // Somebody who was made an owner and has never been here is nobody to rely on.
+    let body = json!({ "email": "second@acme.test", "role": "owner" });
+    assert_eq!(app.post("acme", "/users").token(&owner).json(&body).await.status, 201);
+    change(&app, &owner, &id, json!({ "role": "admin" })).await.problem(409, "last-owner");
+    assert_eq!(app.get("acme", "/auth/me").token(&owner).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_two_owners_who_demote_each_other_at_once_one_stays() {
+    let app = spawn_app(|settings| settings.server.workers = 2).await;
+    for slug in ["one", "two", "three", "four", "five"] {
+        let (_, first) = app.tenant_with_owner(slug).await;
+        app.user(slug, "admin").await;
+        app.db.as_admin("UPDATE auth.users SET role = 'owner' WHERE role = 'admin'").await;
+        let second = app.sign_in(slug, &format!("admin@{slug}.test")).await;
+        let (first, second) = (app.stepped_up(slug, &first).await, app.stepped_up(slug, &second).await);
+        let demote = async |by: &Session, id: String| {
+            app.patch(slug, &format!("/users/{id}")).token(by).json(&json!({ "role": "member" })).await
+        };
+        let (first_id, second_id) = (id_of(&app, slug, &first).await, id_of(&app, slug, &second).await);
+        let replies = join_all([demote(&first, second_id), demote(&second, first_id)]).await;
+        let owners = format!("SELECT count(*) FROM auth.users WHERE role = 'owner' AND email LIKE '%@{slug}.test'");
+        assert_eq!(app.count(&owners).await, 1, "{slug}: {replies:?}");
+        assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{slug}: {replies:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone_and_what_they_did_is_not() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let member = app.user("acme", "member").await;
+    let id = id_of(&app, "acme", &member).await;
+    let path = format!("/users/{id}");
+    assert_eq!(app.delete("acme", &path).token(&owner).await.status, 204);
+    app.get("acme", &path).token(&owner).await.problem(404, "not-found");
+    app.delete("acme", &path).token(&owner).await.problem(404, "not-found");
+    app.get("acme", "/auth/validate").token(&member).await.problem(401, "invalid-token");
+    app.refresh("acme", &member.refresh).await.problem(401, "session-revoked");
+    app.try_sign_in("acme", "member@acme.test", PASSWORD).await.problem(401, "invalid-credentials");
+    assert_eq!(app.count("SELECT count(*) FROM auth.users WHERE email LIKE 'member@%' OR password_hash IS NULL AND state <> 'deleted'").await, 0);
+    let theirs = format!("SELECT count(*) FROM platform.audit_log WHERE actor_id = '{id}'");
+    assert!(app.count(&theirs).await >= 1);
+    // The address is free.
+    app.user("acme", "member").await;
+}
