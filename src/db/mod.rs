@@ -16,6 +16,8 @@ pub mod factors;
 pub mod installation;
 pub mod mail_outbox;
 pub mod mfa_challenges;
+pub mod passkey_ceremonies;
+pub mod passkeys;
 pub mod pool;
 pub mod recovery_codes;
 pub mod rls_check;

@@ -133,7 +133,7 @@ problem_set!(
 problem_set!(
     /// What a call about second factors may answer.
     FactorProblems extends CommonProblems:
-    "401" "`authentication-required`, `invalid-token`, `invalid-mfa-token`, `invalid-mfa-code`, or \
+    "401" "`authentication-required`, `invalid-token`, `invalid-mfa-token`, `invalid-mfa-code`, `invalid-passkey`, or \
            `insufficient_user_authentication` with a challenge (RFC 9470)",
     "403" "`tenant-suspended` or `tenant-mismatch`",
     "404" "`unknown-tenant`, or `not-found`: no such factor, or no enrolment waits"
@@ -164,6 +164,8 @@ impl Modify for Bearer {
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
+        mfa::list_passkeys, mfa::begin_passkey, mfa::finish_passkey, mfa::challenge_passkey, mfa::verify_passkey,
+        mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::rls_check, operator::reload,
     ),

@@ -11,10 +11,12 @@ mod limits;
 mod nodes;
 mod onboarding;
 mod operator;
+mod passkeys;
 mod ratchet;
 mod second_factor;
 mod sessions;
 mod sign_in;
+mod soft_key;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
