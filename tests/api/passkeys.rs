@@ -7,16 +7,20 @@ use crate::second_factor::claims;
 use crate::soft_key::SoftKey;
 
 const OWNER: &str = "owner@acme.test";
-const ORIGIN: &str = "http://acme.localhost";
 
 impl App {
+    /// Where a tenant's pages are.
+    fn origin(&self, slug: &str) -> String {
+        format!("http://{slug}.localhost:{}", self.port)
+    }
+
     async fn enrol_passkey(&self, session: &Session) -> (SoftKey, Reply) {
         let begun = self.post("acme", "/auth/mfa/webauthn/register").token(session).await;
         assert_eq!(begun.status, 200, "{begun:?}");
         let begun = begun.json();
         assert_eq!(begun["publicKey"]["rp"]["id"], "acme.localhost", "{begun}");
         assert_eq!(begun["publicKey"]["authenticatorSelection"]["userVerification"], "required", "{begun}");
-        let mut key = SoftKey::new(ORIGIN);
+        let mut key = SoftKey::new(&self.origin("acme"));
         let body = json!({
             "ceremony_id": begun["ceremony_id"], "name": "Phone", "credential": key.create(&begun["publicKey"]),
         });
@@ -111,15 +115,15 @@ async fn what_a_passkey_did_not_sign_for_this_ceremony_is_refused() {
         assert_eq!(reply.status, 401, "{what}: {reply:?}");
         reply.problem(401, "invalid-passkey");
     };
-    key.origin = "http://evil.localhost".into();
+    key.origin = app.origin("evil");
     refused(&mut key, "another page's").await;
-    key.origin = "http://globex.localhost".into();
+    key.origin = app.origin("globex");
     refused(&mut key, "another tenant's page").await;
-    key.origin = ORIGIN.into();
+    key.origin = app.origin("acme");
     key.verifies_user = false;
     refused(&mut key, "without PIN or finger").await;
     key.verifies_user = true;
-    refused(&mut SoftKey::new(ORIGIN), "nobody's key").await;
+    refused(&mut SoftKey::new(&app.origin("acme")), "nobody's key").await;
     // Another ceremony's answer, and another tenant's ceremony.
     let (first, second) = (app.begin_login("acme").await, app.begin_login("acme").await);
     let answer = key.get(&first["publicKey"]);
@@ -150,7 +154,7 @@ async fn a_waiting_sign_in_may_enrol_a_passkey_where_one_is_required() {
     .await;
     let (mfa_token, _) = app.challenge("acme", OWNER).await;
     let begun = app.post("acme", "/auth/mfa/webauthn/register").json(&json!({ "mfa_token": mfa_token })).await.json();
-    let credential = SoftKey::new(ORIGIN).create(&begun["publicKey"]);
+    let credential = SoftKey::new(&app.origin("acme")).create(&begun["publicKey"]);
     let body = json!({ "mfa_token": mfa_token, "ceremony_id": begun["ceremony_id"], "credential": credential });
     let reply = app.post("acme", "/auth/mfa/webauthn/register/finish").json(&body).await;
     assert_eq!(claims(&Session::of(&reply))["acr"], "aal2");
