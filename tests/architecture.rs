@@ -176,7 +176,7 @@ fn an_arrow_that_points_up_is_seen_in_every_form() {
         ("src/db.rs", "fn f() { crate::actors::ask::f() }", "actors"),
         ("src/domain/token.rs", "use crate::{domain::ids, clock};", "clock"),
         ("src/domain/token.rs", "use crate::{\n    domain::{ids, plan},\n    db,\n};", "db"),
-        ("src/config/load.rs", "pub use crate::domain::plan;", "domain"),
+        ("src/config/load.rs", "pub use crate::db::Db;", "db"),
         ("src/actors/ask.rs", "type A = Vec<crate::app::Application>;", "app"),
     ] {
         let files = BTreeMap::from([(path.to_owned(), text.to_owned())]);

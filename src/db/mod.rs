@@ -21,6 +21,8 @@ pub mod invitations;
 pub mod mail_outbox;
 pub mod mail_queue;
 pub mod mfa_challenges;
+pub mod passkey_ceremonies;
+pub mod passkeys;
 pub mod pool;
 pub mod recovery_codes;
 pub mod rls_check;

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_vectors_of_rfc_6238_hold() {
-        let seed = |n: usize| "1234567890".repeat(7)[..n].as_bytes().to_vec();
+        let seed = |n: usize| "1234567890".repeat(7).as_bytes()[..n].to_vec();
         for (time, sha1, sha256, sha512) in VECTORS {
             for (algorithm, n, code) in
                 [(Algorithm::SHA1, 20, sha1), (Algorithm::SHA256, 32, sha256), (Algorithm::SHA512, 64, sha512)]

@@ -1,13 +1,23 @@
 //! Second factors: `/auth/mfa`.
 
+mod assert;
 mod enrol;
+mod passkeys;
 mod verify;
 
 use std::time::Duration;
 
+pub(super) use assert::{
+    __path_begin_login, __path_challenge_passkey, __path_finish_login, __path_verify_passkey, begin_login,
+    challenge_passkey, finish_login, verify_passkey,
+};
 pub(super) use enrol::{
     __path_begin_totp, __path_confirm_totp, __path_remove_totp, __path_renew_recovery_codes, begin_totp, confirm_totp,
     remove_totp, renew_recovery_codes,
+};
+pub(super) use passkeys::{
+    __path_begin_passkey, __path_finish_passkey, __path_list_passkeys, __path_remove_passkey, begin_passkey,
+    finish_passkey, list_passkeys, remove_passkey,
 };
 pub(super) use verify::{__path_verify, verify};
 

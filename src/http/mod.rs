@@ -80,6 +80,14 @@ pub fn configure(service: &mut ServiceConfig) {
         r.route(get().to(users::get)).route(patch().to(users::update)).route(delete().to(users::delete))
     });
     resource(service, "/users/{id}/sessions/end", |r| r.route(post().to(users::end_sessions)));
+    resource(service, "/auth/mfa/webauthn", |r| r.route(get().to(mfa::list_passkeys)));
+    resource(service, "/auth/mfa/webauthn/register", |r| r.route(post().to(mfa::begin_passkey)));
+    resource(service, "/auth/mfa/webauthn/register/finish", |r| r.route(post().to(mfa::finish_passkey)));
+    resource(service, "/auth/mfa/webauthn/challenge", |r| r.route(post().to(mfa::challenge_passkey)));
+    resource(service, "/auth/mfa/webauthn/verify", |r| r.route(post().to(mfa::verify_passkey)));
+    resource(service, "/auth/mfa/webauthn/{id}", |r| r.route(delete().to(mfa::remove_passkey)));
+    resource(service, "/auth/webauthn/login", |r| r.route(post().to(mfa::begin_login)));
+    resource(service, "/auth/webauthn/login/finish", |r| r.route(post().to(mfa::finish_login)));
     resource(service, "/tenants/{id}", |r| {
         r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))
     });

@@ -135,7 +135,7 @@ problem_set!(
 problem_set!(
     /// What a call about second factors may answer.
     FactorProblems extends CommonProblems:
-    "401" "`authentication-required`, `invalid-token`, `invalid-mfa-token`, `invalid-mfa-code`, or \
+    "401" "`authentication-required`, `invalid-token`, `invalid-mfa-token`, `invalid-mfa-code`, `invalid-passkey`, or \
            `insufficient_user_authentication` with a challenge (RFC 9470)",
     "403" "`tenant-suspended` or `tenant-mismatch`",
     "404" "`unknown-tenant`, or `not-found`: no such factor, or no enrolment waits"
@@ -173,6 +173,8 @@ impl Modify for Bearer {
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
         api_keys::list, api_keys::create, api_keys::revoke, audit::list, audit::checkpoint,
         sessions::list, sessions::end,
+        mfa::list_passkeys, mfa::begin_passkey, mfa::finish_passkey, mfa::challenge_passkey, mfa::verify_passkey,
+        mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
         accounts::resend_verification,

@@ -18,6 +18,7 @@ mod mailbox;
 mod nodes;
 mod onboarding;
 mod operator;
+mod passkeys;
 mod passwords;
 mod ratchet;
 mod second_factor;
@@ -26,6 +27,7 @@ mod sessions;
 mod sign_in;
 mod signing_keys;
 mod smtp;
+mod soft_key;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]

@@ -29,6 +29,10 @@ const PUBLIC: &[(&str, &str)] = &[
     ("POST /auth/password/forgot", "whoever forgot their password cannot sign in"),
     ("POST /auth/password/reset", "the token of the mail is the credential"),
     ("POST /auth/email/verify", "the token of the mail is the credential"),
+    ("POST /auth/mfa/webauthn/register/finish", "the token of a waiting sign-in in the body may be the credential"),
+    ("POST /auth/mfa/webauthn/verify", "the token of a waiting sign-in in the body may be the credential"),
+    ("POST /auth/webauthn/login", "whoever signs in has no token yet"),
+    ("POST /auth/webauthn/login/finish", "the passkey is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 
@@ -42,6 +46,10 @@ const ANY_USER: &[(&str, &str)] = &[
     ("GET /auth/me", "shows the caller themselves"),
     ("POST /auth/mfa/totp", "the caller's own second factor"),
     ("DELETE /auth/mfa/totp", "the caller's own second factor"),
+    ("GET /auth/mfa/webauthn", "the caller's own passkeys"),
+    ("POST /auth/mfa/webauthn/register", "the caller's own passkeys"),
+    ("POST /auth/mfa/webauthn/challenge", "the caller's own passkeys"),
+    ("DELETE /auth/mfa/webauthn/{id}", "the caller's own passkeys"),
     ("POST /auth/mfa/recovery-codes", "the caller's own recovery codes"),
     ("POST /auth/password", "changes the caller's own password"),
     ("POST /auth/email", "changes the caller's own address"),
@@ -205,6 +213,7 @@ async fn a_tenants_admin_is_no_operator() {
 async fn another_tenants_things_are_as_unknown_as_things_that_are_not() {
     let app = spawn_app(|_| {}).await;
     let (_, owner) = app.tenant_with_owner("acme").await;
+    // Some of them ask for a step-up before they look.
     let owner = app.stepped_up("acme", &owner).await;
     let globex = app.onboard("globex").await;
     let mut n_checked = 0;

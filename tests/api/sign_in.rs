@@ -47,7 +47,8 @@ async fn a_user_signs_in_and_the_token_says_who_they_are() {
     let me = app.get("acme", "/auth/me").bearer(token).await;
     let expected = json!({
         "id": claims["sub"], "email": tenant.owner, "name": null, "role": "owner", "session_id": body["session_id"],
-        "acr": "aal1", "tenant": { "id": tenant.id, "name": "acme Ltd", "subdomain": "acme", "plan": "free" },
+        "acr": "aal1", "factors": [], "mfa_required": false,
+        "tenant": { "id": tenant.id, "name": "acme Ltd", "subdomain": "acme", "plan": "free" },
     });
     assert_eq!((me.status, me.json()), (200, expected));
 

@@ -6,8 +6,6 @@ use crate::helpers::{App, Session, routes, spawn_app};
 use crate::second_factor::{Authenticator, claims};
 use crate::upstream::Upstream;
 
-const OWNER: &str = "owner@acme.test";
-
 async fn replace_config(app: &App, session: &Session, config: Value) -> crate::helpers::Reply {
     let me = app.get("acme", "/auth/me").token(session).await.json();
     let path = format!("/tenants/{}/config", me["tenant"]["id"].as_str().unwrap());

@@ -168,6 +168,8 @@ async fn write_password(
     account_links::spend_all(tx, user, LinkPurpose::PasswordReset).await?;
     // A link that gives a user their first password is worth nothing to a user who has one.
     invitations::revoke_of_user(tx, user).await?;
+    // A sign-in that waits for its second factor has shown the old password.
+    mfa_challenges::delete_all(tx, user).await?;
     let ended = context.sessions.revoke_all(tx, user, keep, "password_changed").await?;
     let mail = NewMail { kind: MailKind::PasswordChanged, recipient: email, detail: json!({}), row: None };
     mail_outbox::insert(tx, &mail).await?;

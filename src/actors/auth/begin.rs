@@ -36,6 +36,20 @@ impl Proof {
     /// A password, then a recovery code.
     pub(super) const PASSWORD_AND_RECOVERY_CODE: Self =
         Self { method: "password+recovery_code", ..Self::PASSWORD_AND_TOTP };
+    /// A password, then a passkey that was just made.
+    pub(super) const PASSWORD_AND_NEW_PASSKEY: Self =
+        Self { acr: Acr::Aal2, amr: &["pwd", "user"], is_multi_factor: true, method: "password+passkey" };
+
+    /// A passkey that verified its user, after a password or alone. `is_synchronised`: the key may be on other devices too.
+    pub(super) const fn passkey(after_password: bool, is_synchronised: bool) -> Self {
+        let (amr, method): (&'static [&'static str], _) = match (after_password, is_synchronised) {
+            (true, true) => (&["pwd", "swk"], "password+passkey"),
+            (true, false) => (&["pwd", "hwk"], "password+passkey"),
+            (false, true) => (&["swk", "user"], "passkey"),
+            (false, false) => (&["hwk", "user"], "passkey"),
+        };
+        Self { acr: Acr::Aal2, amr, is_multi_factor: true, method }
+    }
 }
 
 /// Inserts a session and its audit row; the tokens are made of the grant after the commit.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use webauthn_rs::prelude::WebauthnError;
 
 use super::factors::SignInOutcome;
 use super::hasher::HasherError;
@@ -50,6 +51,15 @@ pub enum AuthError {
     /// The user has no such factor, or no enrolment waits.
     #[error("there is no such factor")]
     NoSuchFactor,
+    /// Not the answer of a passkey that was asked for.
+    #[error("the passkey's answer is not valid")]
+    InvalidPasskey,
+    /// The user has as many as anybody may have.
+    #[error("too many passkeys")]
+    TooManyPasskeys,
+    /// A ceremony could not begin.
+    #[error("a passkey ceremony could not begin")]
+    Webauthn(#[source] WebauthnError),
     /// The secrets actor did not do it.
     #[error("the secret could not be sealed or opened")]
     Secrets(#[from] AskError<KeysError>),

@@ -17,7 +17,8 @@ mod tokens;
 use std::sync::Arc;
 
 pub use factors::{
-    BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
+    AssertionUse, BeginAssertion, BeginPasskey, BeginTotp, CeremonyOptions, Challenged, ConfirmTotp, Enrolled,
+    Enroller, FinishAssertion, FinishPasskey, RemovePasskey, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
 };
 pub use hasher::{Hasher, HasherError};

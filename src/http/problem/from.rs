@@ -57,6 +57,11 @@ impl From<AuthError> for Problem {
             ),
             AuthError::StepUp(wanted) => challenge::step_up(wanted),
             AuthError::NoSuchFactor => Self::new(&kinds::NOT_FOUND, "there is no such factor, or no enrolment waits"),
+            AuthError::InvalidPasskey => {
+                challenge::unauthorized(&kinds::INVALID_PASSKEY, "begin again and use a passkey of this account")
+            }
+            AuthError::TooManyPasskeys => Self::new(&kinds::CONFLICT, "remove a passkey first: there are 20"),
+            AuthError::Webauthn(error) => internal(&error),
             AuthError::Secrets(error) => error.into(),
             AuthError::CorruptSecret => internal(&AuthError::CorruptSecret),
             AuthError::Random => internal(&AuthError::Random),

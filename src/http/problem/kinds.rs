@@ -47,6 +47,8 @@ kinds! {
     INVALID_MFA_TOKEN = 401 "invalid-mfa-token" "The sign-in does not wait (any more)" "UA";
     /// Wrong code, or used before.
     INVALID_MFA_CODE = 401 "invalid-mfa-code" "The code is wrong" "UA";
+    /// Not the answer of a passkey that was asked for.
+    INVALID_PASSKEY = 401 "invalid-passkey" "The passkey's answer is not valid" "UA";
     /// The tenant asks everybody for two factors.
     MFA_REQUIRED = 401 "mfa-required" "A second factor is required" "UA";
     /// The session was ended.

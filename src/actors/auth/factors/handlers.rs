@@ -1,7 +1,8 @@
 //! The auth actor's side of the protocol.
 
 use super::messages::{BeginTotp, ConfirmTotp, RemoveTotp, RenewRecoveryCodes, StepUp, VerifyCode};
-use super::{enrol_totp, manage, verify};
+use super::passkey_messages::{BeginAssertion, BeginPasskey, FinishAssertion, FinishPasskey, RemovePasskey};
+use super::{enrol_passkey, enrol_totp, manage, show_passkey, verify};
 use crate::actors::ask::{Ctx, Handle, Responder};
 use crate::actors::auth::AuthActor;
 
@@ -22,4 +23,9 @@ handled_by! {
     RenewRecoveryCodes => manage::renew,
     VerifyCode => verify::verify,
     StepUp => verify::step_up,
+    BeginPasskey => enrol_passkey::begin,
+    FinishPasskey => enrol_passkey::finish,
+    RemovePasskey => enrol_passkey::remove,
+    BeginAssertion => show_passkey::begin,
+    FinishAssertion => show_passkey::finish,
 }

@@ -5,10 +5,14 @@
 mod challenge;
 mod change;
 mod code;
+mod enrol_passkey;
 mod enrol_totp;
 mod handlers;
 mod manage;
 mod messages;
+mod passkey_messages;
+mod relying_party;
+mod show_passkey;
 mod trail;
 mod verify;
 
@@ -16,4 +20,7 @@ pub(super) use challenge::{after_password, require_factor};
 pub use messages::{
     BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
+};
+pub use passkey_messages::{
+    AssertionUse, BeginAssertion, BeginPasskey, CeremonyOptions, FinishAssertion, FinishPasskey, RemovePasskey,
 };

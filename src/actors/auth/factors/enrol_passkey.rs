@@ -1,0 +1,137 @@
+//! Enrolling and removing passkeys.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use webauthn_rs::prelude::{Passkey, PasskeyRegistration};
+
+use super::change::{self, Admitted};
+use super::messages::Enrolled;
+use super::passkey_messages::{BeginPasskey, CeremonyOptions, FinishPasskey, RemovePasskey};
+use super::relying_party::{self, MAX_PASSKEYS, refused, restored, stored};
+use super::trail::{self, Happened};
+use crate::actors::auth::begin::{self, Proof};
+use crate::actors::auth::{AuthContext, AuthError, sign_out, tokens};
+use crate::clock;
+use crate::db::passkey_ceremonies::{self, NewCeremony};
+use crate::db::passkeys::{self, NewPasskey};
+use crate::db::{TenantTx, factors, recovery_codes, users};
+use crate::domain::assurance::Requirement;
+use crate::domain::audit::AuditActor;
+use crate::domain::factor::FactorKind;
+use crate::domain::ids::FactorId;
+
+const PURPOSE: &str = "register";
+
+/// Asks the authenticator for a new passkey.
+pub(super) async fn begin(context: &AuthContext, message: BeginPasskey) -> Result<CeremonyOptions, AuthError> {
+    let BeginPasskey { tenant, by } = message;
+    let view = tenant.view_full();
+    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    let Admitted { user, challenge, .. } = change::admit(&mut tx, &view, &by, false).await?;
+    let known = relying_party::passkeys(passkeys::list(&mut tx, user.id).await?)?;
+    if known.len() >= MAX_PASSKEYS {
+        return Err(AuthError::TooManyPasskeys);
+    }
+    let exclude = known.iter().map(|passkey| passkey.cred_id().clone()).collect();
+    let display_name = user.name.as_deref().unwrap_or(&user.email);
+    let (options, state) = relying_party::of(&view)?
+        .start_passkey_registration(user.id.uuid(), &user.email, display_name, Some(exclude))
+        .map_err(AuthError::Webauthn)?;
+    let ceremony: Uuid = clock::new_id();
+    let new = NewCeremony {
+        id: ceremony,
+        user: Some(user.id),
+        purpose: PURPOSE,
+        challenge,
+        state: &stored(&state)?,
+        expires_at: relying_party::expiry(),
+    };
+    passkey_ceremonies::insert(&mut tx, &new).await?;
+    tx.commit().await?;
+    let mut options = stored(&options)?;
+    // A passkey that the authenticator can find by itself also signs in without a name.
+    if let Some(Value::Object(selection)) = options.pointer_mut("/publicKey/authenticatorSelection") {
+        selection.insert("residentKey".to_owned(), "preferred".into());
+    }
+    Ok(CeremonyOptions { ceremony, options })
+}
+
+/// Stores the passkey that it made.
+pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Result<Enrolled, AuthError> {
+    let FinishPasskey { tenant, by, ceremony, name, credential, source } = message;
+    let view = tenant.view_full();
+    let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    let Admitted { user, has, session, challenge } = change::admit(&mut tx, &view, &by, false).await?;
+    let state = passkey_ceremonies::take(&mut tx, ceremony, PURPOSE, Some(user.id), challenge).await?;
+    let state: PasskeyRegistration = restored(state.ok_or(AuthError::InvalidPasskey)?)?;
+    let passkey: Passkey =
+        match relying_party::of(&view)?.finish_passkey_registration(&credential, &state).map_err(refused) {
+            Ok(passkey) => passkey,
+            Err(error) => {
+                // The ceremony is over, whatever came of it.
+                tx.commit().await?;
+                return Err(error);
+            }
+        };
+    let id: FactorId = clock::new_id();
+    let new = NewPasskey {
+        id,
+        user: user.id,
+        name: &name,
+        credential_id: passkey.cred_id().as_ref(),
+        credential: &stored(&passkey)?,
+    };
+    passkeys::insert(&mut tx, &new).await.map_err(|error| match error.constraint() {
+        Some("passkeys_credential_key") => AuthError::InvalidPasskey,
+        _ => AuthError::Db(error),
+    })?;
+    let happened = Happened {
+        user: user.id,
+        action: "factor.confirm",
+        failure: None,
+        source: &source,
+        detail: json!({ "factor": FactorKind::Webauthn, "factor_id": id, "name": name }),
+    };
+    trail::record(&mut tx, AuditActor::User(user.id), happened).await?;
+    let needs_codes = has.n_recovery_codes == 0;
+    let recovery_codes = if needs_codes { change::renew_codes(&mut tx, user.id).await? } else { Vec::new() };
+    let ended = change::settle(context, &mut tx, &user, session, "added", FactorKind::Webauthn.as_str()).await?;
+    let grant = match challenge {
+        Some(_) => {
+            Some(begin::session(context, &view, &mut tx, &user, Proof::PASSWORD_AND_NEW_PASSKEY, source.clone()).await?)
+        }
+        None => None,
+    };
+    tx.commit().await?;
+    sign_out::revoke_here(&tenant, &ended).await;
+    let tokens = grant.map(|grant| tokens::issue(context, &view, grant)).transpose()?;
+    Ok(Enrolled { recovery_codes, tokens })
+}
+
+/// Removes a passkey; the recovery codes go with the last factor.
+pub(super) async fn remove(context: &AuthContext, message: RemovePasskey) -> Result<(), AuthError> {
+    let RemovePasskey { tenant, by, passkey, source } = message;
+    change::demand(&by, Requirement::SENSITIVE)?;
+    let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let user = users::find(&mut tx, by.user).await?.ok_or(AuthError::SessionRevoked)?;
+    if !passkeys::delete(&mut tx, user.id, passkey).await? {
+        return Err(AuthError::NoSuchFactor);
+    }
+    let is_last = !factors::get(&mut tx, user.id).await?.any();
+    if is_last {
+        recovery_codes::delete_all(&mut tx, user.id).await?;
+    }
+    let happened = Happened {
+        user: user.id,
+        action: "factor.remove",
+        failure: None,
+        source: &source,
+        detail: json!({ "factor": FactorKind::Webauthn, "factor_id": passkey, "was_last": is_last }),
+    };
+    trail::record(&mut tx, AuditActor::User(user.id), happened).await?;
+    let factor = FactorKind::Webauthn.as_str();
+    let ended = change::settle(context, &mut tx, &user, Some(by.session), "removed", factor).await?;
+    tx.commit().await?;
+    sign_out::revoke_here(&tenant, &ended).await;
+    Ok(())
+}
