@@ -181,10 +181,6 @@ impl App {
         self.request(Method::PATCH, host, path)
     }
 
-    pub fn delete(&self, host: &str, path: &str) -> Request {
-        self.request(Method::DELETE, host, path)
-    }
-
     /// A request to the admin listener.
     pub fn admin(&self, path: &str) -> Request {
         Request { builder: self.client.get(format!("http://127.0.0.1:{}{path}", self.admin_port)) }
@@ -257,17 +253,6 @@ impl App {
             ))
             .await;
         self.sign_in(slug, &email).await
-    }
-
-    /// A session whose user has just shown a second factor.
-    pub async fn stepped_up(&self, slug: &str, session: &Session) -> Session {
-        self.db
-            .as_admin(&format!(
-                "UPDATE auth.sessions s SET acr = 'aal2', mfa_time = now() FROM platform.tenants t
-                 WHERE t.tenant_id = s.tenant_id AND t.slug = '{slug}'"
-            ))
-            .await;
-        Session::of(&self.refresh(slug, &session.refresh).await)
     }
 
     /// An operator of the platform.

@@ -77,9 +77,9 @@ async fn a_passkey_steps_up() {
     let listed = app.get("acme", "/auth/mfa/webauthn").token(&strong).await.json();
     assert_eq!(listed["passkeys"][0]["name"], "Phone");
     let path = format!("/auth/mfa/webauthn/{}", listed["passkeys"][0]["id"].as_str().unwrap());
-    app.delete("acme", &path, &owner).await.problem(401, "insufficient_user_authentication");
-    assert_eq!(app.delete("acme", &path, &strong).await.status, 204);
-    app.delete("acme", &path, &strong).await.problem(404, "not-found");
+    app.delete("acme", &path).token(&owner).await.problem(401, "insufficient_user_authentication");
+    assert_eq!(app.delete("acme", &path).token(&strong).await.status, 204);
+    app.delete("acme", &path).token(&strong).await.problem(404, "not-found");
     assert_eq!(app.count("SELECT count(*) FROM auth.recovery_codes").await, 0);
     app.sign_in("acme", OWNER).await;
 }

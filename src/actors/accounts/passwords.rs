@@ -11,7 +11,7 @@ use crate::actors::auth::{Attempt, AuthContext, revoke_here};
 use crate::actors::tenant::TenantHandle;
 use crate::db::account_links::{self, LinkPurpose};
 use crate::db::mail_outbox::{self, NewMail};
-use crate::db::{DbError, TenantTx, audit, invitations, sign_in_attempts, user_admin, users};
+use crate::db::{DbError, TenantTx, audit, invitations, mfa_challenges, sign_in_attempts, user_admin, users};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::identity::{EmailAddress, NewPassword};
 use crate::domain::ids::{SessionId, UserId};
