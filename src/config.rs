@@ -78,7 +78,7 @@ pub struct MailSettings {
     pub smtp_url: Option<SecretString>,
     /// PEM file with a further certificate authority that the SMTP server's certificate may come from.
     pub smtp_ca_file: Option<PathBuf>,
-    /// Longest wait for the SMTP server at each step, in milliseconds.
+    /// Longest time for handing one mail to the SMTP server, in milliseconds.
     pub timeout_ms: u64,
     /// Sender of the platform's mail.
     pub from: String,

@@ -50,6 +50,9 @@ pub enum SendError {
     /// The server refused, or could not be talked to.
     #[error("the mail server did not take it")]
     Smtp(#[from] lettre::transport::smtp::Error),
+    /// The server did not answer.
+    #[error("the mail server did not take it in time")]
+    TimedOut,
     /// The file could not be written.
     #[error("the file could not be written")]
     File(#[from] io::Error),
@@ -64,7 +67,7 @@ impl SendError {
             Self::Smtp(error) => {
                 error.is_permanent() && !error.status().is_some_and(|code| ABOUT_US.contains(&u16::from(code)))
             }
-            Self::File(_) => false,
+            Self::TimedOut | Self::File(_) => false,
         }
     }
 }
@@ -94,6 +97,7 @@ enum Transport {
 #[derive(Debug, Clone)]
 pub struct Mailer {
     from: Mailbox,
+    timeout: Duration,
     transport: Transport,
 }
 
@@ -108,7 +112,7 @@ impl Mailer {
             None => Transport::Files(data_dir.join("mail")),
             Some(url) => Transport::Smtp(smtp(settings, url)?),
         };
-        Ok(Self { from, transport })
+        Ok(Self { from, timeout: Duration::from_millis(settings.timeout_ms), transport })
     }
 
     /// Hands a mail over.
@@ -126,7 +130,11 @@ impl Mailer {
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .multipart(MultiPart::alternative_plain_html(text, html))?;
         match &self.transport {
-            Transport::Smtp(transport) => drop(transport.send(message).await?),
+            Transport::Smtp(transport) => {
+                // The library's own timeout is for connecting only.
+                let sent = tokio::time::timeout(self.timeout, transport.send(message)).await;
+                sent.map_err(|_elapsed: tokio::time::error::Elapsed| SendError::TimedOut)??;
+            }
             Transport::Files(directory) => {
                 let path = write_file(directory, id, kind, &message.formatted()).await?;
                 tracing::info!(path = %path.display(), kind = kind.as_str(), "mail was written to a file: there is no mail.smtp_url");

@@ -67,8 +67,9 @@ pub fn delay_s(n: i32) -> i64 {
 /// Decides on an attempt from what is remembered of failures from its network and from all.
 #[must_use]
 pub fn decide(here: Failures, everywhere: Failures) -> Verdict {
-    let left_s = delay_s(here.n) - here.age_s;
-    if left_s > 0 {
+    let delay_s = delay_s(here.n);
+    let left_s = delay_s - here.age_s;
+    if delay_s > 0 && left_s > 0 {
         return Verdict::Wait { seconds: left_s };
     }
     let n = (here.n >= FREE_FAILURES).then_some(here.n);

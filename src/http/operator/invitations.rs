@@ -1,6 +1,6 @@
 //! Invitations to found a tenant.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,8 +43,11 @@ pub(in crate::http) struct OnboardingInvitationResponse {
 pub(in crate::http) async fn invite_to_onboard(
     operator: Operator,
     state: web::Data<AppState>,
-    Json(body): Json<OnboardingInviteRequest>,
+    request: HttpRequest,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
+    // Read by hand: extractors run side by side, and a mistake in the body is no business of somebody who may not call.
+    let Json(body) = Json::<OnboardingInviteRequest>::from_request(&request, &mut payload.into_inner()).await?;
     let email = EmailAddress::parse(&body.email).map_err(|error| Problem::invalid_field("/email", error))?;
     // Operators are of the platform's own tenant, where these invitations live.
     let platform = &operator.scope.view;
