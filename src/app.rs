@@ -3,6 +3,7 @@
 //! Database → keys → actors → listeners. Stopping: readiness false → stop accepting → requests in flight finish, idle connections run out → actors → pools →
 //! the embedded cluster.
 
+mod actors;
 mod database;
 mod shutdown;
 
@@ -17,26 +18,13 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::ask::ActorMetrics;
-use crate::actors::auth::{AuthActor, AuthContext, Hasher};
-use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::housekeeper::{Chore, Housekeeper};
-use crate::actors::key_rotator::KeyRotator;
-use crate::actors::mailer::{Delivery, MailerActor};
-use crate::actors::scribe::{Notes, Scribe};
-use crate::actors::sealer::Sealer;
-use crate::actors::secrets::{SecretsActor, SecretsContext};
-use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
-use crate::actors::supervisor::{
-    ArbiterHandle, Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor,
-};
-use crate::actors::tenant::registry::RegistryActor;
-use crate::actors::tenant::{Loader, TenantRegistry};
+use crate::actors::supervisor::{Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
-use crate::clients::mailer::{Mailer, MailerError};
-use crate::clients::redis::{Redis, RedisError};
-use crate::config::{self, RedisSettings, Settings};
+use crate::clients::mailer::MailerError;
+use crate::clients::redis::RedisError;
+use crate::config::{self, Settings};
 use crate::db::Db;
-use crate::domain::key_rotation::RotationPolicy;
 use crate::http::TrustedNetworks;
 use crate::http::access_log::AccessLog;
 use crate::http::gateway::{RouteTable, health};
@@ -46,13 +34,9 @@ use crate::http::readiness::Readiness;
 use crate::http::server::{self, Listener, PublicServer, ServerError};
 use crate::http::state::AppState;
 
+use self::actors::{Ground, session_store};
 pub use database::{Database, DatabaseError};
 pub use shutdown::Stopped;
-
-/// Messages that may wait for the auth actor, and so sign-ins and refreshes under way at once.
-const AUTH_MAILBOX: u32 = 1_024;
-/// Tenants that may be starting at once, and changes that may wait.
-const REGISTRY_MAILBOX: u32 = 4_096;
 
 /// The application cannot start, or had to give up.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +159,16 @@ impl Application {
         let arbiters = Arc::new(Arbiters::start(n_arbiters)?);
         let tree = Supervisor::new(RestartPolicy::ROOT, actor_metrics.clone());
         let sessions = session_store(&settings)?;
-        let actors = Actors::start(&tree, &arbiters, &settings, &db, &master, &actor_metrics, &sessions).await?;
+        let ground = Ground {
+            tree: &tree,
+            arbiters: &arbiters,
+            settings: &settings,
+            db: &db,
+            master: &master,
+            metrics: &actor_metrics,
+            sessions: &sessions,
+        };
+        let actors = ground.start().await?;
         let state = web::Data::new(AppState {
             networks: TrustedNetworks::new(&settings.gateway),
             reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
@@ -186,7 +179,7 @@ impl Application {
             registry_actor: actors.registry_actor,
             sessions,
             auth: actors.auth,
-            notes: start_scribe(&tree, &arbiters.pick(0), &settings, &db).await?,
+            notes: actors.notes,
             secrets: actors.secrets,
             accounts: actors.accounts,
             routes: Arc::clone(&routes),
@@ -228,156 +221,6 @@ impl Application {
     #[must_use]
     pub fn admin_port(&self) -> u16 {
         self.admin_port
-    }
-}
-
-/// The actors that the rest of the program talks to.
-struct Actors {
-    registry: Arc<TenantRegistry>,
-    registry_actor: crate::actors::ask::ActorRef<RegistryActor>,
-    auth: crate::actors::ask::ActorRef<AuthActor>,
-    secrets: crate::actors::ask::ActorRef<SecretsActor>,
-    accounts: AuthContext,
-}
-
-impl Actors {
-    async fn start(
-        tree: &Supervisor,
-        arbiters: &Arc<Arbiters>,
-        settings: &Arc<Settings>,
-        db: &Db,
-        master: &Arc<MasterKey>,
-        metrics: &ActorMetrics,
-        sessions: &Arc<dyn SessionStore>,
-    ) -> Result<Self, AppError> {
-        let control: ArbiterHandle = arbiters.pick(0);
-        let hasher = Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?;
-        let auth_settings = &settings.auth;
-        let keeper = SecretsContext {
-            db: db.clone(),
-            master: Arc::clone(master),
-            policy: RotationPolicy::new(
-                auth_settings.key_rotation_days,
-                auth_settings.key_prepublish_s,
-                auth_settings.access_token_ttl_s,
-            ),
-            algorithm: auth_settings.signing_algorithm.into(),
-        };
-        let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("secrets") };
-        let secrets = tree
-            .start(&control, spec, move || {
-                let actor = SecretsActor::new(keeper.clone());
-                async move { Ok(actor) }
-            })
-            .await?
-            .actor;
-        let context = AuthContext {
-            settings: Arc::clone(settings),
-            db: db.clone(),
-            sessions: Arc::clone(&sessions),
-            hasher,
-            secrets: secrets.clone(),
-        };
-        let accounts = context.clone();
-        let spec = ChildSpec { mailbox_capacity: AUTH_MAILBOX, ..ChildSpec::permanent("auth") };
-        let auth = tree
-            .start(&control, spec, move || {
-                let context = context.clone();
-                async move { Ok(AuthActor::new(context)) }
-            })
-            .await?
-            .actor;
-        let (rotated, keys) = (db.clone(), secrets.clone());
-        let every = Duration::from_secs(auth_settings.key_check_s);
-        tree.start(&control, ChildSpec::permanent("key_rotator"), move || {
-            let rotator = KeyRotator::new(rotated.clone(), keys.clone(), every);
-            async move { Ok(rotator) }
-        })
-        .await?;
-        let (sealed, keys) = (db.clone(), secrets.clone());
-        let seal_every = Duration::from_secs(settings.audit.seal_every_s);
-        tree.start(&control, ChildSpec::permanent("sealer"), move || {
-            let sealer = Sealer::new(sealed.clone(), keys.clone(), seal_every);
-            async move { Ok(sealer) }
-        })
-        .await?;
-        let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
-        let loader = Loader {
-            settings: Arc::clone(settings),
-            db: db.clone(),
-            sessions: Arc::clone(sessions),
-            secrets: secrets.clone(),
-        };
-        let spec = ChildSpec { mailbox_capacity: REGISTRY_MAILBOX, ..ChildSpec::permanent("tenant_registry") };
-        let (shared, threads, actor_metrics) = (Arc::clone(&registry), Arc::clone(arbiters), metrics.clone());
-        let registry_actor = tree
-            .start(&control, spec, move || {
-                let actor = RegistryActor::new(
-                    Arc::clone(&shared),
-                    loader.clone(),
-                    Arc::clone(&threads),
-                    actor_metrics.clone(),
-                );
-                async move { Ok(actor) }
-            })
-            .await?
-            .actor;
-        let (watched, told) = (db.clone(), registry_actor.clone());
-        tree.start(&control, ChildSpec::permanent("config_watcher"), move || {
-            let watcher = ConfigWatcher::new(watched.clone(), told.clone());
-            async move { Ok(watcher) }
-        })
-        .await?;
-        let delivery = Arc::new(Delivery {
-            settings: Arc::clone(settings),
-            db: db.clone(),
-            registry: Arc::clone(&registry),
-            registry_actor: registry_actor.clone(),
-            mailer: Mailer::new(&settings.mail, &settings.data_dir)?,
-        });
-        tree.start(&control, ChildSpec::permanent("mailer"), move || {
-            let actor = MailerActor::new(Arc::clone(&delivery));
-            async move { Ok(actor) }
-        })
-        .await?;
-        Ok(Self { registry, registry_actor, auth, accounts, secrets })
-    }
-}
-
-/// Starts the writer of what requests note in passing.
-async fn start_scribe(
-    tree: &Supervisor,
-    arbiter: &ArbiterHandle,
-    settings: &Settings,
-    db: &Db,
-) -> Result<Arc<Notes>, AppError> {
-    let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
-    let (kept, db) = (Arc::clone(&notes), db.clone());
-    let every = Duration::from_secs(settings.auth.api_key_use_flush_s);
-    tree.start(arbiter, ChildSpec::permanent("scribe"), move || {
-        let scribe = Scribe::new(db.clone(), Arc::clone(&kept), every);
-        async move { Ok(scribe) }
-    })
-    .await?;
-    Ok(notes)
-}
-
-fn session_store(settings: &Settings) -> Result<Arc<dyn SessionStore>, AppError> {
-    let RedisSettings { url, max_connections, timeout_ms } = &settings.redis;
-    match (settings.sessions.store, url) {
-        (config::SessionStore::Postgres, _) => Ok(Arc::new(PostgresSessions)),
-        (config::SessionStore::Redis, Some(url)) => {
-            let redis = Redis::new(url, *max_connections, Duration::from_millis(*timeout_ms))?;
-            Ok(Arc::new(RedisSessions::new(redis)))
-        }
-        (config::SessionStore::Redis, None) => Err(AppError::NoRedis),
-    }
-}
-
-fn hashing_permits(settings: &Settings) -> usize {
-    match settings.auth.hashing_permits {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        n => n,
     }
 }
 

@@ -1,0 +1,159 @@
+//! The supervision tree's children: what each is built from, and in which order they start.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AppError;
+use crate::actors::ask::{ActorMetrics, ActorRef, ChildActor};
+use crate::actors::auth::{AuthActor, AuthContext, Hasher};
+use crate::actors::config_watcher::ConfigWatcher;
+use crate::actors::key_rotator::KeyRotator;
+use crate::actors::mailer::{Delivery, MailerActor};
+use crate::actors::scribe::{Notes, Scribe};
+use crate::actors::sealer::Sealer;
+use crate::actors::secrets::{SecretsActor, SecretsContext};
+use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
+use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
+use crate::actors::tenant::registry::RegistryActor;
+use crate::actors::tenant::{Loader, TenantRegistry};
+use crate::clients::kms::MasterKey;
+use crate::clients::mailer::Mailer;
+use crate::clients::redis::Redis;
+use crate::config::{self, RedisSettings, Settings};
+use crate::db::Db;
+use crate::domain::key_rotation::RotationPolicy;
+
+/// Messages that may wait for an actor of which requests ask little.
+const MAILBOX: u32 = 1_024;
+/// Messages that may wait for an actor that every tenant's start needs.
+const LARGE_MAILBOX: u32 = 4_096;
+
+/// What actors are built from.
+pub(super) struct Ground<'a> {
+    pub(super) tree: &'a Supervisor,
+    pub(super) arbiters: &'a Arc<Arbiters>,
+    pub(super) settings: &'a Arc<Settings>,
+    pub(super) db: &'a Db,
+    pub(super) master: &'a Arc<MasterKey>,
+    pub(super) metrics: &'a ActorMetrics,
+    pub(super) sessions: &'a Arc<dyn SessionStore>,
+}
+
+/// The actors that the rest of the program talks to.
+pub(super) struct Actors {
+    pub(super) registry: Arc<TenantRegistry>,
+    pub(super) registry_actor: ActorRef<RegistryActor>,
+    pub(super) auth: ActorRef<AuthActor>,
+    pub(super) secrets: ActorRef<SecretsActor>,
+    /// What changes of accounts work with.
+    pub(super) accounts: AuthContext,
+    /// What requests note in passing, for the scribe to write.
+    pub(super) notes: Arc<Notes>,
+}
+
+impl Ground<'_> {
+    /// Starts all, each before those that ask it.
+    pub(super) async fn start(&self) -> Result<Actors, AppError> {
+        let settings = self.settings;
+        let secrets = self.start_secrets().await?;
+        let accounts = AuthContext {
+            settings: Arc::clone(settings),
+            db: self.db.clone(),
+            sessions: Arc::clone(self.sessions),
+            hasher: Hasher::start(hashing_permits(settings), settings.auth.hashing_queue).map_err(AppError::Hasher)?,
+            secrets: secrets.clone(),
+        };
+        let context = accounts.clone();
+        let auth = self.child("auth", MAILBOX, move || AuthActor::new(context.clone())).await?;
+
+        let (db, keys, every) = (self.db.clone(), secrets.clone(), seconds(settings.auth.key_check_s));
+        self.child("key_rotator", MAILBOX, move || KeyRotator::new(db.clone(), keys.clone(), every)).await?;
+        let (db, keys, every) = (self.db.clone(), secrets.clone(), seconds(settings.audit.seal_every_s));
+        self.child("sealer", MAILBOX, move || Sealer::new(db.clone(), keys.clone(), every)).await?;
+
+        let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
+        let registry_actor = self.start_registry(&registry, &secrets).await?;
+        let (db, told) = (self.db.clone(), registry_actor.clone());
+        self.child("config_watcher", MAILBOX, move || ConfigWatcher::new(db.clone(), told.clone())).await?;
+
+        let delivery = Arc::new(Delivery {
+            settings: Arc::clone(settings),
+            db: self.db.clone(),
+            registry: Arc::clone(&registry),
+            registry_actor: registry_actor.clone(),
+            mailer: Mailer::new(&settings.mail, &settings.data_dir)?,
+        });
+        self.child("mailer", MAILBOX, move || MailerActor::new(Arc::clone(&delivery))).await?;
+
+        let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
+        let (db, kept, every) = (self.db.clone(), Arc::clone(&notes), seconds(settings.auth.api_key_use_flush_s));
+        self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes })
+    }
+
+    async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {
+        let auth = &self.settings.auth;
+        let context = SecretsContext {
+            db: self.db.clone(),
+            master: Arc::clone(self.master),
+            policy: RotationPolicy::new(auth.key_rotation_days, auth.key_prepublish_s, auth.access_token_ttl_s),
+            algorithm: auth.signing_algorithm.into(),
+        };
+        self.child("secrets", LARGE_MAILBOX, move || SecretsActor::new(context.clone())).await
+    }
+
+    async fn start_registry(
+        &self,
+        registry: &Arc<TenantRegistry>,
+        secrets: &ActorRef<SecretsActor>,
+    ) -> Result<ActorRef<RegistryActor>, AppError> {
+        let loader = Loader {
+            settings: Arc::clone(self.settings),
+            db: self.db.clone(),
+            sessions: Arc::clone(self.sessions),
+            secrets: secrets.clone(),
+        };
+        let (shared, threads, metrics) = (Arc::clone(registry), Arc::clone(self.arbiters), self.metrics.clone());
+        let make =
+            move || RegistryActor::new(Arc::clone(&shared), loader.clone(), Arc::clone(&threads), metrics.clone());
+        self.child("tenant_registry", LARGE_MAILBOX, make).await
+    }
+
+    /// Starts one child for good, on the first of the actors' threads; `make` builds it again after a crash.
+    async fn child<A: ChildActor>(
+        &self,
+        name: &'static str,
+        mailbox_capacity: u32,
+        make: impl Fn() -> A + Send + 'static,
+    ) -> Result<ActorRef<A>, AppError> {
+        let control: ArbiterHandle = self.arbiters.pick(0);
+        let spec = ChildSpec { mailbox_capacity, ..ChildSpec::permanent(name) };
+        let child = self.tree.start(&control, spec, move || std::future::ready(Ok(make()))).await?;
+        Ok(child.actor)
+    }
+}
+
+/// Where sessions live, by the settings.
+pub(super) fn session_store(settings: &Settings) -> Result<Arc<dyn SessionStore>, AppError> {
+    let RedisSettings { url, max_connections, timeout_ms } = &settings.redis;
+    match (settings.sessions.store, url) {
+        (config::SessionStore::Postgres, _) => Ok(Arc::new(PostgresSessions)),
+        (config::SessionStore::Redis, Some(url)) => {
+            let redis = Redis::new(url, *max_connections, Duration::from_millis(*timeout_ms))?;
+            Ok(Arc::new(RedisSessions::new(redis)))
+        }
+        (config::SessionStore::Redis, None) => Err(AppError::NoRedis),
+    }
+}
+
+fn hashing_permits(settings: &Settings) -> usize {
+    match settings.auth.hashing_permits {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        n => n,
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
