@@ -2,6 +2,7 @@
 
 mod audit;
 mod commands;
+mod totp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,14 @@ enum Command {
     DbUrl {
         /// The role.
         role: String,
+    },
+    /// Print the code that an authenticator app would show, for scripts and for trying things out.
+    Totp {
+        /// The secret that `POST /auth/mfa/totp` answered with.
+        secret: String,
+        /// Wait for the next code (at most 30 seconds): each works once.
+        #[arg(long)]
+        next: bool,
     },
     /// Ask the running server whether it is ready; for container health checks.
     Healthcheck,
@@ -143,24 +152,22 @@ fn complain(error: &CliError) {
 
 fn execute(arguments: Arguments) -> Result<ExitCode, CliError> {
     let Arguments { config: file, command } = arguments;
-    let command = command.unwrap_or(Command::Serve);
-    if let Command::Openapi = command {
-        return commands::openapi();
-    }
-    let settings = config::load(file.as_deref())?;
-    match command {
-        Command::Serve => commands::serve(settings, file),
-        Command::Migrate => commands::migrate(&settings),
-        Command::RlsCheck { json } => commands::rls_check(&settings, json),
-        Command::Config { command: ConfigCommand::Check } => commands::config_check(),
+    // Read by the commands that need one.
+    let settings = || config::load(file.as_deref());
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => commands::serve(settings()?, file.clone()),
+        Command::Migrate => commands::migrate(&settings()?),
+        Command::RlsCheck { json } => commands::rls_check(&settings()?, json),
+        Command::Config { command: ConfigCommand::Check } => commands::config_check(&settings()?),
         Command::Operator { command: OperatorCommand::Create { email, password } } => {
-            commands::create_operator(&settings, &email, password)
+            commands::create_operator(&settings()?, &email, password)
         }
         Command::Audit { command: AuditCommand::Verify { tenant, json } } => {
-            audit::verify_trails(&settings, tenant.as_deref(), json)
+            audit::verify_trails(&settings()?, tenant.as_deref(), json)
         }
-        Command::DbUrl { role } => commands::db_url(&settings, &role),
-        Command::Healthcheck => commands::healthcheck(&settings),
+        Command::DbUrl { role } => commands::db_url(&settings()?, &role),
+        Command::Healthcheck => commands::healthcheck(&settings()?),
         Command::Openapi => commands::openapi(),
+        Command::Totp { secret, next } => totp::totp(&secret, next),
     }
 }

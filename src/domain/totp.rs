@@ -1,5 +1,7 @@
 //! Codes of authenticator apps (RFC 6238): SHA-1, six digits, 30 seconds, which is what every app understands.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
@@ -36,6 +38,19 @@ impl TotpSecret {
         Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
     }
 
+    /// The secret as an app that has no camera is told it; `None` if it is not of our length and alphabet.
+    #[must_use]
+    pub fn from_base32(text: &str) -> Option<Self> {
+        let secret = totp_rs::Secret::try_from_base32(text.trim()).ok()?;
+        Self::from_stored(secret.as_bytes())
+    }
+
+    /// The code at a time.
+    #[must_use]
+    pub fn code(&self, now_s: i64) -> String {
+        self.totp("", "").generate(u64::try_from(now_s).unwrap_or(0)).to_string()
+    }
+
     /// The bytes, to be sealed.
     #[must_use]
     pub fn bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -69,6 +84,12 @@ impl TotpSecret {
             .with_account_name(account.to_owned())
             .build_noncompliant()
     }
+}
+
+/// How long the code of a time is shown from then on.
+#[must_use]
+pub fn until_next_step(now_s: i64) -> Duration {
+    Duration::from_secs(STEP_S - u64::try_from(now_s).unwrap_or(0) % STEP_S)
 }
 
 fn totp(algorithm: Algorithm, digits: u8, secret: &[u8]) -> Builder {
@@ -123,6 +144,16 @@ mod tests {
             [at(step * 30 - 31), at(step * 30 - 30), at(step * 30 + 59), at(step * 30 + 60)],
             [None, Some(step), Some(step), None]
         );
+    }
+
+    #[test]
+    fn an_app_that_was_told_the_secret_shows_the_code() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+        let told = secrecy::ExposeSecret::expose_secret(&secret.base32()).to_owned();
+        let app = TotpSecret::from_base32(&format!(" {told}\n")).expect("a secret");
+        assert_eq!(app.code(1_111_111_109), "081804");
+        assert!(TotpSecret::from_base32("JBSWY3DPEHPK3PXP").is_none(), "of another length");
+        assert_eq!((until_next_step(59).as_secs(), until_next_step(60).as_secs()), (1, 30));
     }
 
     #[test]
