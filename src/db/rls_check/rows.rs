@@ -213,7 +213,7 @@ fn candidates(column: &Column) -> Vec<Value> {
         ("T", _) => vec![json!("1 day")],
         ("I", "cidr") => vec![json!("192.0.2.0/24")],
         ("I", _) => vec![json!("192.0.2.1")],
-        ("A", _) => vec![json!([])],
+        ("A", _) => vec![json!([]), json!(["probe"])],
         ("R", _) => vec![json!("empty")],
         (_, "uuid") => vec![json!(Uuid::new_v4())],
         (_, "json" | "jsonb") => vec![json!({}), json!([]), json!("probe")],
