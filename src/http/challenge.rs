@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::problem::{Kind, Problem, kinds};
-use crate::domain::assurance::Requirement;
+use crate::domain::assurance::{Acr, Requirement};
 use crate::domain::scope::Scope;
 
 /// A 401 with the challenge that fits its kind.
@@ -42,7 +42,13 @@ pub fn step_up(wanted: Requirement) -> Problem {
     if let Some(max_age_s) = max_age_s {
         challenge.push_str(&format!(", max_age=\"{max_age_s}\""));
     }
-    let problem = Problem::new(&kinds::STEP_UP_REQUIRED, "sign in again as the challenge asks");
+    let detail = match min_acr {
+        Some(Acr::Aal2) => {
+            "show a second factor: POST /auth/mfa/verify with purpose \"step_up\" (POST /auth/mfa/totp enrols one)"
+        }
+        Some(Acr::Aal1) | None => "sign in again: the last time is too long ago",
+    };
+    let problem = Problem::new(&kinds::STEP_UP_REQUIRED, detail);
     match HeaderValue::from_str(&challenge) {
         Ok(value) => problem.header(WWW_AUTHENTICATE, value),
         // Words and numbers are always header text.
