@@ -57,12 +57,14 @@ pub struct StoredLeaf {
     pub row: Option<LeafRow>,
 }
 
-/// Tenants with rows that may not be sealed yet.
+/// Tenants with rows that may not be sealed yet, in the order of their ids, those after one.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list_unsealed_tenants(tx: &SystemTx<'_>, limit: i64) -> Result<Vec<TenantId>, DbError> {
-    let ids = sqlx::query_scalar!("SELECT platform.list_unsealed_tenants($1)", limit).fetch_all(tx.pool).await?;
+pub async fn list_unsealed_tenants(tx: &SystemTx<'_>, after: TenantId, limit: i64) -> Result<Vec<TenantId>, DbError> {
+    let ids = sqlx::query_scalar!("SELECT platform.list_unsealed_tenants($1, $2)", after.uuid(), limit)
+        .fetch_all(tx.pool)
+        .await?;
     Ok(ids.into_iter().flatten().map(TenantId::from).collect())
 }
 

@@ -197,3 +197,25 @@ async fn a_request_may_wait_for_a_version_of_the_configuration() {
     app.db.as_admin("SET session_replication_role = replica; UPDATE platform.tenants SET config_version = config_version + 1, name = 'Changed' WHERE slug = 'acme'").await;
     assert_eq!(get(&(version + 1).to_string()).await.json()["tenant"]["name"], "Changed");
 }
+
+#[tokio::test]
+async fn a_node_that_has_not_heard_of_a_change_does_not_let_it_be_undone_without_a_second_factor() {
+    let app = spawn_app(|_| {}).await;
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
+    let path = format!("/tenants/{}/config", tenant.id);
+    let version: i64 = app.get("acme", &path).token(&owner).await.json()["version"].as_i64().unwrap();
+    // What another node wrote; without its trigger nobody is told of it.
+    app.db
+        .as_admin(
+            "ALTER TABLE platform.tenants DISABLE TRIGGER USER;
+             UPDATE platform.tenants SET config = config || '{\"mfa_required\": true}', config_version = config_version + 1
+             WHERE slug = 'acme';
+             ALTER TABLE platform.tenants ENABLE TRIGGER USER",
+        )
+        .await;
+    let put = async |version: i64| {
+        app.put("acme", &path).token(&owner).header("if-match", &format!("\"{version}\"")).json(&json!({})).await
+    };
+    put(version + 1).await.problem(401, "insufficient_user_authentication");
+    put(version).await.problem(412, "precondition-failed");
+}

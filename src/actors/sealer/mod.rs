@@ -22,8 +22,8 @@ use crate::domain::ids::TenantId;
 use crate::domain::merkle::{self, Frontier, Hash};
 use crate::domain::token::{self, TokenError};
 
-/// Tenants of one round; the others have their turn in the next.
-const MAX_TENANTS: i64 = 1_000;
+/// Tenants that are looked up at once; a round takes page after page.
+const PAGE: i64 = 1_000;
 /// Rows of one transaction.
 const BATCH: i64 = 1_000;
 /// Transactions for one tenant in one round.
@@ -83,12 +83,21 @@ impl ChildActor for Sealer {
 
 async fn round(db: &Db, secrets: &ActorRef<SecretsActor>) -> Result<(), DbError> {
     let system = SystemTx::new(db, SystemReason::SealAudit);
-    for tenant in audit_seal::list_unsealed_tenants(&system, MAX_TENANTS).await? {
-        if let Err(error) = seal_tenant(db, secrets, tenant).await {
-            tracing::error!(tenant.id = %tenant, error = &error as &dyn std::error::Error, "the audit log was not sealed");
+    let mut after = TenantId::from(Uuid::nil());
+    loop {
+        let page = audit_seal::list_unsealed_tenants(&system, after, PAGE).await?;
+        for tenant in &page {
+            if let Err(error) = seal_tenant(db, secrets, *tenant).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(tenant.id = %tenant, error, "the audit log was not sealed");
+            }
+        }
+        // Each tenant has its turn in each round, whatever became of those before it.
+        match page.last() {
+            Some(last) => after = *last,
+            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
 async fn seal_tenant(db: &Db, secrets: &ActorRef<SecretsActor>, tenant: TenantId) -> Result<(), SealError> {

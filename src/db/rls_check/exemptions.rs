@@ -135,7 +135,7 @@ pub const EXEMPTIONS: &[Exemption] = &[
     },
     Exemption {
         code: "R14_security_definer",
-        object: "platform.list_unsealed_tenants(bigint)",
+        object: "platform.list_unsealed_tenants(uuid,bigint)",
         reason: "the sealer's search, granted to app_auth alone, returns ids",
     },
     Exemption {

@@ -89,9 +89,6 @@ pub(in crate::http) async fn put_config(
         return Err(Problem::invalid_field("/version", "must be the version of If-Match"));
     }
     let config = TenantConfig { cors_origins, session, mfa_required, limits };
-    if config.is_laxer_than(&tenant.view().tenant.config) {
-        demand(&user, Requirement::SENSITIVE)?;
-    }
     let plan = plan_of(&state.settings, &tenant.view().tenant.plan);
     let errors: Vec<_> = config
         .mistakes(plan.requests_per_minute)
@@ -104,17 +101,22 @@ pub(in crate::http) async fn put_config(
     let stored =
         serde_json::to_value(&config).map_err(|_never: serde_json::Error| Problem::new(&kinds::INTERNAL, "no JSON"))?;
     let mut tx = TenantTx::begin(&state.db, tenant.id()).await?;
-    let Some(after) = tenants::replace_config(&mut tx, version, &stored).await? else {
-        return Err(Problem::new(
-            &kinds::PRECONDITION_FAILED,
-            "read the configuration again: it was changed meanwhile",
-        ));
-    };
+    // Compared with the very version that is replaced: this node's view may be behind it.
+    let before = tenants::find(&mut tx).await?.filter(|before| before.config_version == version);
+    let before = before.ok_or_else(changed_meanwhile)?;
+    if config.is_laxer_than(&before.config) {
+        demand(&user, Requirement::SENSITIVE)?;
+    }
+    let after = tenants::replace_config(&mut tx, version, &stored).await?.ok_or_else(changed_meanwhile)?;
     let detail = json!({ "version": after, "config": stored });
     audit::insert(&mut tx, &event(&user, "tenant_config.replace", tenant.id(), detail)).await?;
     tx.commit().await?;
     tenancy::ensure_version(&tenant, after).await?;
     Ok(answer(&tenant.view().tenant))
+}
+
+fn changed_meanwhile() -> Problem {
+    Problem::new(&kinds::PRECONDITION_FAILED, "read the configuration again: it was changed meanwhile")
 }
 
 fn answer(tenant: &Tenant) -> HttpResponse {
