@@ -1,14 +1,17 @@
 //! Redis: a bounded pool of connections whose every wait has an end.
 
+mod connector;
 mod sessions;
 
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_redis::redis::{self, AsyncConnectionConfig, ErrorKind, FromRedisValue, ScriptInvocation};
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, TimeoutType};
+use deadpool::Runtime;
+use deadpool::managed::{BuildError, Object, Pool, PoolError, QueueMode, TimeoutType};
+use redis::{AsyncConnectionConfig, ErrorKind, FromRedisValue, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
 
+use connector::{Connector, settle};
 pub use sessions::{NewSessionRecord, RevokedSessions, RotatedRecord, SessionRecord};
 
 /// Redis did not do it.
@@ -46,7 +49,7 @@ impl From<redis::RedisError> for RedisError {
 /// A Redis that all nodes share. Cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
-    pool: Pool,
+    pool: Pool<Connector>,
 }
 
 impl fmt::Debug for Redis {
@@ -64,15 +67,17 @@ impl Redis {
     pub fn new(url: &SecretString, max_connections: usize, timeout: Duration) -> Result<Self, RedisError> {
         let waits =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
-        let manager = Manager::new_with_config(url.expose_secret(), waits).map_err(RedisError::Url)?;
-        let pool = Pool::builder(manager)
+        let connector = Connector::new(url.expose_secret(), waits).map_err(RedisError::Url)?;
+        let pool = Pool::builder(connector)
             .max_size(max_connections)
+            // The latest used first: most uses then find a connection that needs no check.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(timeout))
             .create_timeout(Some(timeout))
             .recycle_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|_no_runtime: deadpool_redis::BuildError| RedisError::Corrupt("the pool's runtime"))?;
+            .map_err(|_no_runtime: BuildError| RedisError::Corrupt("the pool's runtime"))?;
         Ok(Self { pool })
     }
 
@@ -81,18 +86,20 @@ impl Redis {
     /// # Errors
     /// Why it does not.
     pub async fn ping(&self) -> Result<(), RedisError> {
-        let mut connection = self.connection().await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        Ok(())
+        let mut link = self.link().await?;
+        let done = redis::cmd("PING").query_async(&mut link.connection).await;
+        settle(link, done)
     }
 
-    /// Runs a script: all of it at once, seen by nobody half-done.
+    /// Runs a script: all of it at once, seen by nobody half-done. It is never tried again here: an error means that it may have
+    /// run, and its caller knows what that means.
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        let mut connection = self.connection().await?;
-        Ok(script.invoke_async(&mut connection).await?)
+        let mut link = self.link().await?;
+        let done = script.invoke_async(&mut link.connection).await;
+        settle(link, done)
     }
 
-    async fn connection(&self) -> Result<Connection, RedisError> {
+    async fn link(&self) -> Result<Object<Connector>, RedisError> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => RedisError::Busy,
             PoolError::Backend(error) => error.into(),

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::extract::{AnyUser, Json, TenantScope, demand};
+use super::extract::{AnyUser, Json, TenantScope, Then, demand};
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -32,9 +32,8 @@ pub(super) struct ForgotRequest {
 #[utoipa::path(post, path = "/auth/password/forgot", tag = "auth", operation_id = "password.forgot", request_body = ForgotRequest,
     responses((status = 202, description = "Mailed, if there is such a user"), openapi::BodyProblems, openapi::TenantProblems))]
 pub(super) async fn forgot(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<ForgotRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<ForgotRequest>,
 ) -> Result<HttpResponse, Problem> {
     let message = ForgotPassword { tenant: scope.tenant, email: body.email, source: scope.caller.source };
     match state.auth.tell(message) {
@@ -63,9 +62,8 @@ pub(super) struct ResetRequest {
               (status = 400, description = "`malformed-request`, or `invalid-link`: used, too old or made up", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::TenantProblems))]
 pub(super) async fn reset(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<ResetRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<ResetRequest>,
 ) -> Result<HttpResponse, Problem> {
     let ResetRequest { token, password } = body;
     let password = NewPassword::parse(password).map_err(AccountError::NewPassword)?;
@@ -91,9 +89,8 @@ pub(super) struct ChangePasswordRequest {
     request_body = ChangePasswordRequest,
     responses((status = 204, description = "Changed"), openapi::BodyProblems, openapi::SignedInProblems))]
 pub(super) async fn change_password(
-    user: AnyUser,
+    Then(user, Json(body)): Then<AnyUser, Json<ChangePasswordRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<ChangePasswordRequest>,
 ) -> Result<HttpResponse, Problem> {
     let ChangePasswordRequest { current_password: current, new_password } = body;
     let in_new = |error| Problem::invalid_field("/new_password", error);
@@ -124,9 +121,8 @@ pub(super) struct VerifyRequest {
               (status = 409, description = "`email-taken`: another user has the new address", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::TenantProblems))]
 pub(super) async fn verify_email(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<VerifyRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<VerifyRequest>,
 ) -> Result<HttpResponse, Problem> {
     accounts::verify_email(&state.accounts, &scope.view, &body.token, scope.caller.source).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -156,9 +152,8 @@ pub(super) struct ChangeEmailRequest {
     request_body = ChangeEmailRequest,
     responses((status = 202, description = "Mailed"), openapi::BodyProblems, openapi::SignedInProblems))]
 pub(super) async fn change_email(
-    user: AnyUser,
+    Then(user, Json(body)): Then<AnyUser, Json<ChangeEmailRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<ChangeEmailRequest>,
 ) -> Result<HttpResponse, Problem> {
     let email = EmailAddress::parse(&body.email).map_err(|error| Problem::invalid_field("/email", error))?;
     demand(&user, Requirement { min_acr: None, max_age_s: Some(FRESH_S) })?;

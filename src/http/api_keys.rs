@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::extract::{AdminOfTenant, Json, Page, SteppedUp};
+use super::extract::{AdminOfTenant, Json, Page, SteppedUp, Then};
 use super::problem::{FieldError, Problem, kinds};
 use super::state::AppState;
 use super::{openapi, tenancy};
@@ -93,9 +93,8 @@ pub(super) struct ApiKeyQuery {
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(super) async fn list(
-    user: AdminOfTenant,
+    Then(user, query): Then<AdminOfTenant, web::Query<ApiKeyQuery>>,
     state: web::Data<AppState>,
-    query: web::Query<ApiKeyQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = query.limit.unwrap_or(50);
     if !(1..=200).contains(&limit) {
@@ -131,9 +130,8 @@ pub(super) struct CreateApiKeyRequest {
               (status = 409, description = "`conflict`: the tenant has 100 live keys", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::SignedInProblems))]
 pub(super) async fn create(
-    user: SteppedUp<AdminOfTenant>,
+    Then(user, Json(body)): Then<SteppedUp<AdminOfTenant>, Json<CreateApiKeyRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<CreateApiKeyRequest>,
 ) -> Result<HttpResponse, Problem> {
     let (name, scopes) = checked(&state, &body)?;
     let id: ApiKeyId = clock::new_id();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::extract::{AuditReader, UserOrKey};
+use super::extract::{AuditReader, Then, UserOrKey};
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -154,10 +154,9 @@ impl AuditQuery {
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(super) async fn list(
-    reader: UserOrKey<AuditReader>,
+    Then(reader, query): Then<UserOrKey<AuditReader>, web::Query<AuditQuery>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    query: web::Query<AuditQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (filter, limit) = query.into_inner().checked()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::credential::Identity;
-use super::extract::{AnyUser, Anyone, Json, OptionalJson, Principal, SignedIn, TenantScope, UserOrKey};
+use super::extract::{AnyUser, Anyone, Json, OptionalJson, Principal, SignedIn, TenantScope, Then, UserOrKey};
 use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -112,9 +112,8 @@ pub(super) enum LoginResponse {
               (status = 401, description = "`invalid-credentials`", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
               super::openapi::BodyProblems, super::openapi::TenantProblems))]
 pub(super) async fn login(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<LoginRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, Problem> {
     let LoginRequest { email, password } = body;
     let message = SignIn { tenant: scope.tenant, email, password, source: scope.caller.source };
@@ -142,9 +141,8 @@ pub(super) struct RefreshRequest {
               (status = 401, description = "`invalid-refresh-token`, `session-revoked`, or `mfa-required`: the tenant asks for a second factor now, so sign in again", body = super::openapi::ProblemSchema, content_type = "application/problem+json"),
               super::openapi::BodyProblems, super::openapi::TenantProblems))]
 pub(super) async fn refresh(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<RefreshRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, Problem> {
     let message = Refresh { tenant: scope.tenant, refresh_token: body.refresh_token, source: scope.caller.source };
     Ok(token_answer(state.auth.ask(message, DEADLINE).await?))
@@ -165,9 +163,8 @@ pub(super) struct LogoutRequest {
     security(("bearer" = [])),
     responses((status = 204, description = "Signed out"), super::openapi::BodyProblems, super::openapi::SignedInProblems))]
 pub(super) async fn logout(
-    SignedIn(user): SignedIn,
+    Then(SignedIn(user), OptionalJson(body)): Then<SignedIn, OptionalJson<LogoutRequest>>,
     state: web::Data<AppState>,
-    OptionalJson(body): OptionalJson<LogoutRequest>,
 ) -> Result<HttpResponse, Problem> {
     let LogoutRequest { all, others } = body.unwrap_or_default();
     let ended = match (all, others) {

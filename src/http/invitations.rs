@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::TokenResponse;
-use super::extract::{AdminOfTenant, Json, Page, PageQuery, TenantScope, check_fields, demand, parse_field};
+use super::extract::{AdminOfTenant, Json, Page, PageQuery, TenantScope, Then, check_fields, demand, parse_field};
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -80,9 +80,8 @@ impl From<Invitation> for InvitationResponse {
               (status = 409, description = "`email-taken`: the address is a user's", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::SignedInProblems))]
 pub(super) async fn create(
-    admin: AdminOfTenant,
+    Then(admin, Json(body)): Then<AdminOfTenant, Json<InviteRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<InviteRequest>,
 ) -> Result<HttpResponse, Problem> {
     let InviteRequest { email, role, name } = body;
     let mut errors = Vec::new();
@@ -107,9 +106,8 @@ pub(super) async fn create(
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(super) async fn list(
-    admin: AdminOfTenant,
+    Then(admin, query): Then<AdminOfTenant, web::Query<PageQuery>>,
     state: web::Data<AppState>,
-    query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = query.limit_or_problem()?;
     let after = query.after_id()?;
@@ -187,9 +185,8 @@ pub(super) struct AcceptResponse {
               (status = 409, description = "`email-taken`: somebody with this address was made a user meanwhile", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::TenantProblems))]
 pub(super) async fn accept(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<AcceptRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<AcceptRequest>,
 ) -> Result<HttpResponse, Problem> {
     let AcceptRequest { token, password, name } = body;
     let mut errors = Vec::new();

@@ -38,10 +38,14 @@ fn signed_in(user: &Principal) -> SignedInUser {
 }
 
 /// Who enrols: the sign-in that a token in the body continues, else the user of the access token.
-async fn enroller(request: &HttpRequest, mfa_token: Option<SecretString>) -> Result<(TenantScope, Enroller), Problem> {
+async fn enroller(
+    request: &HttpRequest,
+    scope: TenantScope,
+    mfa_token: Option<SecretString>,
+) -> Result<(TenantScope, Enroller), Problem> {
     use actix_web::FromRequest as _;
     match mfa_token {
-        Some(mfa_token) => Ok((TenantScope::extract(request).await?, Enroller::Waiting(mfa_token))),
+        Some(mfa_token) => Ok((scope, Enroller::Waiting(mfa_token))),
         None => {
             let AnyUser(user) = AnyUser::extract(request).await?;
             let by = signed_in(&user);

@@ -16,7 +16,7 @@ pub(super) use import::{__path_import_users, import_users};
 pub(super) use invitations::{__path_invite_to_onboard, invite_to_onboard};
 pub(super) use mail::{__path_list_mail, __path_retry_mail, list_mail, retry_mail};
 
-use super::extract::{Operator, Page, PageQuery};
+use super::extract::{Operator, Page, PageQuery, Then};
 use super::openapi;
 use super::problem::{FieldError, Problem, kinds};
 use super::state::AppState;
@@ -63,9 +63,8 @@ impl From<DirectoryRow> for DirectoryEntry {
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(super) async fn list_tenants(
-    _operator: Operator,
+    Then(_operator, query): Then<Operator, web::Query<PageQuery>>,
     state: web::Data<AppState>,
-    query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = query
         .checked_limit()

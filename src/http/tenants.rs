@@ -17,7 +17,7 @@ pub(super) use config::{__path_get_config, __path_put_config, get_config, put_co
 pub(super) use keys::{__path_list_keys, __path_replace_keys, list_keys, replace_keys};
 pub(super) use onboard::{__path_onboard, onboard};
 
-use super::extract::{AdminOfTenant, Json};
+use super::extract::{AdminOfTenant, Json, Then};
 use super::problem::{FieldError, Problem, kinds};
 use super::state::AppState;
 use super::tenancy;
@@ -110,10 +110,9 @@ pub(super) struct UpdateTenantRequest {
     responses((status = 200, description = "The tenant after the change", body = TenantResponse),
               super::openapi::BodyProblems, super::openapi::ThingProblems))]
 pub(super) async fn update_tenant(
-    user: AdminOfTenant,
+    Then(user, Json(body)): Then<AdminOfTenant, Json<UpdateTenantRequest>>,
     state: web::Data<AppState>,
     id: web::Path<String>,
-    Json(body): Json<UpdateTenantRequest>,
 ) -> Result<HttpResponse, Problem> {
     let tenant = target(&state, &user, &id).await?;
     let UpdateTenantRequest { name, region } = body;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{AdminOfTenant, Json, Page, PageQuery, check_fields, demand, parse_field};
+use super::extract::{AdminOfTenant, Json, Page, PageQuery, Then, check_fields, demand, parse_field};
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -84,9 +84,8 @@ pub(super) struct UsersQuery {
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(super) async fn list(
-    admin: AdminOfTenant,
+    Then(admin, query): Then<AdminOfTenant, web::Query<UsersQuery>>,
     state: web::Data<AppState>,
-    query: web::Query<UsersQuery>,
 ) -> Result<HttpResponse, Problem> {
     let UsersQuery { after, limit, email, role, state: user_state } = query.into_inner();
     let page = PageQuery { after, limit, state: None };
@@ -132,9 +131,8 @@ pub(super) struct CreateUserRequest {
               (status = 409, description = "`email-taken`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::SignedInProblems))]
 pub(super) async fn create(
-    admin: AdminOfTenant,
+    Then(admin, Json(body)): Then<AdminOfTenant, Json<CreateUserRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<CreateUserRequest>,
 ) -> Result<HttpResponse, Problem> {
     let CreateUserRequest { email, role, name } = body;
     let mut errors = Vec::new();
@@ -192,10 +190,9 @@ pub(super) struct UpdateUserRequest {
               (status = 409, description = "`last-owner`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::ThingProblems))]
 pub(super) async fn update(
-    admin: AdminOfTenant,
+    Then(admin, Json(body)): Then<AdminOfTenant, Json<UpdateUserRequest>>,
     state: web::Data<AppState>,
     id: web::Path<String>,
-    Json(body): Json<UpdateUserRequest>,
 ) -> Result<HttpResponse, Problem> {
     let UpdateUserRequest { name, role, state: user_state } = body;
     let mut errors = Vec::new();

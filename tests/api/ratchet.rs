@@ -1,6 +1,8 @@
 //! Every operation of the API document × nobody, the wrong role, the wrong tenant. An operation is on a list of exceptions with a
 //! reason, or it is refused; an entry that no longer applies fails, so that the lists only shrink.
 
+mod bodies;
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;

@@ -5,6 +5,7 @@
 mod support;
 
 mod bootstrap;
+mod due_keys;
 mod embedded;
 mod rls_behaviour;
 mod rls_check;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod connections;
 mod races;
 mod suite;
 #[path = "../support/mod.rs"]

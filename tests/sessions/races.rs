@@ -1,6 +1,6 @@
 //! What a store does for many callers at once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use businessos::domain::ids::SessionId;
 use businessos::domain::refresh_token::{RefreshDecision, decide};
@@ -8,11 +8,9 @@ use futures_util::future::{join, join_all};
 
 use crate::world::{ANN, World};
 
-/// Races of one rotation with one revocation that are wanted, and how long they may take on a busy machine.
+/// Races of one rotation with one revocation, on each store. All of them are run, however long a busy machine takes; the runner
+/// knows that this test is long.
 const ROUNDS: usize = 10_000;
-const ROUNDS_BUDGET: Duration = Duration::from_secs(45);
-/// Fewer than these would show nothing.
-const LEAST_ROUNDS: usize = 500;
 /// Sessions that are raced over at once.
 const BATCH: usize = 50;
 
@@ -58,7 +56,7 @@ async fn assert_dead(world: &World, ids: &[SessionId]) {
 pub async fn no_session_survives_a_revocation_beside_a_rotation(world: &World) {
     let started = Instant::now();
     let (mut n_rounds, mut n_rotated) = (0, 0);
-    while n_rounds < ROUNDS && started.elapsed() < ROUNDS_BUDGET {
+    while n_rounds < ROUNDS {
         let ids = batch(world).await;
         let races = ids.iter().enumerate().map(|(n, id)| async move {
             // Each goes first as often as the other.
@@ -81,7 +79,6 @@ pub async fn no_session_survives_a_revocation_beside_a_rotation(world: &World) {
         }
     }
     println!("{n_rounds} rounds in {:?}, {n_rotated} rotated before they ended", started.elapsed());
-    assert!(n_rounds >= LEAST_ROUNDS, "only {n_rounds} rounds in {ROUNDS_BUDGET:?}");
     assert!(n_rotated > 0 && n_rotated < n_rounds, "there was no race: {n_rotated} of {n_rounds} rotated first");
 }
 

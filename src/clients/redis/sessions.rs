@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use deadpool_redis::redis::Script;
+use redis::Script;
 use uuid::Uuid;
 
 use super::{Redis, RedisError};

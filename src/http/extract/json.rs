@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 
+use super::then::Input;
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 
@@ -17,25 +18,21 @@ use crate::http::state::AppState;
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
-    type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+impl<T: DeserializeOwned + 'static> Input for Json<T> {
+    fn read(request: &HttpRequest, payload: Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
         let limit = request.app_data::<web::Data<AppState>>().map_or(0, |state| state.settings.limits.json_body_bytes);
         let is_json = is_json(request);
         let announced = request.headers().get(CONTENT_LENGTH);
         let announced = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
-        let payload = payload.take();
         Box::pin(async move {
             if !is_json {
-                return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json"));
+                return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json").into());
             }
             if announced.is_some_and(|length| length > limit) {
-                return Err(too_large(limit));
+                return Err(too_large(limit).into());
             }
             let bytes = read_body(payload, limit).await?;
-            parse_json(&bytes).map(Self)
+            Ok(Self(parse_json(&bytes)?))
         })
     }
 }
@@ -44,15 +41,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub Option<T>);
 
-impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
-    type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+impl<T: DeserializeOwned + 'static> Input for OptionalJson<T> {
+    fn read(request: &HttpRequest, payload: Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
         if !has_body(request) {
             return Box::pin(std::future::ready(Ok(Self(None))));
         }
-        let body = Json::<T>::from_request(request, payload);
+        let body = Json::<T>::read(request, payload);
         Box::pin(async move { body.await.map(|Json(body)| Self(Some(body))) })
     }
 }

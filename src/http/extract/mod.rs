@@ -5,6 +5,7 @@ mod page;
 mod principal;
 mod step_up;
 mod tenant;
+mod then;
 mod user_or_key;
 
 pub use json::{Json, OptionalJson, check_fields, parse_field, parse_json, read_body};
@@ -12,4 +13,5 @@ pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
 pub use step_up::{SteppedUp, demand};
 pub use tenant::{Caller, TenantScope};
+pub use then::{Input, RawBody, Then};
 pub use user_or_key::{Anyone, AuditReader, Policy, UserOrKey};

@@ -11,7 +11,7 @@ use super::passkeys::{CeremonyResponse, WaitingRequest, ceremony_answer};
 use super::{DEADLINE, enroller};
 use crate::actors::auth::{AssertionUse, BeginAssertion, Enroller, FinishAssertion};
 use crate::http::auth::{TokenResponse, token_answer};
-use crate::http::extract::{Json, OptionalJson, TenantScope};
+use crate::http::extract::{Json, OptionalJson, TenantScope, Then};
 use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -30,11 +30,11 @@ fn purpose(by: Enroller) -> AssertionUse {
     responses((status = 200, description = "Options for `navigator.credentials.get`", body = CeremonyResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn challenge_passkey(
+    Then(scope, OptionalJson(body)): Then<TenantScope, OptionalJson<WaitingRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    OptionalJson(body): OptionalJson<WaitingRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let (scope, by) = enroller(&request, body.unwrap_or_default().mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, body.unwrap_or_default().mfa_token).await?;
     let message = BeginAssertion { tenant: scope.tenant, purpose: purpose(by) };
     Ok(ceremony_answer(state.auth.ask(message, DEADLINE).await?))
 }
@@ -60,12 +60,12 @@ pub(in crate::http) struct AssertionRequest {
     responses((status = 200, description = "Tokens of class `aal2`", body = TokenResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn verify_passkey(
+    Then(scope, Json(body)): Then<TenantScope, Json<AssertionRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<AssertionRequest>,
 ) -> Result<HttpResponse, Problem> {
     let AssertionRequest { ceremony_id, credential, mfa_token } = body;
-    let (scope, by) = enroller(&request, mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, mfa_token).await?;
     finish(&state, scope, purpose(by), ceremony_id, credential).await
 }
 
@@ -99,9 +99,8 @@ pub(in crate::http) struct PasskeyLoginRequest {
               (status = 401, description = "`invalid-passkey`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::TenantProblems))]
 pub(in crate::http) async fn finish_login(
-    scope: TenantScope,
+    Then(scope, Json(body)): Then<TenantScope, Json<PasskeyLoginRequest>>,
     state: web::Data<AppState>,
-    Json(body): Json<PasskeyLoginRequest>,
 ) -> Result<HttpResponse, Problem> {
     let PasskeyLoginRequest { ceremony_id, credential } = body;
     finish(&state, scope, AssertionUse::Passwordless, ceremony_id, credential).await

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{DEADLINE, enroller, signed_in};
 use crate::actors::auth::{BeginTotp, ConfirmTotp, Enrolled, RemoveTotp, RenewRecoveryCodes, TotpEnrolment};
 use crate::http::auth::TokenResponse;
-use crate::http::extract::{AnyUser, Json, OptionalJson, SteppedUp};
+use crate::http::extract::{AnyUser, Json, OptionalJson, SteppedUp, TenantScope, Then};
 use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -44,11 +44,11 @@ pub(in crate::http) struct TotpResponse {
     responses((status = 200, description = "The secret, shown this once", body = TotpResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn begin_totp(
+    Then(scope, OptionalJson(body)): Then<TenantScope, OptionalJson<TotpRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    OptionalJson(body): OptionalJson<TotpRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let (scope, by) = enroller(&request, body.unwrap_or_default().mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, body.unwrap_or_default().mfa_token).await?;
     let message = BeginTotp { tenant: scope.tenant, by, source: scope.caller.source };
     let TotpEnrolment { otpauth_uri, secret, qr_svg } = state.auth.ask(message, DEADLINE).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(TotpResponse {
@@ -100,12 +100,12 @@ fn exposed(codes: &[SecretString]) -> Vec<String> {
     responses((status = 200, description = "Enrolled", body = EnrolledResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn confirm_totp(
+    Then(scope, Json(body)): Then<TenantScope, Json<ConfirmRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<ConfirmRequest>,
 ) -> Result<HttpResponse, Problem> {
     let ConfirmRequest { code, mfa_token } = body;
-    let (scope, by) = enroller(&request, mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, mfa_token).await?;
     let message = ConfirmTotp { tenant: scope.tenant, by, code, source: scope.caller.source };
     let enrolled = state.auth.ask(message, DEADLINE).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(EnrolledResponse::from(enrolled)))

@@ -17,7 +17,7 @@ use super::{DEADLINE, enroller, signed_in};
 use crate::actors::auth::{BeginPasskey, CeremonyOptions, FinishPasskey, RemovePasskey};
 use crate::db::{TenantTx, passkeys};
 use crate::domain::identity::parse_person_name;
-use crate::http::extract::{AnyUser, Json, OptionalJson, SteppedUp};
+use crate::http::extract::{AnyUser, Json, OptionalJson, SteppedUp, TenantScope, Then};
 use crate::http::openapi;
 use crate::http::problem::{Problem, kinds};
 use crate::http::state::AppState;
@@ -59,11 +59,11 @@ pub(super) fn ceremony_answer(begun: CeremonyOptions) -> HttpResponse {
               (status = 409, description = "`conflict`: there are 20 already", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn begin_passkey(
+    Then(scope, OptionalJson(body)): Then<TenantScope, OptionalJson<WaitingRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    OptionalJson(body): OptionalJson<WaitingRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let (scope, by) = enroller(&request, body.unwrap_or_default().mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, body.unwrap_or_default().mfa_token).await?;
     let begun = state.auth.ask(BeginPasskey { tenant: scope.tenant, by }, DEADLINE).await?;
     Ok(ceremony_answer(begun))
 }
@@ -92,14 +92,14 @@ pub(in crate::http) struct FinishPasskeyRequest {
     responses((status = 200, description = "Enrolled", body = EnrolledResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn finish_passkey(
+    Then(scope, Json(body)): Then<TenantScope, Json<FinishPasskeyRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<FinishPasskeyRequest>,
 ) -> Result<HttpResponse, Problem> {
     let FinishPasskeyRequest { ceremony_id, name, credential, mfa_token } = body;
     let name = parse_person_name(name.as_deref().unwrap_or("Passkey"))
         .map_err(|error| Problem::invalid_field("/name", error))?;
-    let (scope, by) = enroller(&request, mfa_token).await?;
+    let (scope, by) = enroller(&request, scope, mfa_token).await?;
     let message = FinishPasskey {
         tenant: scope.tenant,
         by,

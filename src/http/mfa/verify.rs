@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{DEADLINE, signed_in};
 use crate::actors::auth::{StepUp, VerifyCode};
 use crate::http::auth::{TokenResponse, token_answer};
-use crate::http::extract::{AnyUser, Json, TenantScope};
+use crate::http::extract::{AnyUser, Json, TenantScope, Then};
 use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -45,14 +45,13 @@ pub(in crate::http) struct VerifyRequest {
     responses((status = 200, description = "Tokens of class `aal2`", body = TokenResponse),
               openapi::BodyProblems, openapi::FactorProblems))]
 pub(in crate::http) async fn verify(
+    Then(scope, Json(body)): Then<TenantScope, Json<VerifyRequest>>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<VerifyRequest>,
 ) -> Result<HttpResponse, Problem> {
     let VerifyRequest { mfa_token, purpose, code } = body;
     let tokens = match (mfa_token, purpose) {
         (Some(mfa_token), None) => {
-            let scope = TenantScope::extract(&request).await?;
             let message = VerifyCode { tenant: scope.tenant, mfa_token, code, source: scope.caller.source };
             state.auth.ask(message, DEADLINE).await?
         }

@@ -14,7 +14,7 @@ use crate::domain::identity::{EmailAddress, Role, parse_person_name};
 use crate::domain::ids::{TenantId, UserId};
 use crate::domain::imported_hash::ImportedHash;
 use crate::domain::tenant::{PLATFORM_SLUG, Slug};
-use crate::http::extract::{Operator, SteppedUp, check_fields, parse_field, parse_json, read_body};
+use crate::http::extract::{Operator, RawBody, SteppedUp, Then, check_fields, parse_field, parse_json, read_body};
 use crate::http::openapi;
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
@@ -71,12 +71,11 @@ pub(in crate::http) struct ImportResponse {
     responses((status = 200, description = "What became of each row", body = ImportResponse),
               openapi::BodyProblems, openapi::SignedInProblems))]
 pub(in crate::http) async fn import_users(
-    operator: SteppedUp<Operator>,
+    Then(operator, RawBody(payload)): Then<SteppedUp<Operator>, RawBody>,
     state: web::Data<AppState>,
     request: HttpRequest,
-    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_body(payload.into_inner(), MAX_BYTES).await?;
+    let body = read_body(payload, MAX_BYTES).await?;
     let rows = split(&request, &body)?;
     if rows.len() > MAX_ROWS {
         return Err(Problem::invalid_field("", format!("must have at most {MAX_ROWS} rows")));

@@ -1,6 +1,6 @@
 //! Invitations to found a tenant.
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::actors::accounts;
 use crate::domain::identity::EmailAddress;
 use crate::domain::ids::InvitationId;
-use crate::http::extract::{Json, Operator};
+use crate::http::extract::{Json, Operator, Then};
 use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -41,13 +41,9 @@ pub(in crate::http) struct OnboardingInvitationResponse {
               (status = 409, description = "`conflict`: invited twice at once", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::SignedInProblems))]
 pub(in crate::http) async fn invite_to_onboard(
-    operator: Operator,
+    Then(operator, Json(body)): Then<Operator, Json<OnboardingInviteRequest>>,
     state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    // Read by hand: extractors run side by side, and a mistake in the body is no business of somebody who may not call.
-    let Json(body) = Json::<OnboardingInviteRequest>::from_request(&request, &mut payload.into_inner()).await?;
     let email = EmailAddress::parse(&body.email).map_err(|error| Problem::invalid_field("/email", error))?;
     // Operators are of the platform's own tenant, where these invitations live.
     let platform = &operator.scope.view;

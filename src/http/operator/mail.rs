@@ -12,7 +12,7 @@ use crate::db::mail_queue::{self, MailStatus};
 use crate::db::{SystemReason, SystemTx, TenantTx, audit};
 use crate::domain::audit::{AuditEvent, AuditOutcome};
 use crate::domain::ids::{MailId, TenantId};
-use crate::http::extract::{Operator, Page, PageQuery};
+use crate::http::extract::{Operator, Page, PageQuery, Then};
 use crate::http::openapi;
 use crate::http::problem::{Problem, kinds};
 use crate::http::state::AppState;
@@ -60,9 +60,8 @@ impl MailEntry {
               (status = 422, description = "`validation-failed`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::SignedInProblems))]
 pub(in crate::http) async fn list_mail(
-    _operator: Operator,
+    Then(_operator, query): Then<Operator, web::Query<PageQuery>>,
     state: web::Data<AppState>,
-    query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (limit, after) = (query.limit_or_problem()?, query.after_id()?);
     let is_dead = match query.state.as_deref() {

@@ -11,7 +11,7 @@ use crate::actors::tenant::plan_of;
 use crate::db::{TenantTx, audit, tenants};
 use crate::domain::assurance::Requirement;
 use crate::domain::tenant::{LimitConfig, SessionConfig, Tenant, TenantConfig};
-use crate::http::extract::{AdminOfTenant, Json, demand};
+use crate::http::extract::{AdminOfTenant, Json, Then, demand};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::{openapi, tenancy};
@@ -76,11 +76,10 @@ pub(in crate::http) async fn get_config(
               (status = 428, description = "`precondition-required`: no `If-Match`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::ThingProblems))]
 pub(in crate::http) async fn put_config(
-    user: AdminOfTenant,
+    Then(user, Json(body)): Then<AdminOfTenant, Json<ConfigRequest>>,
     state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
-    Json(body): Json<ConfigRequest>,
 ) -> Result<HttpResponse, Problem> {
     let tenant = target(&state, &user, &id).await?;
     let ConfigRequest { cors_origins, session, mfa_required, limits, version: stated } = body;

@@ -16,7 +16,7 @@ use crate::domain::audit::AuditActor;
 use crate::domain::identity::{EmailAddress, NewPassword, Role, parse_person_name};
 use crate::domain::ids::UserId;
 use crate::domain::tenant::{Slug, TenantName, TenantState};
-use crate::http::extract::{Json, OptionalUser, Principal, parse_field};
+use crate::http::extract::{Json, OptionalUser, Principal, Then, parse_field};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 use crate::http::{challenge, openapi};
@@ -102,9 +102,8 @@ struct Wish {
               (status = 409, description = "`subdomain-taken`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::CommonProblems))]
 pub(in crate::http) async fn onboard(
-    caller: OptionalUser,
+    Then(caller, Json(mut body)): Then<OptionalUser, Json<OnboardRequest>>,
     state: web::Data<AppState>,
-    Json(mut body): Json<OnboardRequest>,
 ) -> Result<HttpResponse, Problem> {
     let actor = permit(&caller, &state, body.invitation_token.is_some())?;
     let token = body.invitation_token.take();

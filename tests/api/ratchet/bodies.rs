@@ -1,0 +1,95 @@
+//! A mistake in the body or the query is told only to those who may make the call.
+
+use super::*;
+
+/// The credential may be in the body, so a body that cannot be read is the mistake.
+const BODY_IS_CREDENTIAL: &[(&str, &str)] = &[
+    ("POST /auth/mfa/totp", "the token of a waiting sign-in may be in the body"),
+    ("POST /auth/mfa/webauthn/register", "the token of a waiting sign-in may be in the body"),
+    ("POST /auth/mfa/webauthn/challenge", "the token of a waiting sign-in may be in the body"),
+];
+
+/// What is wrong with a request: its kind of body, the body, its query.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("application/json", "{", ""),
+    ("application/json", r#"{"no such field":1}"#, ""),
+    ("application/json", "[[]]", ""),
+    ("text/plain", "hello", ""),
+    ("application/json", "{}", "?limit=none&no_such=1"),
+];
+
+impl Operation {
+    fn has_input(&self, document: &Value) -> bool {
+        let method = self.method.as_str().to_lowercase();
+        let operation = &document["paths"][&self.path][&method];
+        let parameters = operation["parameters"].as_array();
+        operation["requestBody"].is_object()
+            || parameters.into_iter().flatten().any(|parameter| parameter["in"] == "query")
+    }
+
+    async fn send_mistake(&self, app: &App, host: &str, id: &str, session: Option<&Session>, n: usize) -> Reply {
+        let (kind, body, query) = MISTAKES[n];
+        let path = self.path.replace("{id}", id).replace("{tenant_id}", id) + query;
+        let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
+        if let Some(session) = session {
+            request = request.token(session);
+        }
+        if self.method != Method::GET {
+            request = request.header("content-type", kind).body(body);
+        }
+        let reply = request.await;
+        assert!(self.statuses.contains(&reply.status.to_string()), "{}: undocumented: {reply:?}", self.name);
+        reply
+    }
+}
+
+fn with_input(document: &Value) -> Vec<Operation> {
+    let mut operations = operations(document);
+    operations.retain(|operation| operation.has_input(document));
+    assert!(operations.len() > 20, "the bodies have moved");
+    operations
+}
+
+#[tokio::test]
+async fn nobody_learns_what_is_wrong_with_the_input_of_a_call_that_needs_a_caller() {
+    let app = spawn_app(|_| {}).await;
+    let (tenant, _) = app.tenant_with_owner("acme").await;
+    let operations = with_input(&document(&app).await);
+    assert_eq!(strangers(BODY_IS_CREDENTIAL, &operations), Vec::<&str>::new());
+    for operation in &operations {
+        let host = if operation.is_operators() { "platform" } else { "acme" };
+        let mut statuses = BTreeSet::new();
+        for n in 0..MISTAKES.len() {
+            statuses.insert(operation.send_mistake(&app, host, &tenant.id, None, n).await.status);
+        }
+        if is_on(PUBLIC, &operation.name) || is_on(BODY_IS_CREDENTIAL, &operation.name) {
+            assert!(statuses.contains(&400), "{}: {statuses:?}", operation.name);
+        } else {
+            assert_eq!(statuses, BTreeSet::from([401]), "{}", operation.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_learns_what_is_wrong_with_the_input_only_where_every_user_may_call() {
+    let app = spawn_app(|_| {}).await;
+    let tenant = app.onboard("acme").await;
+    for slug in ["acme", "platform"] {
+        app.user(slug, "member").await;
+    }
+    let mut n_refused = 0;
+    for operation in with_input(&document(&app).await).iter().filter(|operation| !is_on(PUBLIC, &operation.name)) {
+        let host = if operation.is_operators() { "platform" } else { "acme" };
+        let member = app.sign_in(host, &format!("member@{host}.test")).await;
+        for n in 0..MISTAKES.len() {
+            let reply = operation.send_mistake(&app, host, &tenant.id, Some(&member), n).await;
+            if is_on(ANY_USER, &operation.name) {
+                assert_ne!(reply.status, 403, "{}: {reply:?}", operation.name);
+            } else {
+                assert_eq!(reply.status, 403, "{}: {:?}: {reply:?}", operation.name, MISTAKES[n]);
+                n_refused += 1;
+            }
+        }
+    }
+    assert!(n_refused >= 12 * MISTAKES.len(), "the admins' operations have moved: {n_refused}");
+}
