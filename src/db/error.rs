@@ -12,6 +12,9 @@ pub enum DbError {
     /// The statement ran longer than it may.
     #[error("the statement took too long")]
     Timeout(#[source] sqlx::Error),
+    /// Two transactions waited for each other, and this one gave way (SQLSTATE class 40). Nothing was changed; it may be tried again.
+    #[error("the transaction gave way to another one")]
+    GaveWay(#[source] sqlx::Error),
     /// A named constraint was violated.
     #[error("constraint {name} was violated")]
     Constraint {
@@ -44,6 +47,7 @@ impl DbError {
             Self::Busy
             | Self::Unavailable(_)
             | Self::Timeout(_)
+            | Self::GaveWay(_)
             | Self::OutcomeUnknown(_)
             | Self::BadValue(_)
             | Self::Corrupt(_)
@@ -67,6 +71,7 @@ impl From<sqlx::Error> for DbError {
                 match (code.get(..2), constraint) {
                     (Some("23"), Some(name)) => Self::Constraint { name, source: error },
                     (Some("22"), _) => Self::BadValue(error),
+                    (Some("40"), _) if code != "40003" => Self::GaveWay(error),
                     (Some("08" | "53"), _) => Self::Unavailable(error),
                     // 55000 and 57P04: closed to connections or dropped, as a provider does for maintenance and restores.
                     _ if matches!(code.as_str(), "57P01" | "57P02" | "57P03" | "57P04" | "25006" | "55000") => {

@@ -39,6 +39,38 @@ pub async fn list_due_tenants(tx: &SystemTx<'_>, n: i64) -> Result<Vec<TenantId>
     Ok(rows.into_iter().map(TenantId::from).collect())
 }
 
+/// Tenants with mail that was sent over a week ago, the oldest first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_tenants_with_old(tx: &SystemTx<'_>, n: i64) -> Result<Vec<TenantId>, DbError> {
+    let rows =
+        sqlx::query_scalar!(r#"SELECT tenant_id AS "tenant_id!" FROM platform.list_tenants_with_old_mail($1)"#, n)
+            .fetch_all(tx.pool)
+            .await?;
+    Ok(rows.into_iter().map(TenantId::from).collect())
+}
+
+/// Deletes up to `n` of the tenant's mails that were sent over a week ago, the oldest first; returns how many.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_old(tx: &mut TenantTx, n: i64) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "DELETE FROM platform.mail_outbox
+         WHERE tenant_id = $1 AND id IN (
+             SELECT id FROM platform.mail_outbox
+             WHERE tenant_id = $1 AND sent_at <= clock_timestamp() - interval '7 days'
+             ORDER BY sent_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        tenant,
+        n
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected())
+}
+
 /// Claims up to `n` of the tenant's due mails: each is counted as attempted, and nobody else gets it for `lease_s` seconds. What is
 /// being claimed elsewhere at this moment is passed over.
 ///

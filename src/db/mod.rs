@@ -33,6 +33,7 @@ pub mod tenants;
 pub mod totp_factors;
 pub mod tx;
 pub mod user_admin;
+pub mod user_removal;
 pub mod users;
 
 pub use error::DbError;

@@ -57,7 +57,7 @@ pub async fn lock_able(tx: &mut TenantTx, role: Role) -> Result<Vec<UserId>, DbE
         "SELECT id FROM auth.users
          WHERE tenant_id = $1 AND role = $2 AND state = 'active'
                AND (password_hash IS NOT NULL OR email_verified_at IS NOT NULL)
-         ORDER BY id FOR UPDATE",
+         ORDER BY id FOR NO KEY UPDATE",
         tenant,
         role.as_str()
     )
@@ -66,7 +66,9 @@ pub async fn lock_able(tx: &mut TenantTx, role: Role) -> Result<Vec<UserId>, DbE
     Ok(ids.into_iter().map(UserId::from).collect())
 }
 
-/// Locks a user and returns them as they are now.
+/// Locks a user and returns them as they are now. Everywhere the same order, so that no two transactions wait for each other: failed
+/// attempts at the account, the user, what is theirs (links, invitations, waiting sign-ins, factors), sessions. The lock lets
+/// others refer to the user meanwhile: rows of a session or a factor that are being inserted do not wait for it.
 ///
 /// # Errors
 /// [`DbError`].
@@ -75,7 +77,7 @@ pub async fn lock(tx: &mut TenantTx, id: UserId) -> Result<Option<User>, DbError
     sqlx::query_as!(
         UserRow,
         "SELECT id, email, name, role, state, password_hash, email_verified_at, created_at FROM auth.users
-         WHERE tenant_id = $1 AND id = $2 AND state <> 'deleted' FOR UPDATE",
+         WHERE tenant_id = $1 AND id = $2 AND state <> 'deleted' FOR NO KEY UPDATE",
         tenant,
         id.uuid()
     )
@@ -118,30 +120,6 @@ pub async fn update(tx: &mut TenantTx, id: UserId, change: &UserChange<'_>) -> R
     Ok(())
 }
 
-/// Empties a user: nothing personal is left, nobody can sign in, and the address is free.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn delete(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query!(
-        "UPDATE auth.users SET state = 'deleted', email = '', email_norm = 'deleted:' || id::text, name = NULL,
-                password_hash = NULL, email_verified_at = NULL, updated_at = clock_timestamp()
-         WHERE tenant_id = $1 AND id = $2",
-        tenant,
-        id.uuid()
-    )
-    .execute(tx.connection()?)
-    .await?;
-    sqlx::query!("DELETE FROM auth.account_links WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
-        .execute(tx.connection()?)
-        .await?;
-    sqlx::query!("DELETE FROM auth.known_networks WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
-        .execute(tx.connection()?)
-        .await?;
-    Ok(())
-}
-
 /// Sets an active user's password.
 ///
 /// # Errors
@@ -160,13 +138,13 @@ pub async fn set_password(tx: &mut TenantTx, id: UserId, hash: &str) -> Result<b
     Ok(result.rows_affected() == 1)
 }
 
-/// Replaces a password's hash by another of the same password, unless the password was changed meanwhile.
+/// Replaces a password's hash by another of the same password, unless the password was changed meanwhile; returns whether.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn upgrade_hash(tx: &mut TenantTx, id: UserId, old: &str, new: &str) -> Result<(), DbError> {
+pub async fn upgrade_hash(tx: &mut TenantTx, id: UserId, old: &str, new: &str) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE auth.users SET password_hash = $4 WHERE tenant_id = $1 AND id = $2 AND password_hash = $3",
         tenant,
         id.uuid(),
@@ -175,7 +153,7 @@ pub async fn upgrade_hash(tx: &mut TenantTx, id: UserId, old: &str, new: &str) -
     )
     .execute(tx.connection()?)
     .await?;
-    Ok(())
+    Ok(result.rows_affected() == 1)
 }
 
 /// Notes that mail to an address is read, if it is the user's, or makes a proven address the user's. A taken one violates

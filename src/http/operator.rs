@@ -3,6 +3,7 @@
 mod import;
 mod invitations;
 mod mail;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use utoipa::ToSchema;
 pub(super) use import::{__path_import_users, import_users};
 pub(super) use invitations::{__path_invite_to_onboard, invite_to_onboard};
 pub(super) use mail::{__path_list_mail, __path_retry_mail, list_mail, retry_mail};
+pub(super) use upkeep::{__path_rebuild, __path_reload, __path_rls_check, rebuild, reload, rls_check};
 
 use super::extract::{Operator, Page, PageQuery, Then};
 use super::openapi;
-use super::problem::{FieldError, Problem, kinds};
+use super::problem::{Problem, kinds};
 use super::state::AppState;
 use super::tenancy;
-use crate::actors::tenant::{RebuildTenant, TenantHandle, Wanted};
+use crate::actors::tenant::{TenantHandle, Wanted};
 use crate::clock;
 use crate::db::directory::{self, DirectoryRow};
 use crate::db::{SystemReason, SystemTx, TenantTx, audit, tenants};
@@ -180,44 +182,4 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let from = [TenantState::Active, TenantState::Suspended];
     switch(&operator, &state, &id, &from, TenantState::Deleting, "tenant.delete").await
-}
-
-/// Throw a tenant's cached state away on this node, and have it read again from the database.
-#[utoipa::path(post, path = "/operator/tenants/{id}/rebuild", tag = "operator", operation_id = "operator.tenants.rebuild",
-    security(("bearer" = [])), params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 202, description = "Being rebuilt"), openapi::ThingProblems))]
-pub(super) async fn rebuild(
-    _operator: Operator,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let tenant = target(&state, &id).await?;
-    let told = tenant.supervisor().map(|supervisor| supervisor.tell(RebuildTenant));
-    match told {
-        Some(Ok(())) => Ok(HttpResponse::Accepted().finish()),
-        Some(Err(_)) | None => {
-            Err(Problem::new(&kinds::OVERLOADED, "the tenant's supervisor takes no message now").retry_after(1))
-        }
-    }
-}
-
-/// Check that row-level security keeps tenants apart: the catalogue part of `businessos rls-check`, with the server's own rights.
-#[utoipa::path(get, path = "/operator/rls-check", tag = "operator", operation_id = "operator.rls_check", security(("bearer" = [])),
-    responses((status = 200, description = "The report", body = Object), openapi::SignedInProblems))]
-pub(super) async fn rls_check(_operator: Operator, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(state.db.check_catalogue(&state.settings.database.service_roles).await?))
-}
-
-/// Read the gateway's routes again from the configuration, all or nothing.
-#[utoipa::path(post, path = "/operator/reload", tag = "operator", operation_id = "operator.reload", security(("bearer" = [])),
-    responses((status = 200, description = "The routes are in use", body = Object),
-              (status = 422, description = "`validation-failed`: the configuration has a mistake, and nothing was changed", body = openapi::ProblemSchema, content_type = "application/problem+json"),
-              openapi::SignedInProblems))]
-pub(super) async fn reload(_operator: Operator, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    match (state.reload_routes)() {
-        Ok(n_routes) => Ok(HttpResponse::Ok().json(json!({ "n_routes": n_routes }))),
-        Err(mistake) => Err(Problem::invalid_fields(
-            mistake.lines().map(|line| FieldError { pointer: String::new(), detail: line.to_owned() }).collect(),
-        )),
-    }
 }

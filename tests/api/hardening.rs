@@ -1,5 +1,6 @@
 //! What an attacker would try, besides forging tokens: each of these was possible once.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,4 +174,92 @@ async fn only_the_platforms_own_hosts_are_pinned_to_tls_with_their_subdomains() 
         assert_eq!(hsts(elsewhere).await, "max-age=31536000", "{elsewhere}");
     }
     assert_eq!(app.get("app.test", "/healthz").await.header("strict-transport-security"), "", "plain HTTP");
+}
+
+#[tokio::test]
+async fn a_hash_is_made_for_unknown_users_too() {
+    let app = spawn_app(|settings| {
+        settings.auth.hashing_permits = 1;
+        settings.auth.hashing_queue = 0;
+    })
+    .await;
+    app.onboard("acme").await;
+    app.user("acme", "member").await;
+    // bcrypt at a cost that keeps the only thread busy for as long as the rest takes.
+    app.db
+        .as_admin(
+            "UPDATE auth.users SET password_hash = '$2b$16$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
+             WHERE email = 'member@acme.test'",
+        )
+        .await;
+    let costly = async {
+        loop {
+            let reply = app.try_sign_in("acme", "member@acme.test", "wrong").await;
+            if reply.status != 503 {
+                return reply;
+            }
+        }
+    };
+    let others = async {
+        until("the thread is busy", async || app.try_sign_in("acme", "owner@acme.test", "wrong").await.status == 503)
+            .await;
+        let unknown = app.try_sign_in("acme", "nobody@acme.test", "wrong").await;
+        let known = app.try_sign_in("acme", "owner@acme.test", "wrong").await;
+        unknown.problem(503, "overloaded");
+        assert_eq!(unknown.anonymous(), known.anonymous());
+    };
+    futures_util::pin_mut!(costly, others);
+    // The costly one is not waited for.
+    match futures_util::future::select(costly, others).await {
+        futures_util::future::Either::Left((reply, _)) => panic!("the costly hash was too cheap: {reply:?}"),
+        futures_util::future::Either::Right(((), _)) => {}
+    }
+}
+
+#[tokio::test]
+async fn whoever_gives_way_to_another_transaction_may_try_again() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    for (code, status) in [("40P01", 503), ("40001", 503), ("0A000", 500)] {
+        app.db
+            .as_admin(&format!(
+                "CREATE OR REPLACE FUNCTION public.give_way() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'made by a test' USING ERRCODE = '{code}'; END $$;
+                 CREATE OR REPLACE TRIGGER give_way BEFORE INSERT ON auth.account_links
+                 FOR EACH ROW EXECUTE FUNCTION public.give_way()"
+            ))
+            .await;
+        let body = json!({ "email": "new@acme.test" });
+        let reply = app.post("acme", "/auth/email").token(&owner).json(&body).await;
+        assert_eq!(reply.status, status, "{code}: {reply:?}");
+        if status == 503 {
+            reply.problem(503, "unavailable");
+            assert_eq!(reply.header("retry-after"), "1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn accepting_an_invitation_and_setting_a_password_do_not_wait_for_each_other() {
+    let app = spawn_app(|settings| settings.server.workers = 2).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    for n in 0..8 {
+        let email = format!("ann{n}@acme.test");
+        let body = json!({ "email": email, "role": "member" });
+        assert_eq!(app.post("acme", "/users").token(&owner).json(&body).await.status, 201);
+        let invitation = app.mail("invitation", &email).await.token();
+        app.post("acme", "/auth/password/forgot").json(&json!({ "email": email })).await;
+        let reset = app.mail("password_reset", &email).await.token();
+        let by = |path: &str, token: &str| {
+            app.post("acme", path).json(&json!({ "token": token, "password": "a whole new sentence" }))
+        };
+        let (accepted, reset) = futures_util::future::join(
+            by("/auth/invitations/accept", &invitation).into_future(),
+            by("/auth/password/reset", &reset).into_future(),
+        )
+        .await;
+        assert!([201, 400].contains(&accepted.status), "{accepted:?}");
+        assert!([204, 400].contains(&reset.status), "{reset:?}");
+        assert_eq!(app.try_sign_in("acme", &email, "a whole new sentence").await.status, 200);
+    }
 }

@@ -168,3 +168,32 @@ async fn several_processes_send_each_mail_once() {
     assert_eq!(app.count("SELECT max(n_attempts)::bigint FROM platform.mail_outbox").await, 1);
     drop(other);
 }
+
+#[tokio::test]
+async fn sent_mail_is_forgotten_after_a_week_and_nothing_else_is() {
+    let app = spawn_app(|_| {}).await;
+    app.onboard("acme").await;
+    // More than are deleted at once, and of each kind one more that stays.
+    app.db
+        .as_admin(
+            "INSERT INTO platform.mail_outbox (tenant_id, id, kind, recipient, created_at, sent_at, dead_at, next_attempt_at)
+             SELECT tenant_id, gen_random_uuid(), 'password_changed', r, now() - interval '30 days', s, d, n
+             FROM platform.tenants, (
+                 SELECT 'old@acme.test', now() - interval '7 days', NULL::timestamptz, now() FROM generate_series(1, 450)
+                 UNION ALL SELECT 'new@acme.test', now() - interval '6 days', NULL, now()
+                 UNION ALL SELECT 'dead@acme.test', NULL, now() - interval '8 days', now()
+                 UNION ALL SELECT 'waits@acme.test', NULL, NULL, now() + interval '1 day') AS mail (r, s, d, n)
+             WHERE slug = 'acme'",
+        )
+        .await;
+    // A mailer looks when it starts.
+    let other = spawn_app_on(Arc::clone(&app.db), None, |_| {}).await;
+    until("old mail is forgotten", async || n_mails(&app, "old@acme.test", "true").await == 0).await;
+    for kept in ["new@acme.test", "dead@acme.test", "waits@acme.test"] {
+        assert_eq!(n_mails(&app, kept, "true").await, 1, "{kept}");
+    }
+    let queue = "SELECT count(*) FROM platform.mail_queue q
+                 WHERE NOT EXISTS (SELECT FROM platform.mail_outbox o WHERE o.tenant_id = q.tenant_id AND o.id = q.id)";
+    assert_eq!(app.count(queue).await, 0, "the queue names mail that is gone");
+    drop(other);
+}

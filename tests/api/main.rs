@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod audit;
+mod audit_ratchet;
 mod edge;
 mod factors;
 mod forged_tokens;

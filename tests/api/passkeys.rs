@@ -10,11 +10,11 @@ const OWNER: &str = "owner@acme.test";
 
 impl App {
     /// Where a tenant's pages are.
-    fn origin(&self, slug: &str) -> String {
+    pub fn origin(&self, slug: &str) -> String {
         format!("http://{slug}.localhost:{}", self.port)
     }
 
-    async fn enrol_passkey(&self, session: &Session) -> (SoftKey, Reply) {
+    pub async fn enrol_passkey(&self, session: &Session) -> (SoftKey, Reply) {
         let begun = self.post("acme", "/auth/mfa/webauthn/register").token(session).await;
         assert_eq!(begun.status, 200, "{begun:?}");
         let begun = begun.json();
@@ -159,4 +159,37 @@ async fn a_waiting_sign_in_may_enrol_a_passkey_where_one_is_required() {
     let reply = app.post("acme", "/auth/mfa/webauthn/register/finish").json(&body).await;
     assert_eq!(claims(&Session::of(&reply))["acr"], "aal2");
     app.post("acme", "/auth/mfa/webauthn/register/finish").json(&body).await.problem(401, "invalid-mfa-token");
+}
+
+#[tokio::test]
+async fn what_fails_is_in_the_trail() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let begun = app.post("acme", "/auth/mfa/webauthn/register").token(&owner).await.json();
+    let mut key = SoftKey::new(&app.origin("evil"));
+    let finish = |credential: Value| {
+        let body = json!({ "ceremony_id": begun["ceremony_id"], "credential": credential });
+        app.post("acme", "/auth/mfa/webauthn/register/finish").token(&owner).json(&body)
+    };
+    finish(key.create(&begun["publicKey"])).await.problem(401, "invalid-passkey");
+    key.origin = app.origin("acme");
+    finish(key.create(&begun["publicKey"])).await.problem(401, "invalid-passkey");
+    assert_eq!(app.audited("factor.enrol", "success").await, 1);
+    assert_eq!(app.audited("factor.confirm", "failure").await, 2);
+    // Without a name: an answer to nothing, a forged one, and one of a user who was switched off.
+    let (mut key, _) = app.enrol_passkey(&owner).await;
+    let ceremony = app.begin_login("acme").await;
+    let answer = key.get(&ceremony["publicKey"]);
+    let nothing = json!({ "ceremony_id": uuid::Uuid::new_v4() });
+    app.finish_login("acme", &nothing, answer.clone()).await.problem(401, "invalid-passkey");
+    let mut forged = answer.clone();
+    forged["response"]["signature"] = "AAAA".into();
+    app.finish_login("acme", &ceremony, forged).await.problem(401, "invalid-passkey");
+    app.db.as_admin("UPDATE auth.users SET state = 'suspended'").await;
+    let ceremony = app.begin_login("acme").await;
+    let answer = key.get(&ceremony["publicKey"]);
+    app.finish_login("acme", &ceremony, answer).await.problem(401, "invalid-passkey");
+    let failures = "SELECT count(*) FROM platform.audit_log WHERE action = 'session.create' AND outcome = 'failure'
+                    AND actor_kind = 'anonymous' AND code = 'invalid-passkey' AND source_ip IS NOT NULL";
+    assert_eq!(app.count(failures).await, 3);
 }

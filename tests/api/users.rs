@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::helpers::{App, PASSWORD, Session, spawn_app};
+use crate::helpers::{App, PASSWORD, Session, spawn_app, until};
 
 async fn id_of(app: &App, slug: &str, session: &Session) -> String {
     app.get(slug, "/auth/me").token(session).await.json()["id"].as_str().unwrap().to_owned()
@@ -88,6 +88,9 @@ async fn a_suspension_ends_sessions_at_once_and_a_resumed_user_signs_in_anew() {
     for action in ["user.suspend", "user.resume"] {
         assert_eq!(app.audited(action, "success").await, 1, "{action}");
     }
+    let refused = "SELECT count(*) FROM platform.audit_log
+                   WHERE action = 'request.deny' AND target_id = '/auth/refresh' AND code = 'session-revoked'";
+    until("the refused refresh is written", async || app.count(refused).await == 1).await;
 }
 
 #[tokio::test]
@@ -179,4 +182,55 @@ async fn a_deleted_user_is_gone_and_what_they_did_is_not() {
     assert!(app.count(&theirs).await >= 1);
     // The address is free.
     app.user("acme", "member").await;
+}
+
+#[tokio::test]
+async fn a_deleted_users_factors_go_with_them_and_the_tenants_api_keys_stay() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let body = json!({ "email": "ann@acme.test", "role": "admin" });
+    let strong = app.stepped_up("acme", &owner).await;
+    assert_eq!(app.post("acme", "/invitations").token(&strong).json(&body).await.status, 201);
+    let token = app.mail("invitation", "ann@acme.test").await.token();
+    let accept = json!({ "token": token, "password": PASSWORD });
+    assert_eq!(app.post("acme", "/auth/invitations/accept").json(&accept).await.status, 201);
+    let ann = app.sign_in("acme", "ann@acme.test").await;
+    let id = id_of(&app, "acme", &ann).await;
+    let (authenticator, _) = app.enrol_totp("acme", &ann).await;
+    let ann = Session::of(&app.step_up("acme", &ann, &authenticator.code()).await);
+    let (_, enrolled) = app.enrol_passkey(&ann).await;
+    assert_eq!(enrolled.status, 200, "{enrolled:?}");
+    let (_, key) = crate::api_keys::make_key("acme", &app, &ann, &["gateway:*"]).await;
+    // What waits: an enrolment, a sign-in with a wrong code, a link.
+    assert_eq!(app.post("acme", "/auth/mfa/webauthn/register").token(&ann).await.status, 200);
+    let (mfa_token, _) = app.challenge("acme", "ann@acme.test").await;
+    let wrong = json!({ "mfa_token": mfa_token, "code": authenticator.wrong_code() });
+    app.verify("acme", &wrong).await.problem(401, "invalid-mfa-code");
+    app.post("acme", "/auth/password/forgot").json(&json!({ "email": "ann@acme.test" })).await;
+    app.mail("password_reset", "ann@acme.test").await;
+    let tables = [
+        "totp_factors",
+        "recovery_codes",
+        "passkeys",
+        "passkey_ceremonies",
+        "mfa_challenges",
+        "code_attempts",
+        "known_networks",
+        "account_links",
+    ];
+    let n_left =
+        async |table: &str| app.count(&format!("SELECT count(*) FROM auth.{table} WHERE user_id = '{id}'")).await;
+    for table in tables {
+        assert!(n_left(table).await > 0, "{table} has nothing to delete");
+    }
+    assert_eq!(app.delete("acme", &format!("/users/{id}")).token(&strong).await.status, 204);
+    for table in tables {
+        assert_eq!(n_left(table).await, 0, "{table}");
+    }
+    let named = "SELECT count(*) FROM auth.invitations WHERE email LIKE 'ann@%' OR email_norm LIKE 'ann@%'";
+    assert_eq!(app.count(named).await, 0);
+    app.verify("acme", &json!({ "mfa_token": mfa_token, "code": authenticator.code() }))
+        .await
+        .problem(401, "invalid-mfa-token");
+    assert_eq!(app.get("acme", "/auth/validate").bearer(&key).await.status, 200);
 }

@@ -161,6 +161,10 @@ pub async fn accept_invitation(
     let hash = context.hasher.hash(password.secret().clone()).await?;
 
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    // The user is locked before their invitations, everywhere.
+    if let Some(user) = found.user {
+        user_admin::lock(&mut tx, user).await?.ok_or(AccountError::InvalidLink)?;
+    }
     let invitation = invitations::accept(&mut tx, InvitationKind::User, id).await?.ok_or(AccountError::InvalidLink)?;
     let email = EmailAddress::parse(&invitation.email)
         .map_err(|_stored: crate::domain::identity::IdentityError| AccountError::InvalidLink)?;

@@ -87,5 +87,8 @@ pub async fn release_onboarding(
 ) -> Result<(), AccountError> {
     let mut tx = TenantTx::begin(&context.db, platform.tenant.id).await?;
     invitations::reopen(&mut tx, id).await?;
+    let target = ("invitation", id.to_string());
+    let audited = event(AuditActor::System, "onboarding.release", target, AuditSource::default(), json!({}));
+    audit::insert(&mut tx, &audited).await?;
     Ok(tx.commit().await?)
 }

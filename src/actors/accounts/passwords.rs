@@ -67,22 +67,23 @@ pub async fn reset_password(
     tx.finish();
     let link = link.ok_or(AccountError::InvalidLink)?;
     check_context(&view, &link.email, None, &password)?;
+    let email = EmailAddress::parse(&link.email)
+        .map_err(|_stored: crate::domain::identity::IdentityError| AccountError::InvalidLink)?;
     let hash = context.hasher.hash(password.secret().clone()).await?;
 
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
-    // The user is locked before their links, everywhere.
+    // First failed attempts, then the user, then their links: the same order everywhere. If the address is not the user's any more,
+    // nothing of this stays.
+    let account = throttle::account(tenant.id(), email.norm());
+    sign_in_attempts::forget(&mut tx, &account, &throttle::network(source.ip)).await?;
     let user_id = UserId::from(link.user_id);
     let user = user_admin::lock(&mut tx, user_id).await?.ok_or(AccountError::InvalidLink)?;
     let link = account_links::spend(&mut tx, LinkPurpose::PasswordReset, id).await?;
     let link = link.ok_or(AccountError::InvalidLink)?;
-    let email = EmailAddress::parse(&user.email)
-        .map_err(|_stored: crate::domain::identity::IdentityError| AccountError::InvalidLink)?;
     // The link was sent to this address and came back: it is read. A suspended user stays as they are.
     if link.email != user.email || !user_admin::set_verified_email(&mut tx, user_id, &email).await? {
         return Err(AccountError::InvalidLink);
     }
-    let account = throttle::account(tenant.id(), email.norm());
-    sign_in_attempts::forget(&mut tx, &account, &throttle::network(source.ip)).await?;
     let change = Change { user: user_id, email: &user.email, hash: &hash, keep: None, action: "password.reset" };
     let ended = write_password(&mut tx, context, change, source).await?;
     tx.commit().await?;

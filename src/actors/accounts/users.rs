@@ -11,7 +11,7 @@ use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::db::user_admin::{self, UserChange};
 use crate::db::users::{self, NewUser, User};
-use crate::db::{TenantTx, audit};
+use crate::db::{TenantTx, audit, user_removal};
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::user_admin::{check_grant, check_touch, guarded_role};
@@ -113,7 +113,8 @@ pub async fn update_user(
     Ok(user)
 }
 
-/// Deletes a user: ends their sessions and empties their row. What they did stays in the audit log under their id.
+/// Deletes a user: ends their sessions, empties their row and takes their factors with it, in one transaction. What they did stays in
+/// the audit log under their id, and API keys that they made stay: they are the tenant's.
 ///
 /// # Errors
 /// [`AccountError::NotFound`], [`AccountError::Admin`], [`AccountError::LastOwner`] or the database's.
@@ -131,9 +132,8 @@ pub async fn delete_user(
     if able == [id] {
         return Err(AccountError::LastOwner);
     }
+    user_removal::delete(&mut tx, id).await?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "user_deleted").await?;
-    crate::db::invitations::revoke_of_user(&mut tx, id).await?;
-    user_admin::delete(&mut tx, id).await?;
     let detail = json!({ "role": before.role, "n_sessions_ended": ended.len() });
     let target = ("user", id.to_string());
     audit::insert(&mut tx, &event(asker.actor, "user.delete", target, asker.source, detail)).await?;

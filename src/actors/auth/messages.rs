@@ -57,6 +57,9 @@ pub enum AuthError {
     /// The user has as many as anybody may have.
     #[error("too many passkeys")]
     TooManyPasskeys,
+    /// The session of the refresh token ran out, as all do.
+    #[error("the session has run out")]
+    ExpiredSession,
     /// A ceremony could not begin.
     #[error("a passkey ceremony could not begin")]
     Webauthn(#[source] WebauthnError),

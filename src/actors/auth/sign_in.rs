@@ -26,7 +26,7 @@ pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<Si
     match check_password(context, user.as_ref(), password.clone()).await? {
         true => {
             let user = user.ok_or(AuthError::InvalidCredentials)?;
-            upgrade_hash(context, view.tenant.id, &user, password).await;
+            upgrade_hash(context, view.tenant.id, &user, password, &source).await;
             factors::after_password(context, &view, user, source, &attempt).await
         }
         false => {
@@ -54,12 +54,30 @@ async fn find_user(
 }
 
 /// Replaces a hash that was imported, now that the password is at hand. Not doing it does no harm: the next sign-in tries again.
-async fn upgrade_hash(context: &AuthContext, tenant: TenantId, user: &User, password: SecretString) {
+async fn upgrade_hash(
+    context: &AuthContext,
+    tenant: TenantId,
+    user: &User,
+    password: SecretString,
+    source: &AuditSource,
+) {
     let Some(old) = user.password_hash.as_deref().filter(|hash| is_foreign(hash)) else { return };
     let upgraded = async {
         let new = context.hasher.hash(password).await?;
         let mut tx = TenantTx::begin(&context.db, tenant).await?;
-        user_admin::upgrade_hash(&mut tx, user.id, old, &new).await?;
+        if user_admin::upgrade_hash(&mut tx, user.id, old, &new).await? {
+            let event = AuditEvent {
+                actor: AuditActor::System,
+                action: "password.rehash",
+                target_kind: "user",
+                target_id: Some(user.id.to_string()),
+                outcome: AuditOutcome::Success,
+                code: None,
+                source: source.clone(),
+                detail: json!({}),
+            };
+            audit::insert(&mut tx, &event).await?;
+        }
         tx.commit().await?;
         Ok::<(), AuthError>(())
     };

@@ -121,8 +121,10 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
 
 /// Why a refresh is refused.
 enum Refusal {
-    /// Never given out, or its session ran out or is gone.
+    /// Never given out, or its session is gone.
     Invalid,
+    /// Its session ran out.
+    Expired,
     /// Its session or user was ended.
     Ended,
     /// Used before, and not just now.
@@ -133,6 +135,7 @@ impl From<Refusal> for AuthError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Invalid => Self::InvalidRefreshToken,
+            Refusal::Expired => Self::ExpiredSession,
             Refusal::Ended | Refusal::Reuse { .. } => Self::SessionRevoked,
         }
     }
@@ -149,14 +152,15 @@ fn judge(context: &AuthContext, epoch: i64, counter: i64, rotation: Rotation) ->
     }
     // Before its counter is looked at: an old token of a session that ran out is no theft to be told of.
     if session.is_expired {
-        return Err(Refusal::Invalid);
+        return Err(Refusal::Expired);
     }
     let grace_ms = i64::try_from(context.settings.auth.refresh_grace_s).unwrap_or(0) * 1_000;
     match refresh_token::decide(counter, session.refresh_ctr, session.since_rotation_ms, grace_ms) {
         RefreshDecision::Repeat => Ok(session),
         RefreshDecision::Reuse => Err(Refusal::Reuse { session: session.id.into(), user: session.user_id.into() }),
         // The current number, and yet not rotated: the session ran out in this very moment.
-        RefreshDecision::Rotate | RefreshDecision::Unknown => Err(Refusal::Invalid),
+        RefreshDecision::Rotate => Err(Refusal::Expired),
+        RefreshDecision::Unknown => Err(Refusal::Invalid),
     }
 }
 

@@ -64,7 +64,8 @@ pub(in crate::http) async fn begin_passkey(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (scope, by) = enroller(&request, scope, body.unwrap_or_default().mfa_token).await?;
-    let begun = state.auth.ask(BeginPasskey { tenant: scope.tenant, by }, DEADLINE).await?;
+    let message = BeginPasskey { tenant: scope.tenant, by, source: scope.caller.source };
+    let begun = state.auth.ask(message, DEADLINE).await?;
     Ok(ceremony_answer(begun))
 }
 

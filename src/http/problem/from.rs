@@ -24,7 +24,9 @@ impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::Busy => overloaded(&error),
-            DbError::Unavailable(_) | DbError::Timeout(_) | DbError::OutcomeUnknown(_) => unavailable(&error),
+            DbError::Unavailable(_) | DbError::Timeout(_) | DbError::GaveWay(_) | DbError::OutcomeUnknown(_) => {
+                unavailable(&error)
+            }
             DbError::BadValue(_) => Self::new(&kinds::MALFORMED_REQUEST, "a value cannot be stored"),
             DbError::Constraint { .. } | DbError::Corrupt(_) | DbError::Statement(_) => internal(&error),
         }
@@ -39,6 +41,9 @@ impl From<AuthError> for Problem {
             }
             AuthError::InvalidRefreshToken => {
                 challenge::unauthorized(&kinds::INVALID_REFRESH_TOKEN, "sign in again to get a new one")
+            }
+            AuthError::ExpiredSession => {
+                challenge::unauthorized(&kinds::INVALID_REFRESH_TOKEN, "sign in again to get a new one").routine()
             }
             AuthError::UnknownSession => Self::new(&kinds::NOT_FOUND, "there is no such session"),
             AuthError::SessionRevoked => challenge::unauthorized(&kinds::SESSION_REVOKED, "sign in again"),

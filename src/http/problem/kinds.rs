@@ -14,10 +14,24 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Whether somebody was refused for who they are, or for what they claimed to be.
+    /// Whether somebody was refused for who they are, or for what they claimed to be. Wrong passwords, codes and passkeys are not among
+    /// them: those have a row of their own, written with the attempt.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        [INVALID_TOKEN, STEP_UP_REQUIRED, FORBIDDEN, INSUFFICIENT_SCOPE, TENANT_MISMATCH].contains(self)
+        const REFUSALS: &[Kind] = &[
+            INVALID_TOKEN,
+            INVALID_REFRESH_TOKEN,
+            SESSION_REVOKED,
+            INVALID_MFA_TOKEN,
+            INVALID_LINK,
+            MFA_REQUIRED,
+            STEP_UP_REQUIRED,
+            FORBIDDEN,
+            INSUFFICIENT_SCOPE,
+            TENANT_MISMATCH,
+            TOO_MANY_ATTEMPTS,
+        ];
+        REFUSALS.contains(self)
     }
 }
 

@@ -16,18 +16,18 @@ use crate::db::passkey_ceremonies::{self, NewCeremony};
 use crate::db::passkeys::{self, NewPasskey};
 use crate::db::{TenantTx, factors, recovery_codes, users};
 use crate::domain::assurance::Requirement;
-use crate::domain::audit::AuditActor;
+use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::factor::FactorKind;
-use crate::domain::ids::FactorId;
+use crate::domain::ids::{FactorId, UserId};
 
 const PURPOSE: &str = "register";
 
 /// Asks the authenticator for a new passkey.
 pub(super) async fn begin(context: &AuthContext, message: BeginPasskey) -> Result<CeremonyOptions, AuthError> {
-    let BeginPasskey { tenant, by } = message;
+    let BeginPasskey { tenant, by, source } = message;
     let view = tenant.view_full();
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let Admitted { user, challenge, .. } = change::admit(&mut tx, &view, &by, false).await?;
+    let Admitted { user, has, challenge, .. } = change::admit(&mut tx, &view, &by, false).await?;
     let known = relying_party::passkeys(passkeys::list(&mut tx, user.id).await?)?;
     if known.len() >= MAX_PASSKEYS {
         return Err(AuthError::TooManyPasskeys);
@@ -47,6 +47,14 @@ pub(super) async fn begin(context: &AuthContext, message: BeginPasskey) -> Resul
         expires_at: relying_party::expiry(),
     };
     passkey_ceremonies::insert(&mut tx, &new).await?;
+    let happened = Happened {
+        user: user.id,
+        action: "factor.enrol",
+        failure: None,
+        source: &source,
+        detail: json!({ "factor": FactorKind::Webauthn, "is_first": !has.any() }),
+    };
+    trail::record(&mut tx, AuditActor::User(user.id), happened).await?;
     tx.commit().await?;
     let mut options = stored(&options)?;
     // A passkey that the authenticator can find by itself also signs in without a name.
@@ -63,13 +71,17 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     let Admitted { user, has, session, challenge } = change::admit(&mut tx, &view, &by, false).await?;
     let state = passkey_ceremonies::take(&mut tx, ceremony, PURPOSE, Some(user.id), challenge).await?;
-    let state: PasskeyRegistration = restored(state.ok_or(AuthError::InvalidPasskey)?)?;
+    let Some(state) = state else {
+        fail(tx, user.id, &source).await?;
+        return Err(AuthError::InvalidPasskey);
+    };
+    let state: PasskeyRegistration = restored(state)?;
     let passkey: Passkey =
         match relying_party::of(&view)?.finish_passkey_registration(&credential, &state).map_err(refused) {
             Ok(passkey) => passkey,
             Err(error) => {
                 // The ceremony is over, whatever came of it.
-                tx.commit().await?;
+                fail(tx, user.id, &source).await?;
                 return Err(error);
             }
         };
@@ -81,10 +93,15 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
         credential_id: passkey.cred_id().as_ref(),
         credential: &stored(&passkey)?,
     };
-    passkeys::insert(&mut tx, &new).await.map_err(|error| match error.constraint() {
-        Some("passkeys_credential_key") => AuthError::InvalidPasskey,
-        _ => AuthError::Db(error),
-    })?;
+    if let Err(error) = passkeys::insert(&mut tx, &new).await {
+        if error.constraint() != Some("passkeys_credential_key") {
+            return Err(error.into());
+        }
+        // The violation has ended the first transaction.
+        drop(tx);
+        fail(TenantTx::begin(&context.db, view.tenant.id).await?, user.id, &source).await?;
+        return Err(AuthError::InvalidPasskey);
+    }
     let happened = Happened {
         user: user.id,
         action: "factor.confirm",
@@ -106,6 +123,19 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
     sign_out::revoke_here(&tenant, &ended).await;
     let tokens = grant.map(|grant| tokens::issue(context, &view, grant)).transpose()?;
     Ok(Enrolled { recovery_codes, tokens })
+}
+
+/// Writes down that an authenticator's answer was not taken, and commits: the ceremony stays taken.
+async fn fail(mut tx: TenantTx, user: UserId, source: &AuditSource) -> Result<(), AuthError> {
+    let happened = Happened {
+        user,
+        action: "factor.confirm",
+        failure: Some("invalid-passkey"),
+        source,
+        detail: json!({ "factor": FactorKind::Webauthn }),
+    };
+    trail::record(&mut tx, AuditActor::User(user), happened).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Removes a passkey; the recovery codes go with the last factor.

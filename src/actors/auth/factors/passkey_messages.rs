@@ -30,6 +30,8 @@ pub struct BeginPasskey {
     pub tenant: Arc<TenantHandle>,
     /// Who.
     pub by: Enroller,
+    /// Where the request came from.
+    pub source: AuditSource,
 }
 
 impl Request for BeginPasskey {

@@ -17,7 +17,7 @@ use crate::actors::auth::{AuthContext, AuthError, TokenSet};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::passkey_ceremonies::{self, NewCeremony};
-use crate::db::{TenantTx, mfa_challenges, passkeys};
+use crate::db::{TenantTx, mfa_challenges, passkeys, users};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::factor::{FactorKind, MAX_CHALLENGE_ATTEMPTS};
 use crate::domain::ids::UserId;
@@ -153,6 +153,10 @@ async fn check(
     if !shown.user_verified() {
         return Err(AuthError::InvalidPasskey);
     }
+    // Whoever was switched off meanwhile does not get in, and that is a failure like the others.
+    if bound.purpose != "step_up" && users::find(tx, owner).await?.is_none_or(|user| user.is_suspended) {
+        return Err(AuthError::InvalidPasskey);
+    }
     passkey.update_credential(&shown);
     passkeys::update_used(tx, row.id, &stored(&passkey)?).await?;
     Ok((owner, shown))
@@ -165,10 +169,15 @@ async fn record(
     failure: Option<&'static str>,
     source: &AuditSource,
 ) -> Result<(), AuthError> {
-    // A session's own row tells of a sign-in that succeeded; of a failure nobody else does.
-    let (Some(user), true) = (user, bound.user.is_some() || failure.is_some()) else { return Ok(()) };
-    let is_known = failure.is_none() || bound.purpose == "step_up";
-    let actor = if is_known { AuditActor::User(user) } else { AuditActor::Anonymous };
-    let detail = json!({ "factor": FactorKind::Webauthn });
-    trail::record(tx, actor, Happened { user, action: bound.action, failure, source, detail }).await
+    let (action, detail) = (bound.action, json!({ "factor": FactorKind::Webauthn }));
+    match (user, failure) {
+        (None, Some(failure)) => trail::record_stranger(tx, action, failure, source, detail).await,
+        (Some(user), _) if bound.user.is_some() => {
+            let is_known = failure.is_none() || bound.purpose == "step_up";
+            let actor = if is_known { AuditActor::User(user) } else { AuditActor::Anonymous };
+            trail::record(tx, actor, Happened { user, action, failure, source, detail }).await
+        }
+        // The session's own row tells of a sign-in without a name that succeeded.
+        (Some(_) | None, _) => Ok(()),
+    }
 }

@@ -38,6 +38,27 @@ pub(super) async fn record(tx: &mut TenantTx, actor: AuditActor, what: Happened<
     Ok(audit::insert(tx, &event).await?)
 }
 
+/// Writes down a failure of somebody of whom not even a name is known.
+pub(super) async fn record_stranger(
+    tx: &mut TenantTx,
+    action: &'static str,
+    failure: &'static str,
+    source: &AuditSource,
+    detail: Value,
+) -> Result<(), AuthError> {
+    let event = AuditEvent {
+        actor: AuditActor::Anonymous,
+        action,
+        target_kind: "user",
+        target_id: None,
+        outcome: AuditOutcome::Failure,
+        code: Some(failure),
+        source: source.clone(),
+        detail,
+    };
+    Ok(audit::insert(tx, &event).await?)
+}
+
 /// Tells the user by mail that their factors are others now.
 pub(super) async fn tell(tx: &mut TenantTx, user: &User, change: &str, factor: &str) -> Result<(), AuthError> {
     let mail = NewMail {
