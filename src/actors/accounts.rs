@@ -25,10 +25,11 @@ use super::sessions::SessionStoreError;
 use super::tenant::TenantView;
 use crate::clock;
 use crate::db::DbError;
+use crate::domain::assurance::Requirement;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::{IdentityError, NewPassword, Role};
 use crate::domain::tenant::PLATFORM_SLUG;
-use crate::domain::user_admin::UserAdminError;
+use crate::domain::user_admin::{UserAdminError, check_touch, is_powerful};
 
 /// An account was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,12 @@ pub enum AccountError {
     /// The present password is wrong.
     #[error("the present password is wrong")]
     WrongPassword,
+    /// The address, or the tenant, was mailed too often lately.
+    #[error("too much mail")]
+    TooMuchMail {
+        /// Seconds until another may be sent.
+        retry_after_s: u64,
+    },
     /// Sign-in's own refusals: throttled, busy.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -88,8 +95,22 @@ pub struct Asker {
     pub actor: AuditActor,
     /// Their role.
     pub role: Role,
+    /// Whether they have shown a second factor within the last minutes ([`Requirement::SENSITIVE`]).
+    pub has_stepped_up: bool,
     /// From where.
     pub source: AuditSource,
+}
+
+impl Asker {
+    /// Whether they may do something with a user of this role, and have shown what that takes: who can harm the tenant is
+    /// touched by nobody with a stolen token alone.
+    fn check_touch(&self, theirs: Role) -> Result<(), AccountError> {
+        check_touch(self.role, theirs)?;
+        if is_powerful(theirs) && !self.has_stepped_up {
+            return Err(AuthError::StepUp(Requirement::SENSITIVE).into());
+        }
+        Ok(())
+    }
 }
 
 fn event(

@@ -239,6 +239,23 @@ pub async fn revoke_of_user(tx: &mut TenantTx, user: UserId) -> Result<(), DbErr
     Ok(())
 }
 
+/// Withdraws the open invitations that a user made.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn revoke_made_by(tx: &mut TenantTx, user: UserId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE auth.invitations SET revoked_at = clock_timestamp()
+         WHERE tenant_id = $1 AND invited_by = $2 AND accepted_at IS NULL AND revoked_at IS NULL",
+        tenant,
+        user.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
 /// Gives an open invitation, also one past its time, a new end.
 ///
 /// # Errors

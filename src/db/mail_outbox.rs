@@ -41,3 +41,32 @@ pub async fn insert(tx: &mut TenantTx, new: &NewMail<'_>) -> Result<(), DbError>
     .await?;
     Ok(())
 }
+
+/// How much mail of a kind was made lately.
+#[derive(Debug, Clone, Copy)]
+pub struct MailCount {
+    /// For one recipient within the last hour.
+    pub to_recipient_in_an_hour: i64,
+    /// For anybody within the last day.
+    pub in_a_day: i64,
+}
+
+/// Counts the transaction's tenant's mail of a kind.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn count_lately(tx: &mut TenantTx, kind: MailKind, recipient: &str) -> Result<MailCount, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        MailCount,
+        r#"SELECT count(*) AS "in_a_day!",
+                  count(*) FILTER (WHERE lower(recipient) = lower($3) AND created_at > now() - interval '1 hour')
+                  AS "to_recipient_in_an_hour!"
+           FROM platform.mail_outbox WHERE tenant_id = $1 AND kind = $2 AND created_at > now() - interval '1 day'"#,
+        tenant,
+        kind.as_str(),
+        recipient
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
+}

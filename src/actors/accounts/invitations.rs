@@ -19,6 +19,11 @@ use crate::domain::mail::MailKind;
 use crate::domain::row_token::{self, RowTokenPurpose};
 use crate::domain::user_admin::{check_grant, check_touch};
 
+/// Invitations of one tenant to one address within an hour.
+const MAILS_PER_HOUR_AND_RECIPIENT: i64 = 5;
+/// Invitations of one tenant within a day.
+const MAILS_PER_DAY: i64 = 1_000;
+
 /// Somebody to be invited.
 #[derive(Debug)]
 pub struct Invite {
@@ -54,6 +59,18 @@ pub async fn invite(
     Ok(invitation)
 }
 
+/// Keeps the platform's mail from being used against strangers.
+async fn check_mail(tx: &mut TenantTx, recipient: &str) -> Result<(), AccountError> {
+    let sent = mail_outbox::count_lately(tx, MailKind::Invitation, recipient).await?;
+    if sent.to_recipient_in_an_hour >= MAILS_PER_HOUR_AND_RECIPIENT {
+        return Err(AccountError::TooMuchMail { retry_after_s: 3_600 });
+    }
+    if sent.in_a_day >= MAILS_PER_DAY {
+        return Err(AccountError::TooMuchMail { retry_after_s: 86_400 });
+    }
+    Ok(())
+}
+
 /// Writes an invitation and its mail.
 pub(super) async fn write(
     tx: &mut TenantTx,
@@ -71,6 +88,7 @@ pub(super) async fn write(
     };
     let expires_at = in_seconds(context.settings.auth.invitation_ttl_s);
     let new = NewInvitation { id, kind: InvitationKind::User, email, name, role, user, invited_by, expires_at };
+    check_mail(tx, email.as_str()).await?;
     invitations::insert(tx, &new).await?;
     let inviter = match invited_by {
         None => None,
@@ -95,7 +113,8 @@ pub async fn resend_invitation(
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     let expires_at = in_seconds(context.settings.auth.invitation_ttl_s);
     let invitation = invitations::renew(&mut tx, id, expires_at).await?.ok_or(AccountError::NotFound)?;
-    check_touch(asker.role, invitation.role)?;
+    asker.check_touch(invitation.role)?;
+    check_mail(&mut tx, &invitation.email).await?;
     let mail =
         NewMail { kind: MailKind::Invitation, recipient: &invitation.email, detail: json!({}), row: Some(id.uuid()) };
     mail_outbox::insert(&mut tx, &mail).await?;

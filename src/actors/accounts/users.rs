@@ -9,6 +9,7 @@ use super::{AccountError, Asker, event, invitations, is_platform};
 use crate::actors::auth::{AuthContext, revoke_here};
 use crate::actors::tenant::TenantHandle;
 use crate::clock;
+use crate::db::invitations::revoke_made_by;
 use crate::db::user_admin::{self, UserChange};
 use crate::db::users::{self, NewUser, User};
 use crate::db::{TenantTx, audit, user_removal};
@@ -80,7 +81,11 @@ pub async fn update_user(
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let able = user_admin::lock_able(&mut tx, guarded).await?;
     let before = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
-    check_touch(asker.role, before.role)?;
+    if wish.is_suspended.is_some() {
+        asker.check_touch(before.role)?;
+    } else {
+        check_touch(asker.role, before.role)?;
+    }
     let role = wish.role.filter(|role| *role != before.role);
     if let Some(role) = role {
         check_grant(asker.role, role, is_platform(&view))?;
@@ -93,6 +98,8 @@ pub async fn update_user(
     let change = UserChange { name: wish.name.as_deref(), role, is_suspended };
     user_admin::update(&mut tx, id, &change).await?;
     let ended = if role.is_some() || is_suspended == Some(true) {
+        // Nobody leaves a way back behind.
+        revoke_made_by(&mut tx, id).await?;
         context.sessions.revoke_all(&mut tx, id, None, "user_changed").await?
     } else {
         Vec::new()
@@ -128,10 +135,11 @@ pub async fn delete_user(
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let able = user_admin::lock_able(&mut tx, guarded).await?;
     let before = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
-    check_touch(asker.role, before.role)?;
+    asker.check_touch(before.role)?;
     if able == [id] {
         return Err(AccountError::LastOwner);
     }
+    revoke_made_by(&mut tx, id).await?;
     user_removal::delete(&mut tx, id).await?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "user_deleted").await?;
     let detail = json!({ "role": before.role, "n_sessions_ended": ended.len() });
@@ -154,7 +162,7 @@ pub async fn end_sessions(
 ) -> Result<Vec<SessionId>, AccountError> {
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let user = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
-    check_touch(asker.role, user.role)?;
+    asker.check_touch(user.role)?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "ended_by_admin").await?;
     let detail = json!({ "n_sessions_ended": ended.len() });
     let target = ("user", id.to_string());

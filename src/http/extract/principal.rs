@@ -10,6 +10,8 @@ use futures_util::future::LocalBoxFuture;
 use super::tenant::{Caller, TenantScope, state};
 use crate::actors::accounts::Asker;
 use crate::actors::tenant::Bucket;
+use crate::clock;
+use crate::domain::assurance::Requirement;
 use crate::domain::audit::AuditActor;
 use crate::domain::identity::Role;
 use crate::domain::tenant::PLATFORM_SLUG;
@@ -81,7 +83,9 @@ impl Principal {
             // An `operator` of another tenant than the platform's is nobody special there.
             [Role::Owner, Role::Admin].into_iter().find(|role| roles.contains(role)).unwrap_or(Role::Member)
         };
-        Asker { actor: self.audit_actor(), role, source: self.scope.caller.source.clone() }
+        let has_stepped_up =
+            Requirement::SENSITIVE.is_met_by(&self.token.claims.acr, self.token.claims.auth_time, clock::now_s());
+        Asker { actor: self.audit_actor(), role, has_stepped_up, source: self.scope.caller.source.clone() }
     }
 
     /// The answer to a user whose role does not do.

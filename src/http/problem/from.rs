@@ -95,6 +95,9 @@ impl From<AccountError> for Problem {
                 Self::new(&kinds::FORBIDDEN, "only an owner may do this")
             }
             AccountError::Admin(error @ UserAdminError::PlatformOnly) => Self::invalid_field("/role", error),
+            AccountError::TooMuchMail { retry_after_s } => {
+                Self::new(&kinds::RATE_LIMITED, "too many invitations were sent lately").retry_after(retry_after_s)
+            }
             AccountError::NewPassword(error) => Self::invalid_field("/password", error),
             AccountError::WrongPassword => Self::invalid_field("/current_password", "is wrong"),
             AccountError::Auth(error) => error.into(),
