@@ -25,8 +25,8 @@ async fn database() -> (TestDatabase, PgConnection) {
 async fn claim(role: &mut PgConnection, n: u32) -> (u64, u64) {
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT platform.claim_due_keys({n})");
     let explained: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(role).await.unwrap();
-    let plan = &explained[0]["Plan"];
-    let number = |key: &str| plan[key].as_u64().unwrap();
+    let plan = explained.pointer("/0/Plan").unwrap();
+    let number = |key: &str| plan.get(key).unwrap().as_u64().unwrap();
     (number("Actual Rows"), number("Shared Hit Blocks") + number("Shared Read Blocks"))
 }
 

@@ -10,7 +10,9 @@ const BODY_IS_CREDENTIAL: &[(&str, &str)] = &[
 ];
 
 /// What is wrong with a request: its kind of body, the body, its query.
-const MISTAKES: &[(&str, &str, &str)] = &[
+type Mistake = (&'static str, &'static str, &'static str);
+
+const MISTAKES: &[Mistake] = &[
     ("application/json", "{", ""),
     ("application/json", r#"{"no such field":1}"#, ""),
     ("application/json", "[[]]", ""),
@@ -27,8 +29,15 @@ impl Operation {
             || parameters.into_iter().flatten().any(|parameter| parameter["in"] == "query")
     }
 
-    async fn send_mistake(&self, app: &App, host: &str, id: &str, session: Option<&Session>, n: usize) -> Reply {
-        let (kind, body, query) = MISTAKES[n];
+    async fn send_mistake(
+        &self,
+        app: &App,
+        host: &str,
+        id: &str,
+        session: Option<&Session>,
+        mistake: &Mistake,
+    ) -> Reply {
+        let (kind, body, query) = *mistake;
         let path = self.path.replace("{id}", id).replace("{tenant_id}", id) + query;
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {
@@ -59,8 +68,8 @@ async fn nobody_learns_what_is_wrong_with_the_input_of_a_call_that_needs_a_calle
     for operation in &operations {
         let host = if operation.is_operators() { "platform" } else { "acme" };
         let mut statuses = BTreeSet::new();
-        for n in 0..MISTAKES.len() {
-            statuses.insert(operation.send_mistake(&app, host, &tenant.id, None, n).await.status);
+        for mistake in MISTAKES {
+            statuses.insert(operation.send_mistake(&app, host, &tenant.id, None, mistake).await.status);
         }
         if is_on(PUBLIC, &operation.name) || is_on(BODY_IS_CREDENTIAL, &operation.name) {
             assert!(statuses.contains(&400), "{}: {statuses:?}", operation.name);
@@ -81,12 +90,12 @@ async fn a_member_learns_what_is_wrong_with_the_input_only_where_every_user_may_
     for operation in with_input(&document(&app).await).iter().filter(|operation| !is_on(PUBLIC, &operation.name)) {
         let host = if operation.is_operators() { "platform" } else { "acme" };
         let member = app.sign_in(host, &format!("member@{host}.test")).await;
-        for n in 0..MISTAKES.len() {
-            let reply = operation.send_mistake(&app, host, &tenant.id, Some(&member), n).await;
+        for mistake in MISTAKES {
+            let reply = operation.send_mistake(&app, host, &tenant.id, Some(&member), mistake).await;
             if is_on(ANY_USER, &operation.name) {
                 assert_ne!(reply.status, 403, "{}: {reply:?}", operation.name);
             } else {
-                assert_eq!(reply.status, 403, "{}: {:?}: {reply:?}", operation.name, MISTAKES[n]);
+                assert_eq!(reply.status, 403, "{}: {mistake:?}: {reply:?}", operation.name);
                 n_refused += 1;
             }
         }
