@@ -1,6 +1,6 @@
 //! What every store of sessions must do: one suite, run on a real PostgreSQL and on a real Redis.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod races;
 mod suite;

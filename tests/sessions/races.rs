@@ -80,7 +80,6 @@ pub async fn no_session_survives_a_revocation_beside_a_rotation(world: &World) {
             world.database.as_admin("DELETE FROM auth.sessions; DELETE FROM platform.config_log").await;
         }
     }
-    println!("{n_rounds} rounds in {:?}, {n_rotated} rotated before they ended", started.elapsed());
     assert!(n_rounds >= LEAST_ROUNDS, "only {n_rounds} rounds in {ROUNDS_BUDGET:?}");
     assert!(n_rotated > 0 && n_rotated < n_rounds, "there was no race: {n_rotated} of {n_rounds} rotated first");
 }
