@@ -11,7 +11,7 @@ use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::db::user_admin::{self, UserChange};
 use crate::db::users::{self, NewUser, User};
-use crate::db::{TenantTx, audit};
+use crate::db::{TenantTx, account_links, audit};
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::user_admin::{check_grant, check_touch, guarded_role};
@@ -155,6 +155,8 @@ pub async fn end_sessions(
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let user = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
     check_touch(asker.role, user.role)?;
+    // What somebody asked for in one of them ends with them.
+    account_links::spend_of_every_purpose(&mut tx, id).await?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "ended_by_admin").await?;
     let detail = json!({ "n_sessions_ended": ended.len() });
     let target = ("user", id.to_string());
