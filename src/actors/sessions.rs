@@ -68,7 +68,8 @@ pub trait SessionStore: Debug + Send + Sync {
     /// The user's sessions that are alive, the latest used first.
     fn list<'a>(&'a self, tx: &'a mut TenantTx, user: UserId) -> StoreFuture<'a, Vec<Session>>;
 
-    /// Writes down that the session's user has shown a further factor; false if the session is not alive.
+    /// Writes down that the session's user has shown a further factor; false if the session is not alive. In the same step the
+    /// counter goes up by two: every refresh token of before is then one that was used twice, with no grace.
     fn elevate<'a>(&'a self, tx: &'a mut TenantTx, id: SessionId, elevation: Elevation<'a>) -> StoreFuture<'a, bool>;
 
     /// Ends a session; returns whether it was still open. It is the same record that a rotation changes, so the two cannot

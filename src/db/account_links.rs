@@ -124,6 +124,15 @@ pub async fn spend_all(tx: &mut TenantTx, user: UserId, purpose: LinkPurpose) ->
     Ok(())
 }
 
+/// Makes all of the user's links worthless: whoever had a hand in the account may have asked for any of them.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn spend_of_every_purpose(tx: &mut TenantTx, user: UserId) -> Result<(), DbError> {
+    spend_all(tx, user, LinkPurpose::PasswordReset).await?;
+    spend_all(tx, user, LinkPurpose::EmailVerification).await
+}
+
 /// How many links of a purpose the user was sent within the last hour. Those of over a month ago are forgotten on the way.
 ///
 /// # Errors

@@ -199,7 +199,8 @@ pub async fn list(tx: &mut TenantTx, user: UserId) -> Result<Vec<Session>, DbErr
     .await?)
 }
 
-/// Writes down that the session's user has shown a further factor; false if the session is not alive.
+/// Writes down that the session's user has shown a further factor; false if the session is not alive. The counter goes up by two, so
+/// that no refresh token of before is the current one or the one before it.
 ///
 /// # Errors
 /// [`DbError`].
@@ -212,7 +213,8 @@ pub async fn elevate(
 ) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
     let result = sqlx::query!(
-        "UPDATE auth.sessions SET acr = greatest(acr, $3), mfa_time = $5,
+        "UPDATE auth.sessions SET acr = greatest(acr, $3), mfa_time = $5, refresh_ctr = refresh_ctr + 2,
+                rotated_at = clock_timestamp(),
                 amr = CASE WHEN $4 = ANY (amr) THEN amr ELSE array_append(amr, $4) END
          WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL
                AND clock_timestamp() < least(idle_expires_at, absolute_expires_at)",

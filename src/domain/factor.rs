@@ -8,8 +8,11 @@ use super::assurance::Requirement;
 pub const MAX_CHALLENGE_ATTEMPTS: i32 = 5;
 /// Wrong codes for one user and purpose within [`CODE_WINDOW_S`].
 pub const MAX_CODES: i32 = 10;
-/// Length of the window in which wrong codes are counted, in seconds.
+/// Length of the first window in which wrong codes are counted, in seconds. Each window after one that was filled is twice as long, until
+/// a code is right.
 pub const CODE_WINDOW_S: i64 = 300;
+/// So often the window doubles: up to five hours and twenty minutes.
+pub const MAX_CODE_DOUBLINGS: i32 = 6;
 /// Life of a sign-in that waits for its second factor, in seconds.
 pub const CHALLENGE_TTL_S: i64 = 300;
 /// Life of an enrolment that waits for its first code, in seconds.

@@ -24,11 +24,13 @@ pub enum MailKind {
     FactorChanged,
     /// A refresh token was used twice, and its session ended.
     SessionReuse,
+    /// Somebody has shown the right password and wrong codes, many times.
+    CodeGuessing,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Invitation,
         Self::OnboardingInvitation,
         Self::EmailVerification,
@@ -37,6 +39,7 @@ impl MailKind {
         Self::EmailChanged,
         Self::FactorChanged,
         Self::SessionReuse,
+        Self::CodeGuessing,
     ];
 
     /// The word in the database.
@@ -51,6 +54,7 @@ impl MailKind {
             Self::EmailChanged => "email_changed",
             Self::FactorChanged => "factor_changed",
             Self::SessionReuse => "session_reuse",
+            Self::CodeGuessing => "code_guessing",
         }
     }
 
@@ -67,7 +71,11 @@ impl MailKind {
             Self::Invitation | Self::OnboardingInvitation => Some(RowTokenPurpose::Invitation),
             Self::EmailVerification => Some(RowTokenPurpose::EmailVerification),
             Self::PasswordReset => Some(RowTokenPurpose::PasswordReset),
-            Self::PasswordChanged | Self::EmailChanged | Self::FactorChanged | Self::SessionReuse => None,
+            Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::FactorChanged
+            | Self::SessionReuse
+            | Self::CodeGuessing => None,
         }
     }
 }

@@ -128,6 +128,15 @@ fn words(facts: &MailFacts<'_>) -> Words {
             "",
             ACT,
         ),
+        MailKind::CodeGuessing => (
+            format!("Somebody is guessing codes of your account at {tenant}"),
+            format!(
+                "Your password for {tenant} was given correctly, and then many wrong codes. Somebody may know your \
+                 password. They are not in, and further codes have to wait longer each time."
+            ),
+            "",
+            ACT,
+        ),
     };
     Words { subject, paragraphs: vec![paragraph], button, closing }
 }

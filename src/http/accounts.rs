@@ -5,18 +5,15 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::extract::{AnyUser, Json, TenantScope, Then, demand};
+use super::extract::{AnyUser, Json, TenantScope, Then};
+use super::mfa::signed_in;
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use crate::actors::accounts::{self, AccountError, ChangePassword};
 use crate::actors::ask::TellError;
 use crate::actors::auth::ForgotPassword;
-use crate::domain::assurance::Requirement;
 use crate::domain::identity::{EmailAddress, NewPassword};
-
-/// A change of address asks for a sign-in this many seconds ago at most.
-const FRESH_S: u64 = 300;
 
 /// Whose password is forgotten.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -147,7 +144,7 @@ pub(super) struct ChangeEmailRequest {
 }
 
 /// Name a new address. A link is mailed to it, and a notice to the old one; it counts once the link was used. Asks for a sign-in
-/// within the last five minutes.
+/// within the last five minutes, and for a second factor of whoever has one.
 #[utoipa::path(post, path = "/auth/email", tag = "auth", operation_id = "email.change", security(("bearer" = [])),
     request_body = ChangeEmailRequest,
     responses((status = 202, description = "Mailed"), openapi::BodyProblems, openapi::SignedInProblems))]
@@ -156,8 +153,7 @@ pub(super) async fn change_email(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let email = EmailAddress::parse(&body.email).map_err(|error| Problem::invalid_field("/email", error))?;
-    demand(&user, Requirement { min_acr: None, max_age_s: Some(FRESH_S) })?;
     let source = user.scope.caller.source.clone();
-    accounts::change_email(&state.accounts, &user.scope.view, user.token.claims.sub, &email, source).await?;
+    accounts::change_email(&state.accounts, &user.scope.view, &signed_in(&user), &email, source).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -32,7 +32,7 @@ use crate::actors::auth::{Enroller, SignedInUser};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The caller as the auth actor knows them.
-fn signed_in(user: &Principal) -> SignedInUser {
+pub(super) fn signed_in(user: &Principal) -> SignedInUser {
     let claims = &user.token.claims;
     SignedInUser { user: claims.sub, session: claims.sid, acr: claims.acr.clone(), auth_time_s: claims.auth_time }
 }

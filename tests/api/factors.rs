@@ -188,6 +188,41 @@ async fn ten_wrong_codes_make_the_eleventh_wait_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_codes_waits_longer_each_time_and_the_user_is_told() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let (phone, _) = app.enrol_totp("acme", &owner).await;
+    let guess = async |code: String| {
+        let (mfa_token, _) = app.challenge("acme", OWNER).await;
+        app.verify("acme", &json!({ "mfa_token": mfa_token, "code": code })).await
+    };
+    let pass = async |seconds: u64| {
+        let sql = format!("UPDATE auth.code_attempts SET window_began = window_began - interval '{seconds} seconds'");
+        app.db.as_admin(&sql).await;
+    };
+    let fill = async || {
+        for _ in 0..10 {
+            guess(phone.wrong_code()).await.problem(401, "invalid-mfa-code");
+        }
+    };
+    for (n, expected) in [300_u64, 600, 1_200].into_iter().enumerate() {
+        fill().await;
+        let refused = guess(phone.wrong_code()).await;
+        refused.problem(429, "rate-limited");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((expected - 60..=expected).contains(&wait), "{n}: {wait}");
+        app.nth_mail(n + 1, "code_guessing", OWNER).await;
+        pass(expected).await;
+    }
+    // A right code ends it.
+    app.let_steps_pass().await;
+    Session::of(&guess(phone.code()).await);
+    fill().await;
+    let wait: u64 = guess(phone.wrong_code()).await.header("retry-after").parse().unwrap();
+    assert!(wait <= 300, "{wait}");
+}
+
+#[tokio::test]
 async fn a_waiting_sign_in_belongs_to_its_tenant_and_time() {
     let app = spawn_app(|_| {}).await;
     let (_, owner) = app.tenant_with_owner("acme").await;

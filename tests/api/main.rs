@@ -21,6 +21,7 @@ mod onboarding;
 mod operator;
 mod passkeys;
 mod passwords;
+mod proof_races;
 mod ratchet;
 mod second_factor;
 mod session_stores;

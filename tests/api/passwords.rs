@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::helpers::{App, PASSWORD, Reply, spawn_app};
+use crate::helpers::{App, PASSWORD, Reply, Session, spawn_app};
 
 const OWNER: &str = "owner@acme.test";
 const NEW: &str = "a whole new sentence";
@@ -110,6 +110,49 @@ async fn a_changed_password_ends_the_other_sessions() {
     assert_eq!(app.audited("password.change", "success").await, 1);
 }
 
+/// Signs in, asks for another address and does something; the link to the new address has to be worthless then.
+async fn ends_a_change_of_address<F: AsyncFnOnce(&App, &Session)>(end: F) {
+    let app = spawn_app(|_| {}).await;
+    app.onboard("acme").await;
+    let mallory = app.sign_in("acme", OWNER).await;
+    let wish = json!({ "email": "mallory@evil.test" });
+    assert_eq!(app.post("acme", "/auth/email").token(&mallory).json(&wish).await.status, 202);
+    let link = app.mail("email_verification", "mallory@evil.test").await.token();
+    end(&app, &mallory).await;
+    verify(&app, &link).await.problem(400, "invalid-link");
+    assert_eq!(app.count("SELECT count(*) FROM auth.users WHERE email_norm LIKE 'mallory@%'").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_takes_their_account_back_keeps_their_address() {
+    ends_a_change_of_address(async |app, _| {
+        forgot(app, OWNER).await;
+        let token = app.mail("password_reset", OWNER).await.token();
+        assert_eq!(reset(app, &token, NEW).await.status, 204);
+    })
+    .await;
+    ends_a_change_of_address(async |app, session| {
+        let body = json!({ "current_password": PASSWORD, "new_password": NEW });
+        assert_eq!(app.post("acme", "/auth/password").token(session).json(&body).await.status, 204);
+    })
+    .await;
+    ends_a_change_of_address(async |app, session| {
+        let reply = app.post("acme", "/auth/logout").token(session).json(&json!({ "all": true })).await;
+        assert!(matches!(reply.status, 200 | 204), "{reply:?}");
+    })
+    .await;
+    ends_a_change_of_address(async |app, session| {
+        let me = app.get("acme", "/auth/me").token(session).await.json();
+        let path = format!("/users/{}/sessions/end", me["id"].as_str().unwrap());
+        assert_eq!(app.post("acme", &path).token(session).await.status, 200);
+    })
+    .await;
+    ends_a_change_of_address(async |app, session| {
+        app.enrol_totp("acme", session).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_guessed_first_is_no_password() {
     let app = spawn_app(|_| {}).await;
@@ -193,4 +236,17 @@ async fn a_change_of_address_asks_for_a_fresh_sign_in() {
     let refused = app.post("acme", "/auth/email").token(&stale).json(&body).await;
     refused.problem(401, "insufficient_user_authentication");
     assert!(refused.header("www-authenticate").contains("max_age=\"300\""), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_address_asks_for_the_second_factor_of_whoever_has_one() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let (phone, _) = app.enrol_totp("acme", &owner).await;
+    let body = json!({ "email": "new@acme.test" });
+    let refused = app.post("acme", "/auth/email").token(&owner).json(&body).await;
+    refused.problem(401, "insufficient_user_authentication");
+    assert!(refused.header("www-authenticate").contains("acr_values=\"aal2\""), "{refused:?}");
+    let strong = Session::of(&app.step_up("acme", &owner, &phone.code()).await);
+    assert_eq!(app.post("acme", "/auth/email").token(&strong).json(&body).await.status, 202);
 }

@@ -36,6 +36,7 @@ on_both_stores! {
     suite::an_older_counter_never_rotates,
     suite::a_session_that_ran_out_is_dead_by_either_end,
     suite::a_factor_raises_the_class_and_adds_its_method_once,
+    suite::a_factor_leaves_no_refresh_token_of_before_with_a_grace,
     suite::an_ended_session_stays_ended_and_is_told_once,
     suite::all_but_one_of_a_users_sessions_end,
     suite::the_list_shows_what_is_alive_the_latest_used_first,

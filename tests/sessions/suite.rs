@@ -131,6 +131,24 @@ pub async fn a_factor_raises_the_class_and_adds_its_method_once(world: &World) {
     assert!(session.auth_time < at);
 }
 
+pub async fn a_factor_leaves_no_refresh_token_of_before_with_a_grace(world: &World) {
+    let id = world.session(ANN).await;
+    assert!(world.rotate(id, 1).await.rotated);
+    let mut tx = world.begin().await;
+    let elevation = Elevation { acr: Acr::Aal2, method: "otp", at: clock::now() };
+    assert!(world.store.elevate(&mut tx, id, elevation).await.unwrap());
+    tx.commit().await.unwrap();
+    for counter in [1, 2] {
+        let rotation = world.rotate(id, counter).await;
+        assert!(!rotation.rotated);
+        let session = rotation.session.unwrap();
+        let decision = decide(counter, session.refresh_ctr, session.since_rotation_ms, 3_600_000);
+        assert_eq!(decision, RefreshDecision::Reuse, "{counter}: {session:?}");
+    }
+    let current = world.find(id).await.unwrap().refresh_ctr;
+    assert!(world.rotate(id, current).await.rotated);
+}
+
 pub async fn an_ended_session_stays_ended_and_is_told_once(world: &World) {
     let (id, other) = (world.session(ANN).await, world.session(ANN).await);
     assert!(world.revoke(id).await);

@@ -6,13 +6,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{AccountError, event, in_seconds};
-use crate::actors::auth::AuthContext;
+use crate::actors::auth::{AuthContext, SignedInUser, demand, lock_signed_in};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::config::Settings;
 use crate::db::account_links::{self, LinkPurpose, NewLink};
 use crate::db::mail_outbox::{self, NewMail};
-use crate::db::{DbError, TenantTx, audit, user_admin};
+use crate::db::{DbError, TenantTx, audit, factors, user_admin};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::identity::{EmailAddress, IdentityError};
 use crate::domain::ids::UserId;
@@ -96,8 +96,7 @@ pub async fn verify_email(
     }
     if is_changed {
         // Links that were sent to the old address die with it.
-        account_links::spend_all(&mut tx, user_id, LinkPurpose::PasswordReset).await?;
-        account_links::spend_all(&mut tx, user_id, LinkPurpose::EmailVerification).await?;
+        account_links::spend_of_every_purpose(&mut tx, user_id).await?;
         notify(&mut tx, &user.email, "changed").await?;
     }
     let action = if is_changed { "email.change" } else { "email.verify" };
@@ -108,19 +107,22 @@ pub async fn verify_email(
 }
 
 /// Names a new address, which counts once it is proven: mails a link to it, and a notice to the old one. Whether somebody else has
-/// the new one is not told before the proof.
+/// the new one is not told before the proof. Asks for what a further factor asks for: a fresh sign-in, with the factors that there are.
 ///
 /// # Errors
-/// [`AccountError::NotFound`] or the database's.
+/// [`AccountError::Auth`] when a stronger sign-in is needed or the session has ended, or the database's.
 pub async fn change_email(
     context: &AuthContext,
     view: &TenantView,
-    user: UserId,
+    by: &SignedInUser,
     email: &EmailAddress,
     source: AuditSource,
 ) -> Result<(), AccountError> {
+    let user = by.user;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let found = user_admin::lock(&mut tx, user).await?.ok_or(AccountError::NotFound)?;
+    let found = lock_signed_in(context, &mut tx, by).await?;
+    // Whoever has the address can ask for a new password: it is guarded as a further factor is.
+    demand(by, factors::get(&mut tx, user).await?.enrolment_requirement())?;
     let n_sent = account_links::count_last_hour(&mut tx, user, LinkPurpose::EmailVerification).await?;
     if n_sent < LINKS_PER_HOUR {
         // One wish at a time.

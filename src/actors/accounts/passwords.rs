@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::email::{LINKS_PER_HOUR, send_reset};
 use super::{AccountError, check_context, event};
-use crate::actors::auth::{Attempt, AuthContext, revoke_here};
+use crate::actors::auth::{Attempt, AuthContext, AuthError, revoke_here};
 use crate::actors::tenant::TenantHandle;
 use crate::db::account_links::{self, LinkPurpose};
 use crate::db::mail_outbox::{self, NewMail};
@@ -137,6 +137,15 @@ pub async fn change_password(
     }
     let hash = context.hasher.hash(new.secret().clone()).await?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    // Locked, and looked at again: hashing took its time, in which the password or the session may have been ended.
+    let now = user_admin::lock(&mut tx, user_id).await?.ok_or(AccountError::NotFound)?;
+    if now.password_hash != user.password_hash {
+        return Err(AccountError::WrongPassword);
+    }
+    let own = context.sessions.find(&mut tx, session).await?;
+    if own.is_none_or(|own| own.revoked_at.is_some()) {
+        return Err(AccountError::Auth(AuthError::SessionRevoked));
+    }
     attempt.forgive(&mut tx).await?;
     let change =
         Change { user: user_id, email: &user.email, hash: &hash, keep: Some(session), action: "password.change" };
@@ -166,7 +175,8 @@ async fn write_password(
     if !user_admin::set_password(tx, user, hash).await? {
         return Err(AccountError::NotFound);
     }
-    account_links::spend_all(tx, user, LinkPurpose::PasswordReset).await?;
+    // Also one that would give the account another address: whoever knew the old password may have asked for it.
+    account_links::spend_of_every_purpose(tx, user).await?;
     // A link that gives a user their first password is worth nothing to a user who has one.
     invitations::revoke_of_user(tx, user).await?;
     // A sign-in that waits for its second factor has shown the old password.

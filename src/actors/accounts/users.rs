@@ -12,7 +12,7 @@ use crate::clock;
 use crate::db::invitations::revoke_made_by;
 use crate::db::user_admin::{self, UserChange};
 use crate::db::users::{self, NewUser, User};
-use crate::db::{TenantTx, audit, user_removal};
+use crate::db::{TenantTx, account_links, audit, user_removal};
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::user_admin::{check_grant, check_touch, guarded_role};
@@ -163,6 +163,8 @@ pub async fn end_sessions(
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
     let user = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
     asker.check_touch(user.role)?;
+    // What somebody asked for in one of them ends with them.
+    account_links::spend_of_every_purpose(&mut tx, id).await?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "ended_by_admin").await?;
     let detail = json!({ "n_sessions_ended": ended.len() });
     let target = ("user", id.to_string());

@@ -21,6 +21,7 @@ pub use factors::{
     Enroller, FinishAssertion, FinishPasskey, RemovePasskey, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
 };
+pub(in crate::actors) use factors::{demand, lock_signed_in};
 pub use hasher::{Hasher, HasherError};
 pub use messages::{AuthError, EndedSessions, ForgotPassword, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 pub(in crate::actors) use sign_out::revoke_here;

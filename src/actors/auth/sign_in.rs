@@ -12,7 +12,7 @@ use crate::db::users::User;
 use crate::db::{TenantTx, audit, user_admin, users};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::EmailAddress;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{TenantId, UserId};
 
 /// Longer inputs are nobody's password; hashing them would only cost time.
 const MAX_PASSWORD_BYTES: usize = 1_024;
@@ -25,12 +25,18 @@ pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<Si
     attempt.admit(&context.db).await?;
     match check_password(context, user.as_ref(), password.clone()).await? {
         true => {
-            let user = user.ok_or(AuthError::InvalidCredentials)?;
-            upgrade_hash(context, view.tenant.id, &user, password, &source).await;
-            factors::after_password(context, &view, user, source, &attempt).await
+            let mut user = user.ok_or(AuthError::InvalidCredentials)?;
+            upgrade_hash(context, view.tenant.id, &mut user, password, &source).await;
+            let id = user.id;
+            let outcome = factors::after_password(context, &view, user, source.clone(), &attempt).await;
+            if let Err(AuthError::InvalidCredentials) = outcome {
+                // It was the password, and is so no more.
+                record_failure(context, view.tenant.id, Some(id), source, &attempt).await?;
+            }
+            outcome
         }
         false => {
-            record_failure(context, view.tenant.id, user.as_ref(), source, &attempt).await?;
+            record_failure(context, view.tenant.id, user.map(|user| user.id), source, &attempt).await?;
             Err(AuthError::InvalidCredentials)
         }
     }
@@ -57,13 +63,13 @@ async fn find_user(
 async fn upgrade_hash(
     context: &AuthContext,
     tenant: TenantId,
-    user: &User,
+    user: &mut User,
     password: SecretString,
     source: &AuditSource,
 ) {
     let Some(old) = user.password_hash.as_deref().filter(|hash| is_foreign(hash)) else { return };
     let upgraded = async {
-        let new = context.hasher.hash(password).await?;
+        let new = context.hasher.hash(password.clone()).await?;
         let mut tx = TenantTx::begin(&context.db, tenant).await?;
         if user_admin::upgrade_hash(&mut tx, user.id, old, &new).await? {
             let event = AuditEvent {
@@ -78,11 +84,16 @@ async fn upgrade_hash(
             };
             audit::insert(&mut tx, &event).await?;
         }
+        let stored = users::find(&mut tx, user.id).await?.and_then(|user| user.password_hash);
         tx.commit().await?;
-        Ok::<(), AuthError>(())
+        // Another sign-in may have been first, or a change of the password.
+        let is_the_same = stored.as_deref() == Some(&new) || context.hasher.verify(password, stored.clone()).await?;
+        Ok::<_, AuthError>(stored.filter(|_| is_the_same))
     };
-    if let Err(error) = upgraded.await {
-        tracing::warn!(%error, "an imported password's hash was not upgraded");
+    match upgraded.await {
+        Ok(Some(stored)) => user.password_hash = Some(stored),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "an imported password's hash was not upgraded"),
     }
 }
 
@@ -97,7 +108,7 @@ async fn check_password(context: &AuthContext, user: Option<&User>, password: Se
 async fn record_failure(
     context: &AuthContext,
     tenant: TenantId,
-    user: Option<&User>,
+    user: Option<UserId>,
     source: AuditSource,
     attempt: &Attempt,
 ) -> Result<(), AuthError> {
@@ -111,12 +122,12 @@ async fn record_failure(
     Ok(tx.commit().await?)
 }
 
-fn failure(user: Option<&User>, source: AuditSource) -> AuditEvent {
+fn failure(user: Option<UserId>, source: AuditSource) -> AuditEvent {
     AuditEvent {
         actor: AuditActor::Anonymous,
         action: "session.create",
         target_kind: "user",
-        target_id: user.map(|user| user.id.to_string()),
+        target_id: user.map(|user| user.to_string()),
         outcome: AuditOutcome::Failure,
         code: Some("invalid-credentials"),
         source,

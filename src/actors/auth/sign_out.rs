@@ -5,7 +5,7 @@ use serde_json::json;
 use super::AuthContext;
 use super::messages::{AuthError, EndedSessions, SignOut};
 use crate::actors::tenant::{RevokeSession, TenantHandle};
-use crate::db::{TenantTx, audit};
+use crate::db::{TenantTx, account_links, audit, user_admin};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
 use crate::domain::ids::SessionId;
 
@@ -25,7 +25,12 @@ pub(super) async fn sign_out(context: &AuthContext, message: SignOut) -> Result<
         EndedSessions::Others => {
             (session, "others", sessions.revoke_all(&mut tx, user, Some(session), "logout_others").await?)
         }
-        EndedSessions::All => (session, "all", sessions.revoke_all(&mut tx, user, None, "logout_all").await?),
+        EndedSessions::All => {
+            // Somebody else may have been in one of them: what they asked for by mail ends too.
+            user_admin::lock(&mut tx, user).await?;
+            account_links::spend_of_every_purpose(&mut tx, user).await?;
+            (session, "all", sessions.revoke_all(&mut tx, user, None, "logout_all").await?)
+        }
         EndedSessions::One(id) => {
             let alive = sessions.list(&mut tx, user).await?;
             // Somebody else's session is as unknown as one that never was.

@@ -152,9 +152,11 @@ fn link(settings: &MailSettings, view: &TenantView, kind: MailKind, mail: &Claim
         MailKind::OnboardingInvitation => &settings.onboarding_link,
         MailKind::EmailVerification => &settings.verification_link,
         MailKind::PasswordReset => &settings.password_reset_link,
-        MailKind::PasswordChanged | MailKind::EmailChanged | MailKind::FactorChanged | MailKind::SessionReuse => {
-            return None;
-        }
+        MailKind::PasswordChanged
+        | MailKind::EmailChanged
+        | MailKind::FactorChanged
+        | MailKind::SessionReuse
+        | MailKind::CodeGuessing => return None,
     };
     let token = row_token::encode(purpose, row, view.tenant.id, &view.keys.rows);
     let host = if target.starts_with('/') { view.issuer.as_str() } else { "" };
@@ -167,6 +169,10 @@ fn link_life_s(settings: &Settings, kind: MailKind) -> u64 {
         MailKind::Invitation | MailKind::OnboardingInvitation => settings.auth.invitation_ttl_s,
         MailKind::EmailVerification => settings.auth.verification_ttl_s,
         MailKind::PasswordReset => settings.auth.password_reset_ttl_s,
-        MailKind::PasswordChanged | MailKind::EmailChanged | MailKind::FactorChanged | MailKind::SessionReuse => 0,
+        MailKind::PasswordChanged
+        | MailKind::EmailChanged
+        | MailKind::FactorChanged
+        | MailKind::SessionReuse
+        | MailKind::CodeGuessing => 0,
     }
 }

@@ -189,7 +189,7 @@ impl Redis {
         Ok(records)
     }
 
-    /// Writes down a further factor; false if the session is not alive.
+    /// Writes down a further factor and counts up by two; false if the session is not alive.
     ///
     /// # Errors
     /// [`RedisError`].

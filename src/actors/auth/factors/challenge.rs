@@ -13,14 +13,15 @@ use crate::actors::auth::{AuthContext, AuthError};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::users::User;
-use crate::db::{TenantTx, factors, mfa_challenges, users};
+use crate::db::{TenantTx, factors, mfa_challenges, user_admin};
 use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditSource};
-use crate::domain::factor::CHALLENGE_TTL_S;
+use crate::domain::factor::{CHALLENGE_TTL_S, MAX_CHALLENGE_ATTEMPTS};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::row_token::{self, RowTokenPurpose};
 
-/// What follows a right password: tokens, or a challenge for whoever has a factor or must have one.
+/// What follows a right password: tokens, or a challenge for whoever has a factor or must have one. Hashing took its time: `user` is as
+/// they were before it, and must have the same password still.
 pub(in crate::actors::auth) async fn after_password(
     context: &AuthContext,
     view: &TenantView,
@@ -29,6 +30,11 @@ pub(in crate::actors::auth) async fn after_password(
     attempt: &Attempt,
 ) -> Result<SignInOutcome, AuthError> {
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    // Locked first: who changes a password or switches a user off waits, and ends the session that begins here, or was before.
+    let now = user_admin::lock(&mut tx, user.id).await?;
+    let user = now
+        .filter(|now| !now.is_suspended && now.password_hash == user.password_hash)
+        .ok_or(AuthError::InvalidCredentials)?;
     attempt.forgive(&mut tx).await?;
     let has = factors::get(&mut tx, user.id).await?;
     if !has.any() && !view.tenant.config.mfa_required {
@@ -58,9 +64,26 @@ pub(super) fn row_of(view: &TenantView, mfa_token: &SecretString) -> Result<Uuid
         .map_err(|_forged: row_token::RowTokenError| AuthError::InvalidMfaToken)
 }
 
-/// The user behind a waiting sign-in, as stored now. Whoever was switched off meanwhile does not get in.
+/// The user behind a waiting sign-in, locked, as stored now. Whoever was switched off meanwhile does not get in. The user is locked
+/// before their challenges, codes and factors, everywhere.
 pub(super) async fn user_of(tx: &mut TenantTx, user: UserId) -> Result<User, AuthError> {
-    users::find(tx, user).await?.filter(|user| !user.is_suspended).ok_or(AuthError::InvalidMfaToken)
+    user_admin::lock(tx, user).await?.filter(|user| !user.is_suspended).ok_or(AuthError::InvalidMfaToken)
+}
+
+/// The user behind a waiting sign-in, locked, after one of its attempts was taken.
+pub(super) async fn claim_attempt(tx: &mut TenantTx, challenge: Uuid) -> Result<User, AuthError> {
+    let user = mfa_challenges::find_open(tx, challenge, MAX_CHALLENGE_ATTEMPTS).await?;
+    let user = user_of(tx, user.ok_or(AuthError::InvalidMfaToken)?).await?;
+    let claimed = mfa_challenges::claim_attempt(tx, challenge, MAX_CHALLENGE_ATTEMPTS).await?;
+    claimed.map(|_| user).ok_or(AuthError::InvalidMfaToken)
+}
+
+/// Ends a waiting sign-in as met. Of any number of callers one gets through.
+pub(super) async fn meet(tx: &mut TenantTx, challenge: Option<Uuid>) -> Result<(), AuthError> {
+    match challenge {
+        Some(challenge) if !mfa_challenges::use_up(tx, challenge).await? => Err(AuthError::InvalidMfaToken),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Turns the refresh of a session away that has shown one factor, where the tenant asks for two. It is asked before anything is

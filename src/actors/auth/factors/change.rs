@@ -9,7 +9,7 @@ use crate::actors::tenant::TenantView;
 use crate::clients::kms::{self, MasterKeyError};
 use crate::clock;
 use crate::db::users::User;
-use crate::db::{TenantTx, factors, mfa_challenges, recovery_codes, totp_factors, users};
+use crate::db::{TenantTx, account_links, factors, mfa_challenges, recovery_codes, totp_factors, user_admin};
 use crate::domain::assurance::Requirement;
 use crate::domain::factor::{Factors, MAX_CHALLENGE_ATTEMPTS, N_RECOVERY_CODES};
 use crate::domain::ids::{SessionId, UserId};
@@ -26,8 +26,10 @@ pub(super) struct Admitted {
 }
 
 /// Lets somebody enrol who may: signed in as strongly and freshly as the user's factors ask, or waiting at sign-in without any
-/// factor. `counts` takes one of the waiting sign-in's attempts.
+/// factor. The user is locked before their factors are looked at, so that what is found stays so until the commit. `counts` takes one
+/// of the waiting sign-in's attempts.
 pub(super) async fn admit(
+    context: &AuthContext,
     tx: &mut TenantTx,
     view: &TenantView,
     by: &Enroller,
@@ -35,8 +37,7 @@ pub(super) async fn admit(
 ) -> Result<Admitted, AuthError> {
     match by {
         Enroller::SignedIn(by) => {
-            let user = users::find(tx, by.user).await?.filter(|user| !user.is_suspended);
-            let user = user.ok_or(AuthError::SessionRevoked)?;
+            let user = lock_signed_in(context, tx, by).await?;
             let has = factors::get(tx, user.id).await?;
             demand(by, has.enrolment_requirement())?;
             Ok(Admitted { user, has, session: Some(by.session), challenge: None })
@@ -44,11 +45,11 @@ pub(super) async fn admit(
         Enroller::Waiting(mfa_token) => {
             let id = challenge::row_of(view, mfa_token)?;
             let user = if counts {
-                mfa_challenges::claim_attempt(tx, id, MAX_CHALLENGE_ATTEMPTS).await?
+                challenge::claim_attempt(tx, id).await?
             } else {
-                mfa_challenges::find_open(tx, id, MAX_CHALLENGE_ATTEMPTS).await?
+                let user = mfa_challenges::find_open(tx, id, MAX_CHALLENGE_ATTEMPTS).await?;
+                challenge::user_of(tx, user.ok_or(AuthError::InvalidMfaToken)?).await?
             };
-            let user = challenge::user_of(tx, user.ok_or(AuthError::InvalidMfaToken)?).await?;
             let has = factors::get(tx, user.id).await?;
             // A password alone adds no factor to those that there are.
             if has.any() {
@@ -59,8 +60,23 @@ pub(super) async fn admit(
     }
 }
 
+/// Locks a user who is signed in: they and their session may have been ended since the token was looked at.
+pub(in crate::actors) async fn lock_signed_in(
+    context: &AuthContext,
+    tx: &mut TenantTx,
+    by: &SignedInUser,
+) -> Result<User, AuthError> {
+    let user = user_admin::lock(tx, by.user).await?.filter(|user| !user.is_suspended);
+    let user = user.ok_or(AuthError::SessionRevoked)?;
+    let session = context.sessions.find(tx, by.session).await?;
+    if session.is_none_or(|session| session.revoked_at.is_some()) {
+        return Err(AuthError::SessionRevoked);
+    }
+    Ok(user)
+}
+
 /// Asks for a stronger or fresher sign-in if it is needed.
-pub(super) fn demand(by: &SignedInUser, wanted: Requirement) -> Result<(), AuthError> {
+pub(in crate::actors) fn demand(by: &SignedInUser, wanted: Requirement) -> Result<(), AuthError> {
     if wanted.is_met_by(&by.acr, by.auth_time_s, clock::now_s()) { Ok(()) } else { Err(AuthError::StepUp(wanted)) }
 }
 
@@ -77,7 +93,7 @@ pub(super) async fn renew_codes(tx: &mut TenantTx, user: UserId) -> Result<Vec<S
 }
 
 /// After a factor was added or removed: what was proved before is worth nothing. Sign-ins that wait end, enrolments that wait
-/// end, all other sessions end, and the user hears of it. Returns the ended sessions, for this node's view.
+/// end, links that were mailed end, all other sessions end, and the user hears of it. Returns the ended sessions, for this node's view.
 pub(super) async fn settle(
     context: &AuthContext,
     tx: &mut TenantTx,
@@ -87,6 +103,7 @@ pub(super) async fn settle(
     factor: &str,
 ) -> Result<Vec<SessionId>, AuthError> {
     mfa_challenges::delete_all(tx, user.id).await?;
+    account_links::spend_of_every_purpose(tx, user.id).await?;
     totp_factors::delete_pending(tx, user.id).await?;
     trail::tell(tx, user, change, factor).await?;
     Ok(context.sessions.revoke_all(tx, user.id, keep, "factor_changed").await?)

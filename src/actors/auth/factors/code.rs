@@ -37,8 +37,8 @@ impl ReadCode {
     }
 }
 
-/// Counts an attempt for the user before the code is looked at.
-pub(super) async fn claim(tx: &mut TenantTx, user: UserId, purpose: CodePurpose) -> Result<(), AuthError> {
+/// Counts an attempt for the user before the code is looked at; returns how many there are in this window now.
+pub(super) async fn claim(tx: &mut TenantTx, user: UserId, purpose: CodePurpose) -> Result<i32, AuthError> {
     code_attempts::claim(tx, user, purpose).await?.map_err(|retry_after_s| AuthError::TooManyCodes { retry_after_s })
 }
 

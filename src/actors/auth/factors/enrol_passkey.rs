@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use webauthn_rs::prelude::{Passkey, PasskeyRegistration};
 
+use super::challenge;
 use super::change::{self, Admitted};
 use super::messages::Enrolled;
 use super::passkey_messages::{BeginPasskey, CeremonyOptions, FinishPasskey, RemovePasskey};
@@ -14,7 +15,7 @@ use crate::actors::auth::{AuthContext, AuthError, sign_out, tokens};
 use crate::clock;
 use crate::db::passkey_ceremonies::{self, NewCeremony};
 use crate::db::passkeys::{self, NewPasskey};
-use crate::db::{TenantTx, factors, recovery_codes, users};
+use crate::db::{TenantTx, factors, recovery_codes};
 use crate::domain::assurance::Requirement;
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::factor::FactorKind;
@@ -27,7 +28,7 @@ pub(super) async fn begin(context: &AuthContext, message: BeginPasskey) -> Resul
     let BeginPasskey { tenant, by, source } = message;
     let view = tenant.view_full();
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let Admitted { user, has, challenge, .. } = change::admit(&mut tx, &view, &by, false).await?;
+    let Admitted { user, has, challenge, .. } = change::admit(context, &mut tx, &view, &by, false).await?;
     let known = relying_party::passkeys(passkeys::list(&mut tx, user.id).await?)?;
     if known.len() >= MAX_PASSKEYS {
         return Err(AuthError::TooManyPasskeys);
@@ -69,7 +70,7 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
     let FinishPasskey { tenant, by, ceremony, name, credential, source } = message;
     let view = tenant.view_full();
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let Admitted { user, has, session, challenge } = change::admit(&mut tx, &view, &by, false).await?;
+    let Admitted { user, has, session, challenge } = change::admit(context, &mut tx, &view, &by, false).await?;
     let state = passkey_ceremonies::take(&mut tx, ceremony, PURPOSE, Some(user.id), challenge).await?;
     let Some(state) = state else {
         fail(tx, user.id, &source).await?;
@@ -85,6 +86,7 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
                 return Err(error);
             }
         };
+    challenge::meet(&mut tx, challenge).await?;
     let id: FactorId = clock::new_id();
     let new = NewPasskey {
         id,
@@ -143,7 +145,7 @@ pub(super) async fn remove(context: &AuthContext, message: RemovePasskey) -> Res
     let RemovePasskey { tenant, by, passkey, source } = message;
     change::demand(&by, Requirement::SENSITIVE)?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
-    let user = users::find(&mut tx, by.user).await?.ok_or(AuthError::SessionRevoked)?;
+    let user = change::lock_signed_in(context, &mut tx, &by).await?;
     if !passkeys::delete(&mut tx, user.id, passkey).await? {
         return Err(AuthError::NoSuchFactor);
     }

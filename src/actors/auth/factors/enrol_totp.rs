@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::challenge;
 use super::change::{self, Admitted};
 use super::code::{SECRETS_DEADLINE, step_of};
 use super::messages::{BeginTotp, ConfirmTotp, Enrolled, TotpEnrolment};
@@ -26,7 +27,7 @@ pub(super) async fn begin(context: &AuthContext, message: BeginTotp) -> Result<T
     let BeginTotp { tenant, by, source } = message;
     let view = tenant.view_full();
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let Admitted { user, has, .. } = change::admit(&mut tx, &view, &by, false).await?;
+    change::admit(context, &mut tx, &view, &by, false).await?;
     tx.commit().await?;
 
     let secret = TotpSecret::new(kms::random().map_err(|_random: MasterKeyError| AuthError::Random)?);
@@ -34,6 +35,8 @@ pub(super) async fn begin(context: &AuthContext, message: BeginTotp) -> Result<T
     let seal = SealSecret { tenant: view.tenant.id, secret: StoredSecret::Totp(id), plaintext: secret.bytes() };
     let SealedSecret { sealed, key_version } = context.secrets.ask(seal, SECRETS_DEADLINE).await?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
+    // Asked again, in the transaction that acts on it.
+    let Admitted { user, has, .. } = change::admit(context, &mut tx, &view, &by, false).await?;
     let new = NewTotpFactor { id, user: user.id, secret_enc: &sealed, key_version };
     totp_factors::insert_pending(&mut tx, &new).await?;
     let happened = Happened {
@@ -56,7 +59,7 @@ pub(super) async fn confirm(context: &AuthContext, message: ConfirmTotp) -> Resu
     let ConfirmTotp { tenant, by, code, source } = message;
     let view = tenant.view_full();
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let Admitted { user, .. } = change::admit(&mut tx, &view, &by, true).await?;
+    let Admitted { user, .. } = change::admit(context, &mut tx, &view, &by, true).await?;
     let since = clock::now() - TimeDelta::seconds(ENROLMENT_TTL_S);
     let pending = totp_factors::find_pending(&mut tx, user.id, since).await?;
     tx.commit().await?;
@@ -77,7 +80,8 @@ pub(super) async fn confirm(context: &AuthContext, message: ConfirmTotp) -> Resu
         return Err(AuthError::InvalidMfaCode);
     };
     // Asked again, in the transaction that acts on it.
-    let Admitted { user: stored, session, challenge, .. } = change::admit(&mut tx, &view, &by, false).await?;
+    let Admitted { user: stored, session, challenge, .. } = change::admit(context, &mut tx, &view, &by, false).await?;
+    challenge::meet(&mut tx, challenge).await?;
     if !totp_factors::confirm(&mut tx, user.id, id, step).await? {
         return Err(AuthError::NoSuchFactor);
     }

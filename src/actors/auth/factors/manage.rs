@@ -7,7 +7,7 @@ use super::change;
 use super::messages::{RemoveTotp, RenewRecoveryCodes};
 use super::trail::{self, Happened};
 use crate::actors::auth::{AuthContext, AuthError, sign_out};
-use crate::db::{TenantTx, factors, recovery_codes, totp_factors, users};
+use crate::db::{TenantTx, factors, recovery_codes, totp_factors};
 use crate::domain::assurance::Requirement;
 use crate::domain::audit::AuditActor;
 use crate::domain::factor::{FactorKind, N_RECOVERY_CODES};
@@ -17,7 +17,7 @@ pub(super) async fn remove_totp(context: &AuthContext, message: RemoveTotp) -> R
     let RemoveTotp { tenant, by, source } = message;
     change::demand(&by, Requirement::SENSITIVE)?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
-    let user = users::find(&mut tx, by.user).await?.ok_or(AuthError::SessionRevoked)?;
+    let user = change::lock_signed_in(context, &mut tx, &by).await?;
     let removed = totp_factors::delete(&mut tx, user.id).await?.ok_or(AuthError::NoSuchFactor)?;
     let is_last = !factors::get(&mut tx, user.id).await?.any();
     if is_last {
@@ -43,7 +43,7 @@ pub(super) async fn renew(context: &AuthContext, message: RenewRecoveryCodes) ->
     let RenewRecoveryCodes { tenant, by, source } = message;
     change::demand(&by, Requirement::SENSITIVE)?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
-    let user = users::find(&mut tx, by.user).await?.ok_or(AuthError::SessionRevoked)?;
+    let user = change::lock_signed_in(context, &mut tx, &by).await?;
     if !factors::get(&mut tx, user.id).await?.any() {
         return Err(AuthError::NoSuchFactor);
     }

@@ -17,6 +17,7 @@ mod trail;
 mod verify;
 
 pub(super) use challenge::{after_password, require_factor};
+pub(in crate::actors) use change::{demand, lock_signed_in};
 pub use messages::{
     BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,

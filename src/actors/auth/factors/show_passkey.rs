@@ -6,7 +6,7 @@ use webauthn_rs::prelude::{
     AuthenticationResult, DiscoverableAuthentication, Passkey, PasskeyAuthentication, PublicKeyCredential, Webauthn,
 };
 
-use super::challenge::{row_of, user_of};
+use super::challenge::{claim_attempt, meet, row_of, user_of};
 use super::passkey_messages::{AssertionUse, BeginAssertion, CeremonyOptions, FinishAssertion};
 use super::relying_party::{self, method, refused, restored, stored};
 use super::trail::{self, Happened};
@@ -17,7 +17,7 @@ use crate::actors::auth::{AuthContext, AuthError, TokenSet};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::passkey_ceremonies::{self, NewCeremony};
-use crate::db::{TenantTx, mfa_challenges, passkeys, users};
+use crate::db::{TenantTx, mfa_challenges, passkeys, user_admin, users};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::factor::{FactorKind, MAX_CHALLENGE_ATTEMPTS};
 use crate::domain::ids::UserId;
@@ -36,11 +36,11 @@ async fn bound(tx: &mut TenantTx, view: &TenantView, purpose: &AssertionUse, cou
         AssertionUse::SignIn(mfa_token) => {
             let id = row_of(view, mfa_token)?;
             let user = if counts {
-                mfa_challenges::claim_attempt(tx, id, MAX_CHALLENGE_ATTEMPTS).await?
+                claim_attempt(tx, id).await?.id
             } else {
-                mfa_challenges::find_open(tx, id, MAX_CHALLENGE_ATTEMPTS).await?
+                let user = mfa_challenges::find_open(tx, id, MAX_CHALLENGE_ATTEMPTS).await?;
+                user.ok_or(AuthError::InvalidMfaToken)?
             };
-            let user = user.ok_or(AuthError::InvalidMfaToken)?;
             Bound { purpose: "sign_in", action: "mfa.verify", user: Some(user), challenge: Some(id) }
         }
         AssertionUse::StepUp(by) => {
@@ -110,11 +110,7 @@ pub(super) async fn finish(context: &AuthContext, message: FinishAssertion) -> R
         (AssertionUse::StepUp(by), _) => elevate(context, &view, &mut tx, by.session, method(&shown)).await?,
         (AssertionUse::SignIn(_) | AssertionUse::Passwordless, challenge) => {
             let user = user_of(&mut tx, user).await?;
-            if let Some(challenge) = challenge
-                && !mfa_challenges::use_up(&mut tx, challenge).await?
-            {
-                return Err(AuthError::InvalidMfaToken);
-            }
+            meet(&mut tx, challenge).await?;
             let proof = Proof::passkey(challenge.is_some(), shown.backup_eligible());
             begin::session(context, &view, &mut tx, &user, proof, source).await?
         }
@@ -131,6 +127,10 @@ async fn check(
     state: Value,
     credential: &PublicKeyCredential,
 ) -> Result<(UserId, AuthenticationResult), AuthError> {
+    let row = passkeys::find_by_credential(tx, credential.get_credential_id()).await?;
+    let row = row.ok_or(AuthError::InvalidPasskey)?;
+    // Locked before their passkey is written to, as by whoever removes it.
+    user_admin::lock(tx, row.user_id.into()).await?;
     let row = passkeys::find_by_credential(tx, credential.get_credential_id()).await?;
     let row = row.ok_or(AuthError::InvalidPasskey)?;
     let mut passkey: Passkey = restored(row.credential)?;

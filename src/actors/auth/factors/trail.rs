@@ -59,6 +59,12 @@ pub(super) async fn record_stranger(
     Ok(audit::insert(tx, &event).await?)
 }
 
+/// Tells the user by mail that somebody who has their password tries codes.
+pub(super) async fn warn_of_guessing(tx: &mut TenantTx, user: &User) -> Result<(), AuthError> {
+    let mail = NewMail { kind: MailKind::CodeGuessing, recipient: &user.email, detail: json!({}), row: None };
+    Ok(mail_outbox::insert(tx, &mail).await?)
+}
+
 /// Tells the user by mail that their factors are others now.
 pub(super) async fn tell(tx: &mut TenantTx, user: &User, change: &str, factor: &str) -> Result<(), AuthError> {
     let mail = NewMail {

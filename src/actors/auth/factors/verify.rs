@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::challenge::{row_of, user_of};
+use super::challenge::{claim_attempt, meet, row_of, user_of};
 use super::code::{self, ReadCode};
 use super::messages::{StepUp, VerifyCode};
 use super::trail::{self, Happened};
@@ -12,15 +12,12 @@ use crate::actors::auth::{AuthContext, AuthError, TokenSet};
 use crate::actors::sessions::Elevation;
 use crate::actors::tenant::TenantView;
 use crate::clock;
-use crate::db::{TenantTx, mfa_challenges};
+use crate::db::TenantTx;
 use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditSource};
-use crate::domain::factor::{CodePurpose, FactorKind, MAX_CHALLENGE_ATTEMPTS};
+use crate::domain::factor::{CodePurpose, FactorKind, MAX_CODES};
 use crate::domain::identity::Role;
 use crate::domain::ids::{SessionId, UserId};
-
-/// A session's refresh token may be rotated by somebody else between a look and the rotation; so often it is tried again.
-const MAX_ROTATIONS: usize = 3;
 
 /// Finishes a waiting sign-in.
 pub(super) async fn verify(context: &AuthContext, message: VerifyCode) -> Result<TokenSet, AuthError> {
@@ -28,25 +25,24 @@ pub(super) async fn verify(context: &AuthContext, message: VerifyCode) -> Result
     let view = tenant.view_full();
     let challenge = row_of(&view, &mfa_token)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
-    let user = mfa_challenges::claim_attempt(&mut tx, challenge, MAX_CHALLENGE_ATTEMPTS).await?;
-    let claimed = match user {
-        Some(user) => code::claim(&mut tx, user, CodePurpose::SignIn).await.map(|()| user),
-        None => Err(AuthError::InvalidMfaToken),
-    };
+    let user = claim_attempt(&mut tx, challenge).await?.id;
+    let claimed = code::claim(&mut tx, user, CodePurpose::SignIn).await;
     tx.commit().await?;
-    let user = claimed?;
+    let n_tried = claimed?;
 
     let read = code::read(context, view.tenant.id, user, &code).await?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     let user = user_of(&mut tx, user).await?;
     if !code::use_up(&mut tx, user.id, read, CodePurpose::SignIn).await? {
+        if n_tried == MAX_CODES {
+            // Whoever guesses here has the password.
+            trail::warn_of_guessing(&mut tx, &user).await?;
+        }
         fail(tx, AuditActor::Anonymous, "mfa.verify", user.id, read, &source).await?;
         return Err(AuthError::InvalidMfaCode);
     }
-    if !mfa_challenges::use_up(&mut tx, challenge).await? {
-        // Met meanwhile by another factor. Nothing is committed, so the code stays good.
-        return Err(AuthError::InvalidMfaToken);
-    }
+    // If it was met meanwhile by another factor, nothing is committed and the code stays good.
+    meet(&mut tx, Some(challenge)).await?;
     succeed(&mut tx, "mfa.verify", user.id, read, &source).await?;
     let proof = match read.kind() {
         FactorKind::RecoveryCode => Proof::PASSWORD_AND_RECOVERY_CODE,
@@ -78,8 +74,8 @@ pub(super) async fn step_up(context: &AuthContext, message: StepUp) -> Result<To
     issue(context, &view, grant)
 }
 
-/// Writes the further factor into the session and rotates its refresh token: one that was stolen before the step-up is of no
-/// use after it.
+/// Writes the further factor into the session and gives it another refresh token: one that was stolen before the step-up is of no
+/// use after it, not even within the grace of a refresh.
 pub(super) async fn elevate(
     context: &AuthContext,
     view: &TenantView,
@@ -92,27 +88,22 @@ pub(super) async fn elevate(
     if !context.sessions.elevate(tx, session, elevation).await? {
         return Err(AuthError::SessionRevoked);
     }
-    for _ in 0..MAX_ROTATIONS {
-        let before = context.sessions.find(tx, session).await?.ok_or(AuthError::SessionRevoked)?;
-        let rotation =
-            context.sessions.rotate(tx, session, before.refresh_ctr, idle_expiry(context, view, now)).await?;
-        let after = rotation.session.ok_or(AuthError::SessionRevoked)?;
-        if after.revoked_at.is_some() || after.user_state != "active" {
-            return Err(AuthError::SessionRevoked);
-        }
-        if rotation.rotated {
-            return Ok(Grant {
-                user: after.user_id.into(),
-                session: after.id.into(),
-                role: Role::parse(&after.role).ok_or(AuthError::SessionRevoked)?,
-                acr: after.acr,
-                amr: after.amr,
-                auth_time: after.mfa_time.unwrap_or(after.auth_time),
-                counter: after.refresh_ctr,
-            });
-        }
+    // Nobody has a token of this number, so nobody else rotates it; what this does is to move the idle end.
+    let before = context.sessions.find(tx, session).await?.ok_or(AuthError::SessionRevoked)?;
+    let rotation = context.sessions.rotate(tx, session, before.refresh_ctr, idle_expiry(context, view, now)).await?;
+    let after = rotation.session.ok_or(AuthError::SessionRevoked)?;
+    if !rotation.rotated || after.revoked_at.is_some() || after.user_state != "active" {
+        return Err(AuthError::SessionRevoked);
     }
-    Err(AuthError::SessionRevoked)
+    Ok(Grant {
+        user: after.user_id.into(),
+        session: after.id.into(),
+        role: Role::parse(&after.role).ok_or(AuthError::SessionRevoked)?,
+        acr: after.acr,
+        amr: after.amr,
+        auth_time: after.mfa_time.unwrap_or(after.auth_time),
+        counter: after.refresh_ctr,
+    })
 }
 
 /// Writes a wrong code down and commits: the attempt stays counted.
