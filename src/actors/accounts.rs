@@ -18,7 +18,7 @@ pub use import::{ImportOutcome, ImportRow, import};
 pub use invitations::{AcceptInvitation, Invite, accept_invitation, invite, resend_invitation, revoke_invitation};
 pub use onboarding_invitations::{claim_onboarding, invite_to_onboard, release_onboarding};
 pub use passwords::{ChangePassword, change_password, forgot_password, reset_password};
-pub use users::{CreateUser, UserWish, create_user, delete_user, end_sessions, update_user};
+pub use users::{CreateUser, UserWish, create_user, delete_user, end_sessions, remove_factors, update_user};
 
 use super::auth::{AuthError, HasherError};
 use super::sessions::SessionStoreError;

@@ -47,7 +47,10 @@ pub async fn delete(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
 }
 
 /// Deletes everything that a user shows at sign-in besides the password, and what waits for it.
-async fn delete_factors(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_factors(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!("DELETE FROM auth.mfa_challenges WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
         .execute(tx.connection()?)

@@ -79,6 +79,7 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/users/{id}", |r| {
         r.route(get().to(users::get)).route(patch().to(users::update)).route(delete().to(users::delete))
     });
+    resource(service, "/users/{id}/factors", |r| r.route(delete().to(users::remove_factors)));
     resource(service, "/users/{id}/sessions/end", |r| r.route(post().to(users::end_sessions)));
     resource(service, "/auth/mfa/webauthn", |r| r.route(get().to(mfa::list_passkeys)));
     resource(service, "/auth/mfa/webauthn/register", |r| r.route(post().to(mfa::begin_passkey)));

@@ -179,7 +179,7 @@ impl Modify for Bearer {
         accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
         accounts::resend_verification,
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
-        users::list, users::create, users::get, users::update, users::delete, users::end_sessions,
+        users::list, users::create, users::get, users::update, users::delete, users::end_sessions, users::remove_factors,
         operator::invite_to_onboard, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{AdminOfTenant, Json, Page, PageQuery, Then, check_fields, demand, parse_field};
+use super::extract::{AdminOfTenant, Json, Page, PageQuery, SteppedUp, Then, check_fields, demand, parse_field};
 use super::openapi;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
@@ -240,4 +240,18 @@ pub(super) async fn end_sessions(
 ) -> Result<HttpResponse, Problem> {
     let ended = accounts::end_sessions(&state.accounts, &admin.scope.tenant, admin.asker(), id_of(&id)?).await?;
     Ok(HttpResponse::Ok().json(EndedResponse { n_ended: ended.len() }))
+}
+
+/// Take away a user's second factors and recovery codes, when they have lost them; asks for a second factor of the admin's own.
+/// The user's sessions end, and a mail tells them.
+#[utoipa::path(delete, path = "/users/{id}/factors", tag = "users", operation_id = "user.factors.remove", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The user's id")),
+    responses((status = 204, description = "The user has no second factor"), openapi::ThingProblems))]
+pub(super) async fn remove_factors(
+    SteppedUp(admin): SteppedUp<AdminOfTenant>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    accounts::remove_factors(&state.accounts, &admin.scope.tenant, admin.asker(), id_of(&id)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -49,6 +49,7 @@ const TABLE: &[(&str, Trail)] = &[
     ("DELETE /invitations/{id}", Leaves("invitation.revoke")),
     ("POST /users", Leaves("user.create")),
     ("PATCH /users/{id}", Leaves("user.update")),
+    ("DELETE /users/{id}/factors", Leaves("user.factors.remove")),
     ("POST /users/{id}/sessions/end", Leaves("user.sessions.end")),
     ("DELETE /users/{id}", Leaves("user.delete")),
     ("PATCH /tenants/{id}", Leaves("tenant.update")),
@@ -164,6 +165,7 @@ async fn call_for_users(caller: &mut Caller, owner: &Session) {
     let name = Some(json!({ "name": "Eve" }));
     caller.call("PATCH /users/{id}", "acme", &[&id], Some(owner), name).await;
     caller.call("POST /users/{id}/sessions/end", "acme", &[&id], Some(owner), None).await;
+    caller.call("DELETE /users/{id}/factors", "acme", &[&id], Some(owner), None).await;
     caller.call("DELETE /users/{id}", "acme", &[&id], Some(owner), None).await;
 }
 

@@ -154,3 +154,33 @@ async fn onboarding_can_be_for_the_invited() {
     app.mail("email_verification", "owner@globex.test").await;
     assert_eq!(app.audited("onboarding.accept", "success").await, 3);
 }
+
+#[tokio::test]
+async fn who_loses_rights_leaves_no_invitation_behind() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
+    let admin = app.user("acme", "admin").await;
+    let id = app.get("acme", "/auth/me").token(&admin).await.json()["id"].as_str().unwrap().to_owned();
+    let admin = app.stepped_up("acme", &admin).await;
+    let invitation = invite(&app, &admin, ANN, "admin").await.json()["id"].as_str().unwrap().to_owned();
+    let demote = app.patch("acme", &format!("/users/{id}")).token(&owner).json(&json!({ "role": "member" })).await;
+    assert_eq!(demote.status, 200, "{demote:?}");
+    let open = format!("SELECT count(*) FROM auth.invitations WHERE id = '{invitation}' AND revoked_at IS NULL");
+    assert_eq!(app.count(&open).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_is_mailed_without_end() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let id = invite(&app, &owner, ANN, "member").await.json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/invitations/{id}/resend");
+    for _ in 0..4 {
+        assert_eq!(app.post("acme", &path).token(&owner).await.status, 202);
+    }
+    let refused = app.post("acme", &path).token(&owner).await;
+    refused.problem(429, "rate-limited");
+    assert_eq!(refused.header("retry-after"), "3600");
+    assert_eq!(invite(&app, &owner, "bob@acme.test", "member").await.status, 201, "others are");
+}

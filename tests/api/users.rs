@@ -234,3 +234,43 @@ async fn a_deleted_users_factors_go_with_them_and_the_tenants_api_keys_stay() {
         .problem(401, "invalid-mfa-token");
     assert_eq!(app.get("acme", "/auth/validate").bearer(&key).await.status, 200);
 }
+
+#[tokio::test]
+async fn who_can_harm_the_tenant_is_touched_by_nobody_with_a_token_alone() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let admin = id_of(&app, "acme", &app.user("acme", "admin").await).await;
+    let member = id_of(&app, "acme", &app.user("acme", "member").await).await;
+    change(&app, &owner, &admin, json!({ "state": "suspended" }))
+        .await
+        .problem(401, "insufficient_user_authentication");
+    let end = app.post("acme", &format!("/users/{admin}/sessions/end")).token(&owner).await;
+    end.problem(401, "insufficient_user_authentication");
+    let path = format!("/users/{admin}");
+    app.delete("acme", &path).token(&owner).await.problem(401, "insufficient_user_authentication");
+    assert_eq!(app.delete("acme", &format!("/users/{member}")).token(&owner).await.status, 204);
+    let owner = app.stepped_up("acme", &owner).await;
+    assert_eq!(app.delete("acme", &path).token(&owner).await.status, 204);
+}
+
+#[tokio::test]
+async fn an_admin_helps_whoever_has_lost_their_phone() {
+    let app = spawn_app(|_| {}).await;
+    let (owner, _) = owner_and_steps(&app).await;
+    let member = app.user("acme", "member").await;
+    let id = id_of(&app, "acme", &member).await;
+    app.enrol_totp("acme", &member).await;
+    let sign_in = async || app.try_sign_in("acme", "member@acme.test", PASSWORD).await.json();
+    assert_eq!(sign_in().await["mfa_required"], true);
+    let path = format!("/users/{id}/factors");
+    assert_eq!(app.delete("acme", &path).token(&owner).await.status, 204);
+    assert!(sign_in().await["access_token"].is_string(), "the password does again");
+    app.get("acme", "/auth/me").token(&member).await.problem(401, "invalid-token");
+    let told =
+        "SELECT count(*) FROM platform.mail_outbox WHERE kind = 'factor_changed' AND recipient = 'member@acme.test'";
+    assert_eq!(app.count(told).await, 2);
+    app.delete("acme", &format!("/users/{}/factors", uuid::Uuid::new_v4()))
+        .token(&owner)
+        .await
+        .problem(404, "not-found");
+}

@@ -10,11 +10,13 @@ use crate::actors::auth::{AuthContext, revoke_here};
 use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::db::invitations::revoke_made_by;
+use crate::db::mail_outbox::{self, NewMail};
 use crate::db::user_admin::{self, UserChange};
 use crate::db::users::{self, NewUser, User};
 use crate::db::{TenantTx, account_links, audit, user_removal};
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::mail::MailKind;
 use crate::domain::user_admin::{check_grant, check_touch, guarded_role};
 
 /// A user to be made.
@@ -172,4 +174,32 @@ pub async fn end_sessions(
     tx.commit().await?;
     revoke_here(tenant, &ended).await;
     Ok(ended)
+}
+
+/// Takes away all factors of a user who has lost them, or whose account somebody else has put one on: their next sign-in asks for
+/// the password alone, or to enrol one where the tenant requires it. Ends all their sessions and tells them by mail.
+///
+/// # Errors
+/// [`AccountError::NotFound`], [`AccountError::Admin`] or the database's.
+pub async fn remove_factors(
+    context: &AuthContext,
+    tenant: &Arc<TenantHandle>,
+    asker: Asker,
+    id: UserId,
+) -> Result<(), AccountError> {
+    let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let user = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
+    asker.check_touch(user.role)?;
+    user_removal::delete_factors(&mut tx, id).await?;
+    account_links::spend_of_every_purpose(&mut tx, id).await?;
+    let ended = context.sessions.revoke_all(&mut tx, id, None, "factors_removed").await?;
+    let detail = json!({ "change": "removed", "factor": "all" });
+    let mail = NewMail { kind: MailKind::FactorChanged, recipient: &user.email, detail, row: None };
+    mail_outbox::insert(&mut tx, &mail).await?;
+    let detail = json!({ "n_sessions_ended": ended.len() });
+    let target = ("user", id.to_string());
+    audit::insert(&mut tx, &event(asker.actor, "user.factors.remove", target, asker.source, detail)).await?;
+    tx.commit().await?;
+    revoke_here(tenant, &ended).await;
+    Ok(())
 }
