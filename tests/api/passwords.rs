@@ -144,7 +144,8 @@ async fn whoever_takes_their_account_back_keeps_their_address() {
     ends_a_change_of_address(async |app, session| {
         let me = app.get("acme", "/auth/me").token(session).await.json();
         let path = format!("/users/{}/sessions/end", me["id"].as_str().unwrap());
-        assert_eq!(app.post("acme", &path).token(session).await.status, 200);
+        let strong = app.stepped_up("acme", session).await;
+        assert_eq!(app.post("acme", &path).token(&strong).await.status, 200);
     })
     .await;
     ends_a_change_of_address(async |app, session| {
