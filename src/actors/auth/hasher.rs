@@ -2,8 +2,8 @@
 //!
 //! argon2id with 19 MiB, two passes, one lane (OWASP's first choice) keeps a core busy for some 15 ms; more of them at once than
 //! cores only makes each slower, and each needs its memory. So: as many threads as permits, a short queue, then 503. On Linux the
-//! threads are scheduled as idle (`SCHED_IDLE`, sched(7)): a thread that serves a request takes their core at once, so a storm
-//! of sign-ins has the time that requests leave over, and on a machine without any, sign-ins wait until the queue refuses them.
+//! threads have a tenth of the weight of others (`nice`), so a thread that wakes to serve a request takes their core, and on a
+//! machine without any idle time sign-ins are slow, but not starved: scheduled as idle (`SCHED_IDLE`) they were.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +31,9 @@ pub enum HasherError {
     Failed,
 }
 
+/// How much less the hashing threads count than others: a tenth of their weight (sched(7)).
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 /// A thread without work for so long gives its memory back.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
 
@@ -176,14 +179,10 @@ fn work(queue: &Queue) {
     }
 }
 
+/// On Linux this names the calling thread alone; elsewhere it would slow the whole process.
 #[cfg(target_os = "linux")]
 fn yield_to_requests() {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
-    };
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "a hashing thread keeps the priority of the others");
     }
 }
