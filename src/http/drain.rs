@@ -96,7 +96,7 @@ impl Drop for OpenConnection {
 
 /// Takes no more connections, without losing one that a client believes to be open. `listener` is `None` for a socket that the
 /// service manager holds: that one stays open, and what arrives waits there for the next process. One of our own is filled up
-/// ([`full_queue`]) and closed.
+/// (`full_queue`) and closed.
 pub async fn close_listener(listener: Option<&TcpListener>, server: &ServerHandle) {
     let Some(listener) = listener else {
         server.pause().await;
