@@ -65,6 +65,14 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/mfa/totp/confirm", |r| r.route(post().to(mfa::confirm_totp)));
     resource(service, "/auth/mfa/recovery-codes", |r| r.route(post().to(mfa::renew_recovery_codes)));
     resource(service, "/auth/mfa/verify", |r| r.route(post().to(mfa::verify)));
+    resource(service, "/auth/mfa/webauthn", |r| r.route(get().to(mfa::list_passkeys)));
+    resource(service, "/auth/mfa/webauthn/register", |r| r.route(post().to(mfa::begin_passkey)));
+    resource(service, "/auth/mfa/webauthn/register/finish", |r| r.route(post().to(mfa::finish_passkey)));
+    resource(service, "/auth/mfa/webauthn/challenge", |r| r.route(post().to(mfa::challenge_passkey)));
+    resource(service, "/auth/mfa/webauthn/verify", |r| r.route(post().to(mfa::verify_passkey)));
+    resource(service, "/auth/mfa/webauthn/{id}", |r| r.route(delete().to(mfa::remove_passkey)));
+    resource(service, "/auth/webauthn/login", |r| r.route(post().to(mfa::begin_login)));
+    resource(service, "/auth/webauthn/login/finish", |r| r.route(post().to(mfa::finish_login)));
     resource(service, "/auth/invitations/accept", |r| r.route(post().to(invitations::accept)));
     resource(service, "/auth/password", |r| r.route(post().to(accounts::change_password)));
     resource(service, "/auth/password/forgot", |r| r.route(post().to(accounts::forgot)));
@@ -81,14 +89,6 @@ pub fn configure(service: &mut ServiceConfig) {
     });
     resource(service, "/users/{id}/factors", |r| r.route(delete().to(users::remove_factors)));
     resource(service, "/users/{id}/sessions/end", |r| r.route(post().to(users::end_sessions)));
-    resource(service, "/auth/mfa/webauthn", |r| r.route(get().to(mfa::list_passkeys)));
-    resource(service, "/auth/mfa/webauthn/register", |r| r.route(post().to(mfa::begin_passkey)));
-    resource(service, "/auth/mfa/webauthn/register/finish", |r| r.route(post().to(mfa::finish_passkey)));
-    resource(service, "/auth/mfa/webauthn/challenge", |r| r.route(post().to(mfa::challenge_passkey)));
-    resource(service, "/auth/mfa/webauthn/verify", |r| r.route(post().to(mfa::verify_passkey)));
-    resource(service, "/auth/mfa/webauthn/{id}", |r| r.route(delete().to(mfa::remove_passkey)));
-    resource(service, "/auth/webauthn/login", |r| r.route(post().to(mfa::begin_login)));
-    resource(service, "/auth/webauthn/login/finish", |r| r.route(post().to(mfa::finish_login)));
     resource(service, "/tenants/{id}", |r| {
         r.route(get().to(tenants::get_tenant)).route(patch().to(tenants::update_tenant))
     });
