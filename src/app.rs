@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::ask::ActorMetrics;
+use crate::actors::billing_meter::spool::Spool;
 use crate::actors::housekeeper::{Chore, Housekeeper};
 use crate::actors::supervisor::{Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
@@ -71,6 +72,9 @@ pub enum AppError {
     /// The hashing threads cannot be started.
     #[error("the hashing threads cannot be started")]
     Hasher(#[source] std::io::Error),
+    /// The files for metered usage cannot be opened.
+    #[error("data_dir: the spool cannot be opened")]
+    Spool(#[source] std::io::Error),
     /// Mail cannot be sent with these settings.
     #[error(transparent)]
     Mailer(#[from] MailerError),
@@ -169,7 +173,9 @@ impl Application {
             sessions: &sessions,
         };
         let actors = ground.start().await?;
+        let spool = Arc::new(Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?);
         let state = web::Data::new(AppState {
+            spool,
             networks: TrustedNetworks::new(&settings.gateway),
             reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
             settings: Arc::clone(&settings),

@@ -3,6 +3,7 @@
 //! Every key is in the shipped `config.toml` with a comment and its default; a test keeps the two equal. Unknown keys
 //! are refused, and every mistake is one line that names the file, the key, what was found and what was expected.
 
+mod billing;
 mod gateway;
 mod load;
 mod validate;
@@ -14,10 +15,12 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use gateway::{GatewaySettings, RouteAuth, RouteSettings};
+pub use billing::{MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
+pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
 pub(crate) use validate::parse_network;
 
+use crate::domain::meter::MeterName;
 use crate::domain::token::KeyAlgorithm;
 
 /// Everything an operator can set.
@@ -46,6 +49,10 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Sign-in sessions.
     pub sessions: SessionSettings,
+    /// How usage is taken in.
+    pub metering: MeteringSettings,
+    /// What is counted, by meter.
+    pub meters: BTreeMap<MeterName, MeterSettings>,
     /// What a tenant of each plan may use, by plan name.
     pub plans: BTreeMap<String, PlanSettings>,
     /// The log on standard error.
@@ -302,16 +309,6 @@ pub enum SessionStore {
     Postgres,
     /// The Redis of `redis.url`.
     Redis,
-}
-
-/// `[plans.NAME]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlanSettings {
-    /// Requests a minute; none = `limits.tenant_per_minute`.
-    pub requests_per_minute: Option<u32>,
-    /// Modules included; a route that belongs to another module is refused with the upgrade link.
-    pub modules: Vec<String>,
 }
 
 /// `[log]`

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::domain::assurance::Acr;
+use crate::domain::meter::MeterName;
 
 /// `[gateway]`
 #[derive(Debug, Clone, Deserialize)]
@@ -52,6 +53,17 @@ pub enum RouteAuth {
     None,
 }
 
+/// What kind of service a route leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// Any HTTP service.
+    #[default]
+    Http,
+    /// A service with OpenAI's API: the tenant's own key is sent to it, and the tokens of its answers are metered.
+    OpenAi,
+}
+
 /// `[[gateway.routes]]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +107,28 @@ pub struct RouteSettings {
     pub retries: u32,
     /// Path that each endpoint is asked for in the background; none = passive checks only.
     pub health_path: Option<String>,
+    /// What kind of service it is.
+    #[serde(default)]
+    pub kind: RouteKind,
+    /// Meter that counts the route's calls; for `openai`, the tokens of its answers.
+    pub meter: Option<MeterName>,
+    /// How much of the meter one call is; not for `openai`.
+    #[serde(default = "defaults::meter_quantity")]
+    pub meter_quantity: i64,
+    /// Meters that the service may report itself, in the `X-Usage` header of its answers.
+    #[serde(default)]
+    pub usage_header: Vec<MeterName>,
+    /// Meters whose pause closes this route.
+    #[serde(default)]
+    pub pauses_with: Vec<MeterName>,
+    /// The service honours `Idempotency-Key`: calls of one caller with the same key are counted once.
+    #[serde(default)]
+    pub idempotency_key: bool,
+    /// For `openai`: name of the tenant's secret with its key for the provider.
+    pub provider_secret: Option<String>,
+    /// For `openai`: tokens of an answer whose request sets no maximum, for what is set aside under a hard limit.
+    #[serde(default = "defaults::max_output_tokens")]
+    pub max_output_tokens: u32,
 }
 
 mod defaults {
@@ -112,5 +146,11 @@ mod defaults {
     }
     pub fn retries() -> u32 {
         1
+    }
+    pub fn meter_quantity() -> i64 {
+        1
+    }
+    pub fn max_output_tokens() -> u32 {
+        4_096
     }
 }

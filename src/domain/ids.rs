@@ -57,6 +57,10 @@ id_type!(
     SessionId
 );
 id_type!(
+    /// Usage that was set aside for one call.
+    ReservationId
+);
+id_type!(
     /// A second factor of one user.
     FactorId
 );

@@ -1,5 +1,11 @@
 //! Plans: what a tenant may use.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::meter::MeterName;
+use super::quota::MeterLimits;
+
 /// A plan's figures, resolved from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -9,6 +15,8 @@ pub struct Plan {
     pub requests_per_minute: u32,
     /// Modules included.
     pub modules: Vec<String>,
+    /// Limits by meter; a meter that is not named is counted and not limited.
+    pub meters: BTreeMap<MeterName, Arc<MeterLimits>>,
 }
 
 impl Plan {

@@ -12,6 +12,7 @@ use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::{AuthActor, AuthContext};
+use crate::actors::billing_meter::spool::Spool;
 use crate::actors::scribe::Notes;
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
@@ -39,6 +40,8 @@ pub struct AppState {
     pub auth: ActorRef<AuthActor>,
     /// What is written down beside requests.
     pub notes: Arc<Notes>,
+    /// Where the gateway writes down what was used.
+    pub spool: Arc<Spool>,
     /// Reads keys, and turns them over.
     pub secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.

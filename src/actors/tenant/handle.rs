@@ -11,6 +11,7 @@ use super::view::TenantView;
 use crate::actors::ask::ActorRef;
 use crate::clock;
 use crate::domain::ids::TenantId;
+use crate::domain::quota::Quotas;
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::tenant::Slug;
 
@@ -30,6 +31,8 @@ pub struct TenantHandle {
     id: TenantId,
     slug: Slug,
     view: ArcSwap<TenantView>,
+    /// Beside the view, because usage changes far more often than anything else of a tenant.
+    quotas: ArcSwap<Quotas>,
     /// Theoretical arrival times of the rate limit. They outlive views, so a config change does not refill the limit.
     signed_in_tat_ns: AtomicU64,
     anonymous_tat_ns: AtomicU64,
@@ -44,6 +47,7 @@ impl TenantHandle {
             id: view.tenant.id,
             slug: view.tenant.slug.clone(),
             view: ArcSwap::from_pointee(view),
+            quotas: ArcSwap::default(),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -77,6 +81,26 @@ impl TenantHandle {
 
     pub(super) fn publish(&self, view: TenantView) {
         self.view.store(Arc::new(view));
+    }
+
+    /// What the tenant has used in the present period, as far as this process knows.
+    pub fn quotas(&self) -> Guard<Arc<Quotas>> {
+        self.quotas.load()
+    }
+
+    /// Takes over newer figures; older ones change nothing.
+    pub(super) fn publish_quotas(&self, news: &Quotas) {
+        self.quotas.rcu(|known| {
+            let mut next = Quotas::clone(known);
+            for (meter, status) in news {
+                let is_newer =
+                    next.get(meter).is_none_or(|old| (old.period, old.revision) < (status.period, status.revision));
+                if is_newer {
+                    next.insert(meter.clone(), status.clone());
+                }
+            }
+            next
+        });
     }
 
     /// The tenant's supervisor. `None` only while the tenant starts.

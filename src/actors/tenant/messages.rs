@@ -2,6 +2,7 @@
 
 use crate::actors::ask::Request;
 use crate::domain::ids::{ApiKeyId, SessionId};
+use crate::domain::quota::Quotas;
 
 /// Why a reload did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,19 @@ pub struct RevokeApiKey {
 
 impl Request for RevokeApiKey {
     const NAME: &'static str = "revoke_api_key";
+    type Reply = ();
+    type Refusal = std::convert::Infallible;
+}
+
+/// Event, idempotent: usage was counted, here or by another process. Older figures than those that are published change nothing.
+#[derive(Debug)]
+pub struct UsageCounted {
+    /// The meters that changed.
+    pub quotas: Quotas,
+}
+
+impl Request for UsageCounted {
+    const NAME: &'static str = "usage_counted";
     type Reply = ();
     type Refusal = std::convert::Infallible;
 }

@@ -13,7 +13,7 @@ mod view;
 
 pub use handle::{Bucket, InFlight, TenantHandle};
 pub use loader::{LoadError, Loader};
-pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession};
+pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 pub use registry::{ResolveError, TenantRegistry, Wanted};
 pub use supervisor::TenantSupervisor;
 pub use view::{ApiKeys, TenantView, canonical_url, plan_of};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::handle::TenantHandle;
 use super::loader::{LoadError, Loader};
-use super::messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession};
+use super::messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 use super::state::{ReloadStep, Reloads, Revocations, RevokedKeys};
 use super::view::TenantView;
 use crate::actors::ask::{ChildActor, Ctx, Handle, Responder};
@@ -135,6 +135,13 @@ impl Handle<RevokeApiKey> for TenantSupervisor {
             view.api_keys = left;
             self.handle.publish(view);
         }
+        responder.reply(());
+    }
+}
+
+impl Handle<UsageCounted> for TenantSupervisor {
+    fn handle(&mut self, message: UsageCounted, responder: Responder<UsageCounted>, _ctx: &mut Ctx<'_, Self>) {
+        self.handle.publish_quotas(&message.quotas);
         responder.reply(());
     }
 }

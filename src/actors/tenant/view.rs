@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::actors::secrets::TenantKeys;
-use crate::config::Settings;
+use crate::config::{PlanSettings, Settings};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::SessionId;
 use crate::domain::plan::Plan;
@@ -82,12 +82,17 @@ impl TenantView {
 #[must_use]
 pub fn plan_of(settings: &Settings, name: &str) -> Plan {
     let configured = settings.plans.get(name);
+    let limits_of = |plan: &PlanSettings| {
+        let version: Arc<str> = format!("{name}@{}", plan.version).into();
+        plan.meters.iter().map(|(meter, limits)| (meter.clone(), Arc::new(limits.resolve(&version)))).collect()
+    };
     Plan {
         name: name.to_owned(),
         requests_per_minute: configured
             .and_then(|plan| plan.requests_per_minute)
             .unwrap_or(settings.limits.tenant_per_minute),
         modules: configured.map(|plan| plan.modules.clone()).unwrap_or_default(),
+        meters: configured.map(limits_of).unwrap_or_default(),
     }
 }
 

@@ -1,0 +1,4 @@
+//! Metering: what was used is taken in, counted once and compared with the limits.
+
+pub mod limits;
+pub mod spool;

@@ -1,0 +1,105 @@
+//! `[metering]`, `[meters]` and `[plans]`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::domain::meter::{Aggregation, MeterName};
+use crate::domain::quota::{MeterLimits, OnExceed};
+
+/// `[metering]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeteringSettings {
+    /// How often what the gateway counted is taken from its files into the database, in milliseconds.
+    pub flush_ms: u64,
+    /// Largest size of those files together, in bytes; when they are full, metered routes answer 503.
+    pub spool_max_bytes: u64,
+    /// An event may be so many days old.
+    pub max_age_days: u32,
+    /// A period is closed so many hours after its end; later events are billed with the next one.
+    pub late_grace_h: u32,
+    /// Life of usage that is set aside for a call, in seconds: longer than any call.
+    pub reservation_ttl_s: u64,
+}
+
+/// `[meters.NAME]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeterSettings {
+    /// How a period's events become its figure.
+    #[serde(default)]
+    pub aggregation: Aggregation,
+    /// The dimension whose different values are counted; for `unique` only.
+    pub unique_by: Option<String>,
+}
+
+/// `[plans.NAME]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSettings {
+    /// Version of the plan's figures: thresholds are announced anew when it grows.
+    #[serde(default = "first_version")]
+    pub version: u32,
+    /// Requests a minute; none = `limits.tenant_per_minute`.
+    pub requests_per_minute: Option<u32>,
+    /// Modules included; a route that belongs to another module is refused with the upgrade link.
+    pub modules: Vec<String>,
+    /// Limits by meter; a meter that is not named is counted and not limited.
+    #[serde(default)]
+    pub meters: BTreeMap<MeterName, PlanMeterSettings>,
+}
+
+/// `[plans.NAME.meters.METER]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanMeterSettings {
+    /// What the plan's price includes, in the meter's unit.
+    #[serde(default)]
+    pub included: i64,
+    /// Where `on_exceed` begins; none = no such limit.
+    pub soft_limit: Option<i64>,
+    /// What is never passed; none = no such limit.
+    pub hard_limit: Option<i64>,
+    /// Percentages of the soft limit, else of the hard one, that are announced.
+    #[serde(default = "default_thresholds")]
+    pub thresholds: Vec<u16>,
+    /// What happens at the soft limit.
+    #[serde(default)]
+    pub on_exceed: OnExceed,
+    /// Calls a minute while throttled.
+    #[serde(default = "default_throttle")]
+    pub throttle_per_minute: u32,
+}
+
+impl PlanMeterSettings {
+    /// The limits, as those of a version of a plan.
+    #[must_use]
+    pub fn resolve(&self, version: &Arc<str>) -> MeterLimits {
+        let mut thresholds = self.thresholds.clone();
+        thresholds.sort_unstable();
+        thresholds.dedup();
+        MeterLimits {
+            version: Arc::clone(version),
+            included: self.included,
+            soft: self.soft_limit,
+            hard: self.hard_limit,
+            thresholds,
+            on_exceed: self.on_exceed,
+            throttle_per_minute: self.throttle_per_minute,
+        }
+    }
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+fn default_thresholds() -> Vec<u16> {
+    vec![50, 80, 100, 120]
+}
+
+fn default_throttle() -> u32 {
+    10
+}
