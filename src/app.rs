@@ -5,12 +5,12 @@
 
 mod actors;
 mod database;
+mod jobs;
 mod shutdown;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::web;
 use arc_swap::ArcSwap;
@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::ask::ActorMetrics;
 use crate::actors::billing_meter::spool::Spool;
-use crate::actors::housekeeper::{Chore, Housekeeper};
-use crate::actors::supervisor::{Arbiters, ArbitersError, ChildSpec, RestartPolicy, StartFailed, Supervisor};
+use crate::actors::supervisor::{Arbiters, ArbitersError, RestartPolicy, StartFailed, Supervisor};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
 use crate::clients::mailer::MailerError;
 use crate::clients::redis::RedisError;
@@ -158,6 +157,7 @@ impl Application {
 
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::build(&settings.gateway.routes)?));
         let ip_limit = IpLimit::per_minute(settings.limits.ip_per_minute).ok_or(AppError::IpLimit)?;
+        let certificate = server::certificate(&settings.server)?;
         let readiness = Arc::new(Readiness::default());
         let n_arbiters = NonZeroUsize::new(settings.tenants.arbiters).unwrap_or(NonZeroUsize::MIN);
         let arbiters = Arc::new(Arbiters::start(n_arbiters)?);
@@ -171,6 +171,8 @@ impl Application {
             master: &master,
             metrics: &actor_metrics,
             sessions: &sessions,
+            ip_limit: &ip_limit,
+            certificate: certificate.as_ref(),
         };
         let actors = ground.start().await?;
         let spool = Arc::new(Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?);
@@ -188,6 +190,7 @@ impl Application {
             notes: actors.notes,
             secrets: actors.secrets,
             accounts: actors.accounts,
+            cron: actors.cron,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
             access_log,
@@ -198,13 +201,8 @@ impl Application {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             n => n,
         };
-        let public = server::public(listener, &settings.server, n_workers, ip_limit.clone(), state.clone())?;
-        let chores = chores(ip_limit, &public);
-        tree.start(&arbiters.pick(0), ChildSpec::permanent("housekeeper"), move || {
-            let chores = chores.clone();
-            async move { Ok(Housekeeper::new(chores)) }
-        })
-        .await?;
+        let public =
+            server::public(listener, &settings.server, n_workers, certificate.as_ref(), ip_limit, state.clone())?;
         let private = server::private(admin_listener, settings.admin.listen, state.clone(), Arc::new(metrics))?;
         let health_checks = CancellationToken::new();
         spawn_health_checks(routes, health_checks.clone());
@@ -244,16 +242,6 @@ fn reloader(
         tracing::info!(n_routes, "the gateway's routes were read again");
         Ok(n_routes)
     }
-}
-
-fn chores(ip_limit: IpLimit, public: &PublicServer) -> Vec<Chore> {
-    let forget = Arc::new(move || ip_limit.forget_idle());
-    let mut chores = vec![Chore { name: "forget_idle_addresses", every: Duration::from_secs(60), run: forget }];
-    if let Some(certificate) = public.certificate.clone() {
-        let run = Arc::new(move || certificate.reload_if_changed());
-        chores.push(Chore { name: "reload_certificate", every: Duration::from_secs(10), run });
-    }
-    chores
 }
 
 #[expect(clippy::disallowed_methods, reason = "it keeps nothing but the endpoints' health, and ends with its token")]

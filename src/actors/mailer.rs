@@ -1,11 +1,11 @@
-//! The mailer: takes due mail from the outbox and hands it over, and forgets it a week later.
+//! The mailer: takes due mail from the outbox and hands it over.
 //!
 //! Any number of processes may do this at once. An attempt is written down before it is made, with a time until which the mail is
 //! nobody else's; so a mail is sent at least once, and twice only if a process dies between handing it over and writing that down.
 //! Its `Message-ID` is the same then. The token of a mail's link is made here, so that none lies in the database.
 
 mod delivery;
-mod tidy;
+pub mod tidy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,6 @@ use crate::db::DbError;
 
 /// Time between two looks for due mail.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// Time between two looks for mail that was sent long ago.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Rest when there may be more.
 const REST: Duration = Duration::from_millis(10);
 
@@ -61,21 +59,6 @@ impl MailerActor {
         // Armed, not called: a stop waits for work under way, and a timer does not fire any more then.
         ctx.run_later(wait, Self::step);
     }
-
-    fn tidy(&mut self, ctx: &mut Ctx<'_, Self>) {
-        let delivery = Arc::clone(&self.delivery);
-        ctx.spawn(async move { delivery.forget_old().await }, |_actor, forgotten, ctx| {
-            let wait = match forgotten {
-                Ok(0) => TIDY_EVERY,
-                Ok(_) => REST,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "sent mail could not be forgotten");
-                    TIDY_EVERY
-                }
-            };
-            ctx.run_later(wait, Self::tidy);
-        });
-    }
 }
 
 impl ChildActor for MailerActor {
@@ -83,6 +66,5 @@ impl ChildActor for MailerActor {
 
     fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
         self.step(ctx);
-        self.tidy(ctx);
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
+use super::jobs::JobGround;
 use crate::actors::ask::{ActorMetrics, ActorRef, ChildActor};
 use crate::actors::auth::{AuthActor, AuthContext, Hasher};
 use crate::actors::config_watcher::ConfigWatcher;
-use crate::actors::key_rotator::KeyRotator;
+use crate::actors::cron::CronActor;
 use crate::actors::mailer::{Delivery, MailerActor};
 use crate::actors::scribe::{Notes, Scribe};
-use crate::actors::sealer::Sealer;
 use crate::actors::secrets::{SecretsActor, SecretsContext};
 use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
@@ -23,6 +23,8 @@ use crate::clients::redis::Redis;
 use crate::config::{self, RedisSettings, Settings};
 use crate::db::Db;
 use crate::domain::key_rotation::RotationPolicy;
+use crate::http::middleware::ip_limit::IpLimit;
+use crate::http::tls::Certificate;
 
 /// Messages that may wait for an actor of which requests ask little.
 const MAILBOX: u32 = 1_024;
@@ -38,6 +40,8 @@ pub(super) struct Ground<'a> {
     pub(super) master: &'a Arc<MasterKey>,
     pub(super) metrics: &'a ActorMetrics,
     pub(super) sessions: &'a Arc<dyn SessionStore>,
+    pub(super) ip_limit: &'a IpLimit,
+    pub(super) certificate: Option<&'a Arc<Certificate>>,
 }
 
 /// The actors that the rest of the program talks to.
@@ -50,6 +54,7 @@ pub(super) struct Actors {
     pub(super) accounts: AuthContext,
     /// What requests note in passing, for the scribe to write.
     pub(super) notes: Arc<Notes>,
+    pub(super) cron: ActorRef<CronActor>,
 }
 
 impl Ground<'_> {
@@ -66,11 +71,6 @@ impl Ground<'_> {
         };
         let context = accounts.clone();
         let auth = self.child("auth", MAILBOX, move || AuthActor::new(context.clone())).await?;
-
-        let (db, keys, every) = (self.db.clone(), secrets.clone(), seconds(settings.auth.key_check_s));
-        self.child("key_rotator", MAILBOX, move || KeyRotator::new(db.clone(), keys.clone(), every)).await?;
-        let (db, keys, every) = (self.db.clone(), secrets.clone(), seconds(settings.audit.seal_every_s));
-        self.child("sealer", MAILBOX, move || Sealer::new(db.clone(), keys.clone(), every)).await?;
 
         let registry = Arc::new(TenantRegistry::new(settings.tenants.unknown_host_cache));
         let registry_actor = self.start_registry(&registry, &secrets).await?;
@@ -89,7 +89,21 @@ impl Ground<'_> {
         let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
         let (db, kept, every) = (self.db.clone(), Arc::clone(&notes), seconds(settings.auth.api_key_use_flush_s));
         self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
-        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes })
+
+        // The last to start and the first to stop: its jobs ask the others.
+        let jobs = JobGround {
+            settings,
+            db: self.db,
+            secrets: &secrets,
+            registry: &registry_actor,
+            ip_limit: self.ip_limit,
+            certificate: self.certificate,
+        };
+        let (db, jobs, node) = (self.db.clone(), jobs.jobs(), this_process());
+        let cron = self
+            .child("cron", MAILBOX, move || CronActor::new(db.clone(), Arc::clone(&jobs), Arc::clone(&node)))
+            .await?;
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes, cron })
     }
 
     async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {
@@ -145,6 +159,12 @@ pub(super) fn session_store(settings: &Settings) -> Result<Arc<dyn SessionStore>
         }
         (config::SessionStore::Redis, None) => Err(AppError::NoRedis),
     }
+}
+
+/// A name for this process that an operator can find it by.
+fn this_process() -> Arc<str> {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    format!("{host}/{}", std::process::id()).into()
 }
 
 fn hashing_permits(settings: &Settings) -> usize {

@@ -109,3 +109,16 @@ pub async fn delete_all(tx: &mut TenantTx, user: UserId) -> Result<(), DbError> 
         .await?;
     Ok(())
 }
+
+/// Deletes the tenant's challenges that ran out; returns how many.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_expired(tx: &mut TenantTx) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result =
+        sqlx::query!("DELETE FROM auth.mfa_challenges WHERE tenant_id = $1 AND expires_at < clock_timestamp()", tenant)
+            .execute(tx.connection()?)
+            .await?;
+    Ok(result.rows_affected())
+}

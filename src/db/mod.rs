@@ -18,6 +18,7 @@ pub mod error;
 pub mod factors;
 pub mod installation;
 pub mod invitations;
+pub mod job_runs;
 pub mod mail_outbox;
 pub mod mail_queue;
 pub mod mfa_challenges;

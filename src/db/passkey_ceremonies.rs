@@ -31,9 +31,7 @@ pub struct NewCeremony<'a> {
 /// [`DbError`].
 pub async fn insert(tx: &mut TenantTx, new: &NewCeremony<'_>) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM auth.passkey_ceremonies WHERE tenant_id = $1 AND expires_at < clock_timestamp()", tenant)
-        .execute(tx.connection()?)
-        .await?;
+    delete_expired(tx).await?;
     sqlx::query!(
         "INSERT INTO auth.passkey_ceremonies (tenant_id, id, user_id, purpose, challenge, state, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -48,6 +46,19 @@ pub async fn insert(tx: &mut TenantTx, new: &NewCeremony<'_>) -> Result<(), DbEr
     .execute(tx.connection()?)
     .await?;
     Ok(())
+}
+
+/// Deletes the tenant's ceremonies that ran out; returns how many.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_expired(tx: &mut TenantTx) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let sql = sqlx::query!(
+        "DELETE FROM auth.passkey_ceremonies WHERE tenant_id = $1 AND expires_at < clock_timestamp()",
+        tenant
+    );
+    Ok(sql.execute(tx.connection()?).await?.rows_affected())
 }
 
 /// Takes the state of a ceremony away, if it waits for this purpose, user and sign-in: of any number of callers one gets it.

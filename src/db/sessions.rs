@@ -324,3 +324,25 @@ pub async fn announce_ended(tx: &mut TenantTx, ended: &[SessionId]) -> Result<()
     sqlx::query!("SELECT auth.announce_ended_sessions($1)", &ended).execute(tx.connection()?).await?;
     Ok(())
 }
+
+/// Deletes up to `n` of the tenant's sessions that ended or ran out over a week ago; returns how many. Until then a refresh token of
+/// theirs is told that its session ended, afterwards that it is not known.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_old(tx: &mut TenantTx, n: i64) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "DELETE FROM auth.sessions
+         WHERE tenant_id = $1 AND id IN (
+             SELECT id FROM auth.sessions
+             WHERE tenant_id = $1
+               AND least(revoked_at, idle_expires_at, absolute_expires_at) < clock_timestamp() - interval '7 days'
+             LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        tenant,
+        n
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected())
+}

@@ -24,6 +24,7 @@ pub mod rate_limit;
 pub mod recovery_code;
 pub mod refresh_token;
 pub mod row_token;
+pub mod schedule;
 pub mod scope;
 pub mod tenant;
 pub mod throttle;

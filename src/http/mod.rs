@@ -32,7 +32,7 @@ mod sessions;
 pub mod state;
 mod tenancy;
 mod tenants;
-mod tls;
+pub mod tls;
 mod users;
 mod well_known;
 
@@ -110,6 +110,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/operator/invitations", |r| r.route(post().to(operator::invite_to_onboard)));
     resource(service, "/operator/mail", |r| r.route(get().to(operator::list_mail)));
     resource(service, "/operator/mail/{tenant_id}/{id}/retry", |r| r.route(post().to(operator::retry_mail)));
+    resource(service, "/operator/jobs", |r| r.route(get().to(operator::list_jobs)));
+    resource(service, "/operator/jobs/{name}/run", |r| r.route(post().to(operator::run_job)));
     resource(service, "/operator/users/import", |r| r.route(post().to(operator::import_users)));
     resource(service, "/operator/rls-check", |r| r.route(get().to(operator::rls_check)));
     resource(service, "/operator/reload", |r| r.route(post().to(operator::reload)));

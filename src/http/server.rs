@@ -56,14 +56,23 @@ pub struct Listener {
     is_ours: bool,
 }
 
-/// The running public listener, and its certificate if it has one.
+/// The running public listener.
 pub struct PublicServer {
     /// Stops it.
     pub handle: ServerHandle,
     /// The socket, if it is for this process to close.
     listener: Option<TcpListener>,
-    /// To be asked now and then to read its files again.
-    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// The certificate that the settings name, if they name one.
+///
+/// # Errors
+/// [`ServerError::Tls`].
+pub fn certificate(settings: &ServerSettings) -> Result<Option<Arc<Certificate>>, ServerError> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => Ok(Some(Certificate::load(cert, key)?)),
+        _ => Ok(None),
+    }
 }
 
 impl PublicServer {
@@ -81,6 +90,7 @@ pub fn public(
     listener: Listener,
     settings: &ServerSettings,
     n_workers: usize,
+    certificate: Option<&Arc<Certificate>>,
     ip_limit: IpLimit,
     state: web::Data<AppState>,
 ) -> Result<PublicServer, ServerError> {
@@ -116,15 +126,11 @@ pub fn public(
     .h1_allow_half_closed(false)
     .shutdown_timeout(settings.shutdown_timeout_s)
     .disable_signals();
-    let (server, certificate) = match (&settings.tls_cert, &settings.tls_key) {
-        (Some(cert), Some(key)) => {
-            let certificate = Certificate::load(cert, key)?;
-            let config = certificate.server_config()?;
-            (server.listen_rustls_0_23(socket, config).map_err(failed)?, Some(certificate))
-        }
-        _ => (server.listen(socket).map_err(failed)?, None),
+    let server = match certificate {
+        Some(certificate) => server.listen_rustls_0_23(socket, certificate.server_config()?).map_err(failed)?,
+        None => server.listen(socket).map_err(failed)?,
     };
-    Ok(PublicServer { handle: start(server.run()), listener: ours, certificate })
+    Ok(PublicServer { handle: start(server.run()), listener: ours })
 }
 
 /// Starts the admin listener.

@@ -13,6 +13,7 @@ use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::{AuthActor, AuthContext};
 use crate::actors::billing_meter::spool::Spool;
+use crate::actors::cron::CronActor;
 use crate::actors::scribe::Notes;
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.
     pub accounts: AuthContext,
+    /// Runs jobs.
+    pub cron: ActorRef<CronActor>,
     /// The gateway's routes.
     pub routes: Arc<ArcSwap<RouteTable>>,
     /// Reads the routes again from the configuration.

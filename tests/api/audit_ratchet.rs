@@ -62,6 +62,7 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
     ("POST /operator/tenants/{id}/rebuild", Leaves("tenant.rebuild")),
     ("POST /operator/invitations", Leaves("onboarding.invite")),
+    ("POST /operator/jobs/{name}/run", Leaves("job.run")),
     ("POST /operator/mail/{tenant_id}/{id}/retry", Leaves("mail.retry")),
     ("POST /operator/users/import", Leaves("user.import")),
     ("POST /operator/reload", Leaves("gateway.reload")),
@@ -258,6 +259,7 @@ async fn call_as_operator(caller: &mut Caller, tenant: &str) {
         ))
         .await;
     caller.call("POST /operator/mail/{tenant_id}/{id}/retry", "platform", &[tenant, &mail], by, None).await;
+    caller.call("POST /operator/jobs/{name}/run", "platform", &["forget_sent_mail"], by, None).await;
     for name in [
         "POST /operator/tenants/{id}/rebuild",
         "POST /operator/tenants/{id}/suspend",

@@ -13,6 +13,7 @@ mod hardening;
 mod helpers;
 mod import;
 mod invitations;
+mod jobs;
 mod limits;
 mod mail;
 mod mailbox;

@@ -82,6 +82,7 @@ impl Operation {
     /// Sends it with a body that a handler could read, and checks that the document has the answer's status.
     async fn send(&self, app: &App, host: &str, id: &str, session: Option<&Session>) -> Reply {
         let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{file}", "index.html");
+        let path = path.replace("{name}", "forget_sent_mail");
         assert!(!path.contains('{'), "{}: the ratchet knows no value for a parameter", self.name);
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {

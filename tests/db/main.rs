@@ -7,6 +7,7 @@ mod support;
 mod bootstrap;
 mod due_keys;
 mod embedded;
+mod job_runs;
 mod rls_behaviour;
 mod rls_check;
 mod tx;

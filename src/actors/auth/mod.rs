@@ -6,6 +6,7 @@
 mod argon;
 mod begin;
 mod factors;
+pub mod forget;
 mod hasher;
 mod messages;
 mod password_hash;

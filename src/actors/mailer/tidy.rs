@@ -1,27 +1,29 @@
 //! Forgetting mail that was sent: it names people, and nobody needs it any more.
 
-use super::Delivery;
 use crate::db::mail_queue;
-use crate::db::{DbError, SystemReason, SystemTx, TenantTx};
+use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx};
 
 /// Tenants served in a round.
 const TENANTS: i64 = 20;
 /// Mails of one tenant in a round.
 const MAILS: i64 = 200;
 
-impl Delivery {
-    /// Deletes some of the mails that were sent over a week ago; returns how many. Dead letters stay until an operator has looked.
-    ///
-    /// # Errors
-    /// [`DbError`]. What was deleted before it stays deleted.
-    pub(super) async fn forget_old(&self) -> Result<u64, DbError> {
-        let system = SystemTx::new(&self.db, SystemReason::FindMail);
-        let mut n_deleted = 0;
+/// Deletes the mails that were sent over a week ago; returns how many. Dead letters stay until an operator has looked.
+///
+/// # Errors
+/// [`DbError`]. What was deleted before it stays deleted.
+pub async fn forget_old(db: &Db) -> Result<u64, DbError> {
+    let system = SystemTx::new(db, SystemReason::FindMail);
+    let mut n_deleted = 0;
+    loop {
+        let n_before = n_deleted;
         for tenant in mail_queue::list_tenants_with_old(&system, TENANTS).await? {
-            let mut tx = TenantTx::begin(&self.db, tenant).await?;
+            let mut tx = TenantTx::begin(db, tenant).await?;
             n_deleted += mail_queue::delete_old(&mut tx, MAILS).await?;
             tx.commit().await?;
         }
-        Ok(n_deleted)
+        if n_deleted == n_before {
+            return Ok(n_deleted);
+        }
     }
 }

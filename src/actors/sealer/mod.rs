@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use verify::{Report, verify};
 
-use super::ask::{ActorRef, AskError, ChildActor, Ctx};
+use super::ask::{ActorRef, AskError};
 use super::secrets::{KeysError, SecretsActor, TenantKeys, UnlockTenant};
 use crate::clock;
 use crate::db::audit_seal::{self, CheckpointRow, LeafRow};
@@ -48,54 +48,42 @@ pub enum SealError {
     Damaged,
 }
 
-/// Seals, once in a while, whatever is new.
-pub struct Sealer {
-    db: Db,
-    secrets: ActorRef<SecretsActor>,
-    every: Duration,
+/// Not everything was sealed; the rest is.
+#[derive(Debug, thiserror::Error)]
+pub enum SealAllError {
+    /// The tenants cannot be found.
+    #[error("the database did not answer")]
+    Db(#[from] DbError),
+    /// Some tenants' rows were not sealed, as the log says.
+    #[error("the audit logs of {0} tenants were not sealed; see the log")]
+    Some(u64),
 }
 
-impl Sealer {
-    /// A sealer that looks for new rows so often.
-    #[must_use]
-    pub fn new(db: Db, secrets: ActorRef<SecretsActor>, every: Duration) -> Self {
-        Self { db, secrets, every }
-    }
-
-    fn round(&mut self, ctx: &mut Ctx<'_, Self>) {
-        let (db, secrets) = (self.db.clone(), self.secrets.clone());
-        ctx.spawn(async move { round(&db, &secrets).await }, |actor, done, ctx| {
-            if let Err(error) = done {
-                tracing::warn!(%error, "tenants with new audit rows could not be found");
-            }
-            ctx.run_later(actor.every, Self::round);
-        });
-    }
-}
-
-impl ChildActor for Sealer {
-    const KIND: &'static str = "sealer";
-
-    fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
-        ctx.run_later(self.every, Self::round);
-    }
-}
-
-async fn round(db: &Db, secrets: &ActorRef<SecretsActor>) -> Result<(), DbError> {
+/// Seals whatever is new, of all tenants; returns of how many.
+///
+/// # Errors
+/// [`SealAllError`].
+pub async fn seal_all(db: &Db, secrets: &ActorRef<SecretsActor>) -> Result<u64, SealAllError> {
     let system = SystemTx::new(db, SystemReason::SealAudit);
     let mut after = TenantId::from(Uuid::nil());
+    let (mut n_sealed, mut n_failed) = (0, 0);
     loop {
         let page = audit_seal::list_unsealed_tenants(&system, after, PAGE).await?;
         for tenant in &page {
-            if let Err(error) = seal_tenant(db, secrets, *tenant).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(tenant.id = %tenant, error, "the audit log was not sealed");
+            match seal_tenant(db, secrets, *tenant).await {
+                Ok(()) => n_sealed += 1,
+                Err(error) => {
+                    n_failed += 1;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(tenant.id = %tenant, error, "the audit log was not sealed");
+                }
             }
         }
         // Each tenant has its turn in each round, whatever became of those before it.
         match page.last() {
             Some(last) => after = *last,
-            None => return Ok(()),
+            None if n_failed > 0 => return Err(SealAllError::Some(n_failed)),
+            None => return Ok(n_sealed),
         }
     }
 }

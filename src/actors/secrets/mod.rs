@@ -1,11 +1,13 @@
 //! The secrets actor: the only part of the program that reads keys, on connections of its own (role `app_secrets`), and the one
 //! that turns signing keys over.
 
+mod due;
 mod keys;
 mod messages;
 mod rotation;
 mod stored;
 
+pub use due::rotate_due;
 pub use keys::{KeysError, NewTenantKeys, NewTenantSigningKey, TenantKeys, make_tenant_keys};
 pub use messages::{AdvanceKeys, OpenSecret, ReplaceKeys, SealSecret, StoredSecret, UnlockTenant};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
-pub use actor::{ApplyChange, RegistryActor, StartTenant};
+pub use actor::{ApplyChange, PassivateIdle, RegistryActor, StartTenant};
 
 use super::handle::TenantHandle;
 use super::supervisor::TenantSupervisor;

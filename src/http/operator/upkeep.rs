@@ -12,7 +12,7 @@ use crate::http::openapi;
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 
-fn event(
+pub(super) fn event(
     operator: &Operator,
     action: &'static str,
     target: (&'static str, Option<String>),

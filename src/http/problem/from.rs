@@ -7,6 +7,7 @@ use super::{Problem, kinds};
 use crate::actors::accounts::AccountError;
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
+use crate::actors::cron::RunJobError;
 use crate::actors::onboarding::OnboardingError;
 use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
@@ -104,6 +105,16 @@ impl From<AccountError> for Problem {
             AccountError::Busy(error) => AuthError::from(error).into(),
             AccountError::Sessions(error) => AuthError::from(error).into(),
             AccountError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunJobError> for Problem {
+    fn from(error: RunJobError) -> Self {
+        match error {
+            RunJobError::Unknown => Self::new(&kinds::NOT_FOUND, "there is no such job"),
+            RunJobError::Running => Self::new(&kinds::CONFLICT, "a run of it is alive"),
+            RunJobError::Unavailable => unavailable(&error),
         }
     }
 }

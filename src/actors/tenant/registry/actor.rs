@@ -19,8 +19,6 @@ use crate::db::config_log::{Change, ConfigChange};
 use crate::db::{SystemReason, SystemTx, directory};
 use crate::domain::ids::TenantId;
 
-/// How often idle tenants are looked for, at most.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// A change that a full mailbox did not take is offered again after this long.
 const RETRY_CHANGE_AFTER: Duration = Duration::from_millis(100);
 
@@ -50,6 +48,16 @@ pub struct ApplyChange {
 impl Request for ApplyChange {
     const NAME: &'static str = "apply_change";
     type Reply = ();
+    type Refusal = std::convert::Infallible;
+}
+
+/// Command, idempotent: stop the supervisors of tenants that are idle; replies with how many. Sent by cron in every process.
+#[derive(Debug)]
+pub struct PassivateIdle;
+
+impl Request for PassivateIdle {
+    const NAME: &'static str = "passivate_idle";
+    type Reply = u64;
     type Refusal = std::convert::Infallible;
 }
 
@@ -174,17 +182,6 @@ impl RegistryActor {
             ctx.run_later(RETRY_CHANGE_AFTER, move |actor, ctx| actor.offer(&handle, change, ctx));
         }
     }
-
-    fn sweep(&mut self, ctx: &mut Ctx<'_, Self>) {
-        let idle_ns = u64::try_from(self.passivate_after.as_nanos()).unwrap_or(u64::MAX);
-        for handle in self.registry.idle(idle_ns) {
-            if let Some(child) = self.registry.remove(handle.id()) {
-                tracing::debug!(tenant.id = %handle.id(), "the tenant is idle and was passivated");
-                ctx.spawn(async move { child.stop().await }, |_actor, (), _ctx| {});
-            }
-        }
-        ctx.run_later(SWEEP_EVERY.min(self.passivate_after), Self::sweep);
-    }
 }
 
 enum Found {
@@ -234,7 +231,6 @@ impl ChildActor for RegistryActor {
         for orphan in self.orphans.drain(..) {
             ctx.spawn(async move { orphan.stop().await }, |_actor, (), _ctx| {});
         }
-        ctx.run_later(SWEEP_EVERY.min(self.passivate_after), Self::sweep);
     }
 
     async fn stopping(self) {
@@ -270,6 +266,21 @@ impl Handle<ApplyChange> for RegistryActor {
             None => self.registry.forget_unknown(),
         }
         responder.reply(());
+    }
+}
+
+impl Handle<PassivateIdle> for RegistryActor {
+    fn handle(&mut self, _message: PassivateIdle, responder: Responder<PassivateIdle>, ctx: &mut Ctx<'_, Self>) {
+        let idle_ns = u64::try_from(self.passivate_after.as_nanos()).unwrap_or(u64::MAX);
+        let mut n = 0;
+        for handle in self.registry.idle(idle_ns) {
+            if let Some(child) = self.registry.remove(handle.id()) {
+                n += 1;
+                tracing::debug!(tenant.id = %handle.id(), "the tenant is idle and was passivated");
+                ctx.spawn(async move { child.stop().await }, |_actor, (), _ctx| {});
+            }
+        }
+        responder.reply(n);
     }
 }
 

@@ -1,0 +1,45 @@
+//! Forgetting sign-ins that are over: rows of sessions and of half-made sign-ins name people, and nobody needs them any more.
+
+use crate::db::{
+    Db, DbError, SystemReason, SystemTx, TenantTx, directory, mfa_challenges, passkey_ceremonies, sessions,
+};
+use crate::domain::ids::TenantId;
+
+/// Tenants that are looked up at once.
+const PAGE: i64 = 500;
+/// Sessions that are deleted at once.
+const BATCH: i64 = 1_000;
+
+/// Deletes, of all tenants, sessions that ended over a week ago and sign-ins that were never finished; returns how many rows.
+///
+/// # Errors
+/// [`DbError`]. What was deleted before it stays deleted.
+pub async fn forget_ended(db: &Db) -> Result<u64, DbError> {
+    let system = SystemTx::new(db, SystemReason::ListTenants);
+    let (mut after, mut n_deleted) = (String::new(), 0);
+    loop {
+        let page = directory::list(&system, &after, None, PAGE).await?;
+        for tenant in &page {
+            n_deleted += forget_of(db, tenant.tenant_id.into()).await?;
+        }
+        match page.last() {
+            Some(last) => after.clone_from(&last.slug),
+            None => return Ok(n_deleted),
+        }
+    }
+}
+
+async fn forget_of(db: &Db, tenant: TenantId) -> Result<u64, DbError> {
+    let mut n_deleted = 0;
+    loop {
+        let mut tx = TenantTx::begin(db, tenant).await?;
+        let n_sessions = sessions::delete_old(&mut tx, BATCH).await?;
+        n_deleted += n_sessions;
+        n_deleted += mfa_challenges::delete_expired(&mut tx).await?;
+        n_deleted += passkey_ceremonies::delete_expired(&mut tx).await?;
+        tx.commit().await?;
+        if n_sessions < BATCH.unsigned_abs() {
+            return Ok(n_deleted);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What cron runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actors::ask::ActorRef;
+use crate::actors::auth::forget;
+use crate::actors::cron::Job;
+use crate::actors::mailer::tidy;
+use crate::actors::sealer;
+use crate::actors::secrets::{SecretsActor, rotate_due};
+use crate::actors::tenant::registry::{PassivateIdle, RegistryActor};
+use crate::config::Settings;
+use crate::db::{Db, SystemReason, SystemTx, job_runs};
+use crate::http::middleware::ip_limit::IpLimit;
+use crate::http::tls::Certificate;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Idle tenants are looked for at most so often.
+const PASSIVATE_EVERY: Duration = Duration::from_secs(30);
+/// Longest wait for the registry.
+const PASSIVATE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What jobs work with.
+pub(super) struct JobGround<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) db: &'a Db,
+    pub(super) secrets: &'a ActorRef<SecretsActor>,
+    pub(super) registry: &'a ActorRef<RegistryActor>,
+    pub(super) ip_limit: &'a IpLimit,
+    pub(super) certificate: Option<&'a Arc<Certificate>>,
+}
+
+impl JobGround<'_> {
+    /// All jobs. A name stands in the table of runs: it does not change.
+    pub(super) fn jobs(&self) -> Arc<[Job]> {
+        let auth = &self.settings.auth;
+        let passivate_every = PASSIVATE_EVERY.min(SECOND * seconds(self.settings.tenants.passivate_after_s));
+        let (idle, certificate) = (self.ip_limit.clone(), self.certificate.cloned());
+        let (registry, sealing, rotating) = (self.registry.clone(), self.secrets.clone(), self.secrets.clone());
+        let db = || self.db.clone();
+        let (seal_db, rotate_db, mail_db, sessions_db, runs_db) = (db(), db(), db(), db(), db());
+        let mut jobs = vec![
+            Job::cluster(
+                "rotate_signing_keys",
+                "makes, activates and removes tenants' signing keys that are due",
+                SECOND * seconds(auth.key_check_s),
+                move || {
+                    let (db, secrets) = (rotate_db.clone(), rotating.clone());
+                    async move { Ok(rotate_due(&db, &secrets).await?) }
+                },
+            ),
+            Job::cluster(
+                "seal_audit_log",
+                "takes new rows of the audit trails into their Merkle trees",
+                SECOND * seconds(self.settings.audit.seal_every_s),
+                move || {
+                    let (db, secrets) = (seal_db.clone(), sealing.clone());
+                    async move { Ok(sealer::seal_all(&db, &secrets).await?) }
+                },
+            ),
+            Job::cluster("forget_sent_mail", "deletes mail that was sent over a week ago", MINUTE, move || {
+                let db = mail_db.clone();
+                async move { Ok(tidy::forget_old(&db).await?) }
+            }),
+            Job::cluster(
+                "forget_ended_sessions",
+                "deletes sessions that ended over a week ago, and sign-ins that were never finished",
+                HOUR,
+                move || {
+                    let db = sessions_db.clone();
+                    async move { Ok(forget::forget_ended(&db).await?) }
+                },
+            ),
+            Job::cluster("forget_job_runs", "deletes runs of jobs that ended over a week ago", HOUR, move || {
+                let db = runs_db.clone();
+                async move {
+                    let system = SystemTx::new(&db, SystemReason::RunJobs);
+                    Ok(job_runs::forget_old(&system).await?.unsigned_abs())
+                }
+            }),
+            Job::node("passivate_idle_tenants", "stops supervisors of idle tenants", passivate_every, move || {
+                let registry = registry.clone();
+                async move { Ok(registry.ask(PassivateIdle, PASSIVATE_DEADLINE).await?) }
+            }),
+            Job::node("forget_idle_addresses", "forgets clients' addresses that send nothing", MINUTE, move || {
+                idle.forget_idle();
+                async { Ok(0) }
+            }),
+        ];
+        if let Some(certificate) = certificate {
+            jobs.push(Job::node("reload_certificate", "reads a changed TLS certificate", 10 * SECOND, move || {
+                certificate.reload_if_changed();
+                async { Ok(0) }
+            }));
+        }
+        jobs.into()
+    }
+}
+
+fn seconds(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
