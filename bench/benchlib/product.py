@@ -41,9 +41,13 @@ class Product:
     def transactions(self):
         """Transactions of the server's database so far, by PostgreSQL's own count (a moment late)."""
         time.sleep(1.5)
+        return int(self.query("SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database"
+                              " WHERE datname NOT LIKE 'template%' AND datname <> 'postgres'", "postgres"))
+
+    def query(self, sql, database="businessos"):
+        """The one value that a query of the embedded cluster's superuser answers, as text."""
         socket = (self.directory / "data" / "postgres" / "socket_dir").read_text().strip()
-        query = "SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname NOT LIKE 'template%' AND datname <> 'postgres'"
-        return int(run_tool(["psql", "-X", "-A", "-t", "-h", socket, "-U", "postgres", "-d", "postgres", "-c", query], 20).strip())
+        return run_tool(["psql", "-X", "-A", "-t", "-h", socket, "-U", "postgres", "-d", database, "-c", sql], 20).strip()
 
     def gateway(self):
         return Gateway("businessos", "**businessos**", self.port, self.process)

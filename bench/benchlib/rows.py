@@ -49,6 +49,9 @@ ROWS = [
     Row("validate_rate", "validate", "/auth/validate, 64 connections", "1/s", "–", None),
     Row("validate_transactions", "validate", "database transactions in 1,000 validations", "", "≤ 1", at_most(1)),
     Row("storm_ratio", "storm", "gateway p99 during a sign-in storm against that without", "×", "≤ 2", at_most(2)),
+    Row("metered_ratio", "metered", "throughput of a metered route against the same without a meter", "×", "≥ 0.95", at_least(0.95)),
+    Row("metered_counted", "metered", "calls counted beyond those answered", "", "0 to 64 a round", at_least(0)),
+    Row("admins_rss", "admins", "memory of 1,000 connected admins", "MB", "–", None),
     Row("tenant_tx_round_trips", "tenant_tx", "round trips of a tenant-scoped read on the request's path", "", "≤ 2", at_most(2)),
 ]
 
