@@ -152,6 +152,8 @@ pub enum SystemReason {
     SealAudit,
     /// Finding mail that waits or was given up.
     FindMail,
+    /// Finding tenants with usage that was set aside for calls that never ended.
+    SweepReservations,
 }
 
 impl SystemReason {
@@ -165,6 +167,7 @@ impl SystemReason {
             Self::RotateKeys => "rotate_keys",
             Self::SealAudit => "seal_audit",
             Self::FindMail => "find_mail",
+            Self::SweepReservations => "sweep_reservations",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::loader::Loaded;
 use super::supervisor::TenantSupervisor;
 use super::view::TenantView;
 use crate::actors::ask::ActorRef;
@@ -42,12 +43,13 @@ pub struct TenantHandle {
 }
 
 impl TenantHandle {
-    pub(super) fn new(view: TenantView) -> Self {
+    pub(super) fn new(loaded: Loaded) -> Self {
+        let Loaded { view, quotas } = loaded;
         Self {
             id: view.tenant.id,
             slug: view.tenant.slug.clone(),
             view: ArcSwap::from_pointee(view),
-            quotas: ArcSwap::default(),
+            quotas: ArcSwap::from_pointee(quotas),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
