@@ -143,6 +143,19 @@ impl MeterLimits {
 /// A tenant's quotas by meter; a meter that was not used in the present period is not in it.
 pub type Quotas = BTreeMap<MeterName, QuotaStatus>;
 
+/// What is known, and whatever of the news is newer.
+#[must_use]
+pub fn merge(known: &Quotas, news: &Quotas) -> Quotas {
+    let mut merged = known.clone();
+    for (meter, status) in news {
+        let is_newer = known.get(meter).is_none_or(|old| (old.period, old.revision) < (status.period, status.revision));
+        if is_newer {
+            merged.insert(meter.clone(), status.clone());
+        }
+    }
+    merged
+}
+
 /// Where a tenant stands with one meter at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {

@@ -12,7 +12,7 @@ use super::view::TenantView;
 use crate::actors::ask::ActorRef;
 use crate::clock;
 use crate::domain::ids::TenantId;
-use crate::domain::quota::Quotas;
+use crate::domain::quota::{self, Quotas};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::tenant::Slug;
 
@@ -92,17 +92,7 @@ impl TenantHandle {
 
     /// Takes over newer figures; older ones change nothing.
     pub(super) fn publish_quotas(&self, news: &Quotas) {
-        self.quotas.rcu(|known| {
-            let mut next = Quotas::clone(known);
-            for (meter, status) in news {
-                let is_newer =
-                    next.get(meter).is_none_or(|old| (old.period, old.revision) < (status.period, status.revision));
-                if is_newer {
-                    next.insert(meter.clone(), status.clone());
-                }
-            }
-            next
-        });
+        self.quotas.rcu(|known| quota::merge(known, news));
     }
 
     /// The tenant's supervisor. `None` only while the tenant starts.

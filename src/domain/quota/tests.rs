@@ -82,6 +82,25 @@ fn a_status_of_another_month_counts_as_nothing_used() {
     assert_eq!(standing(Some(&plan), None, now).period, present, "never used");
 }
 
+#[test]
+fn older_news_change_nothing_and_other_meters_stay() {
+    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
+    let present = Period::containing(now);
+    let of = |name: &str, period, used, revision| {
+        let meter = MeterName::parse(name).expect("a name");
+        Quotas::from([(meter, QuotaStatus { revision, ..status(period, used, None) })])
+    };
+    let known = merge(&of("a", present, 10, 5), &of("b", present, 1, 1));
+    assert_eq!(known.len(), 2);
+    for older in [of("a", present, 9, 4), of("a", present, 9, 5), of("a", present.previous(), 99, 50)] {
+        assert_eq!(merge(&known, &older), known, "{older:?}");
+    }
+    for newer in [of("a", present, 11, 6), of("a", Period::containing(present.end), 1, 1)] {
+        let merged = merge(&known, &newer);
+        assert_eq!((merged.get("a"), merged.get("b")), (newer.get("a"), known.get("b")));
+    }
+}
+
 proptest! {
     #[test]
     fn however_usage_is_cut_into_steps_each_threshold_is_crossed_once(steps in prop::collection::vec(0_i64..700, 0..40)) {
