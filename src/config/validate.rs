@@ -1,5 +1,7 @@
 //! What the types cannot say: relations between keys, forms of names.
 
+mod billing;
+
 use std::net::IpAddr;
 
 use super::{SessionStore, Settings};
@@ -137,6 +139,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
             ),
         );
     }
+    mistakes.extend(billing::validate(settings));
     mistakes
 }
 

@@ -24,6 +24,8 @@ pub enum Change {
     SessionRevoked(SessionId),
     /// An API key was revoked.
     ApiKeyRevoked(ApiKeyId),
+    /// A meter's state changed, or its pause was lifted.
+    Usage,
 }
 
 /// One committed change.
@@ -42,6 +44,7 @@ impl ConfigChange {
         let change = match (kind, subject) {
             ("tenant", _) => Change::Tenant { version },
             ("keys", _) => Change::Keys,
+            ("usage", _) => Change::Usage,
             ("session", Some(session)) => Change::SessionRevoked(session.into()),
             ("api_key", Some(key)) => Change::ApiKeyRevoked(key.into()),
             _ => return None,

@@ -42,6 +42,32 @@ pub async fn insert(tx: &mut TenantTx, new: &NewMail<'_>) -> Result<(), DbError>
     Ok(())
 }
 
+/// Adds one mail without a link to each recipient; they are sent after the commit.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn insert_for_all(
+    tx: &mut TenantTx,
+    kind: MailKind,
+    recipients: &[String],
+    detail: &Value,
+) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    let ids: Vec<Uuid> = recipients.iter().map(|_| clock::new_id::<MailId>().uuid()).collect();
+    sqlx::query!(
+        "INSERT INTO platform.mail_outbox (tenant_id, id, kind, recipient, detail)
+         SELECT $1, mail.id, $2, mail.recipient, $5 FROM unnest($3::uuid[], $4::text[]) AS mail (id, recipient)",
+        tenant,
+        kind.as_str(),
+        &ids,
+        recipients,
+        detail
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
 /// How much mail of a kind was made lately.
 #[derive(Debug, Clone, Copy)]
 pub struct MailCount {

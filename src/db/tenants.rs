@@ -141,6 +141,49 @@ pub async fn replace_config(tx: &mut TenantTx, version: i64, config: &Value) -> 
     .await?)
 }
 
+/// Name of the transaction's tenant's plan, as it is committed; `None` if the tenant is not there (any more).
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_plan(tx: &mut TenantTx) -> Result<Option<String>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!("SELECT plan FROM platform.tenants WHERE tenant_id = $1", tenant)
+        .fetch_optional(tx.connection()?)
+        .await?)
+}
+
+/// A change of plan.
+#[derive(Debug)]
+pub struct PlanChange {
+    /// The plan before.
+    pub from: String,
+    /// Version of the configuration after.
+    pub version: i64,
+}
+
+/// Puts the tenant on another plan; `None` if it is on that one already. The tenant's row stays locked until the transaction's end.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_plan(tx: &mut TenantTx, plan: &str) -> Result<Option<PlanChange>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let from = sqlx::query_scalar!("SELECT plan FROM platform.tenants WHERE tenant_id = $1 FOR NO KEY UPDATE", tenant)
+        .fetch_one(tx.connection()?)
+        .await?;
+    if from == plan {
+        return Ok(None);
+    }
+    let version = sqlx::query_scalar!(
+        "UPDATE platform.tenants SET plan = $2, config_version = config_version + 1, updated_at = now()
+         WHERE tenant_id = $1 RETURNING config_version",
+        tenant,
+        plan
+    )
+    .fetch_one(tx.connection()?)
+    .await?;
+    Ok(Some(PlanChange { from, version }))
+}
+
 /// Moves the tenant to a state, if it is in one of `from`. Raises the epoch, so that every token issued before dies.
 /// Returns whether it moved.
 ///

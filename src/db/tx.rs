@@ -154,6 +154,8 @@ pub enum SystemReason {
     FindMail,
     /// Taking and settling runs of jobs.
     RunJobs,
+    /// Finding tenants with usage that was set aside for calls that never ended.
+    SweepReservations,
 }
 
 impl SystemReason {
@@ -168,6 +170,7 @@ impl SystemReason {
             Self::SealAudit => "seal_audit",
             Self::FindMail => "find_mail",
             Self::RunJobs => "run_jobs",
+            Self::SweepReservations => "sweep_reservations",
         }
     }
 }

@@ -66,6 +66,22 @@ pub async fn lock_able(tx: &mut TenantTx, role: Role) -> Result<Vec<UserId>, DbE
     Ok(ids.into_iter().map(UserId::from).collect())
 }
 
+/// Addresses of the owners and admins who may sign in and were shown to read their mail.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_admins_mail(tx: &mut TenantTx) -> Result<Vec<String>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        "SELECT email FROM auth.users
+         WHERE tenant_id = $1 AND role IN ('owner', 'admin') AND state = 'active' AND email_verified_at IS NOT NULL
+         ORDER BY id",
+        tenant
+    )
+    .fetch_all(tx.connection()?)
+    .await?)
+}
+
 /// Locks a user and returns them as they are now. Everywhere the same order, so that no two transactions wait for each other: failed
 /// attempts at the account, the user, what is theirs (links, invitations, waiting sign-ins, factors), sessions. The lock lets
 /// others refer to the user meanwhile: rows of a session or a factor that are being inserted do not wait for it.

@@ -26,11 +26,13 @@ pub enum MailKind {
     SessionReuse,
     /// Somebody has shown the right password and wrong codes, many times.
     CodeGuessing,
+    /// Usage has reached a threshold of a limit; goes to owners and admins.
+    UsageThreshold,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Invitation,
         Self::OnboardingInvitation,
         Self::EmailVerification,
@@ -40,6 +42,7 @@ impl MailKind {
         Self::FactorChanged,
         Self::SessionReuse,
         Self::CodeGuessing,
+        Self::UsageThreshold,
     ];
 
     /// The word in the database.
@@ -55,6 +58,7 @@ impl MailKind {
             Self::FactorChanged => "factor_changed",
             Self::SessionReuse => "session_reuse",
             Self::CodeGuessing => "code_guessing",
+            Self::UsageThreshold => "usage_threshold",
         }
     }
 
@@ -75,7 +79,8 @@ impl MailKind {
             | Self::EmailChanged
             | Self::FactorChanged
             | Self::SessionReuse
-            | Self::CodeGuessing => None,
+            | Self::CodeGuessing
+            | Self::UsageThreshold => None,
         }
     }
 }

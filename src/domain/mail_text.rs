@@ -3,6 +3,8 @@
 //! Names come from users. In HTML they are escaped; in a subject they cannot end the line, because names hold no control characters
 //! and what does is replaced here all the same.
 
+mod usage;
+
 use serde_json::Value;
 
 use super::mail::MailKind;
@@ -34,11 +36,13 @@ pub struct MailText {
 }
 
 /// The words of one kind of mail.
-struct Words {
+struct Words<'a> {
     subject: String,
     /// What happened, or what is asked.
     paragraphs: Vec<String>,
-    /// What the link's button says.
+    /// Where the button leads; it is shown after the first paragraph.
+    link: Option<&'a str>,
+    /// What the button says.
     button: &'static str,
     /// What to do if it was not the reader.
     closing: &'static str,
@@ -50,7 +54,7 @@ const ACT: &str = "If this was not you, set a new password now and tell your adm
 /// Writes a mail.
 #[must_use]
 pub fn write(facts: &MailFacts<'_>) -> MailText {
-    let Words { subject, mut paragraphs, button, closing } = words(facts);
+    let Words { subject, mut paragraphs, link, button, closing } = words(facts);
     if facts.link.is_some() {
         paragraphs.push(format!("The link works once, for {}.", duration(facts.link_life_s)));
     }
@@ -58,15 +62,15 @@ pub fn write(facts: &MailFacts<'_>) -> MailText {
     for (index, paragraph) in paragraphs.iter().enumerate() {
         text.push_str(paragraph);
         text.push_str("\n\n");
-        if let (0, Some(link)) = (index, facts.link) {
+        if let (0, Some(link)) = (index, link) {
             text.push_str(&format!("{link}\n\n"));
         }
     }
     text.push_str(&format!("{closing}\n\n-- \n{}\n", facts.tenant_name));
-    MailText { subject: one_line(&subject), text, html: html(facts, &paragraphs, button, closing) }
+    MailText { subject: one_line(&subject), text, html: html(facts.tenant_name, &paragraphs, link, button, closing) }
 }
 
-fn words(facts: &MailFacts<'_>) -> Words {
+fn words<'a>(facts: &MailFacts<'a>) -> Words<'a> {
     let tenant = facts.tenant_name;
     let told = |key: &str| facts.detail.get(key).and_then(Value::as_str);
     let (subject, paragraph, button, closing) = match facts.kind {
@@ -137,15 +141,16 @@ fn words(facts: &MailFacts<'_>) -> Words {
             "",
             ACT,
         ),
+        MailKind::UsageThreshold => return usage::words(tenant, facts.detail),
     };
-    Words { subject, paragraphs: vec![paragraph], button, closing }
+    Words { subject, paragraphs: vec![paragraph], link: facts.link, button, closing }
 }
 
-fn html(facts: &MailFacts<'_>, paragraphs: &[String], button: &str, closing: &str) -> String {
+fn html(tenant_name: &str, paragraphs: &[String], link: Option<&str>, button: &str, closing: &str) -> String {
     let mut body = String::new();
     for (index, paragraph) in paragraphs.iter().enumerate() {
         body.push_str(&format!("<p style=\"margin:0 0 16px\">{}</p>", escape(paragraph)));
-        if let (0, Some(link)) = (index, facts.link) {
+        if let (0, Some(link)) = (index, link) {
             let link = escape(link);
             body.push_str(&format!(
                 "<p style=\"margin:24px 0\"><a href=\"{link}\" style=\"background:#1f4b99;color:#ffffff;padding:12px 20px;\
@@ -161,7 +166,7 @@ fn html(facts: &MailFacts<'_>, paragraphs: &[String], button: &str, closing: &st
          margin:32px auto;padding:32px;background:#ffffff;border-radius:8px;font:16px/1.5 -apple-system,'Segoe UI',Roboto,\
          Helvetica,Arial,sans-serif;color:#1c1e21\"><p style=\"margin:0 0 24px;font-weight:600\">{name}</p>{body}\
          <p style=\"margin:24px 0 0;font-size:13px;color:#555555\">{closing}</p></div></body></html>\n",
-        name = escape(facts.tenant_name),
+        name = escape(tenant_name),
         closing = escape(closing)
     )
 }

@@ -48,3 +48,35 @@ fn an_invitation_names_who_invites() {
     let mail = written(MailKind::Invitation, "Acme Ltd", &json!({}));
     assert!(mail.text.starts_with("You are invited to Acme Ltd.\n"), "{}", mail.text);
 }
+
+fn about_usage(state: &str, threshold: u16) -> MailText {
+    let detail = json!({
+        "meter": "ai_tokens", "threshold": threshold, "used": 10_050, "limit": 10_000, "state": state, "period": "2026-11",
+        "until": "2026-12-01T00:00:00Z", "upgrade_url": "https://acme.example/plans?a=1&b=2",
+    });
+    written(MailKind::UsageThreshold, "Acme & Sons", &detail)
+}
+
+#[test]
+fn a_mail_about_a_limit_says_how_much_of_what_when_and_what_follows() {
+    let mail = about_usage("paused", 100);
+    assert_eq!(mail.subject, "Acme & Sons has used 100 % of its ai_tokens");
+    let first =
+        "Acme & Sons has used 10,050 of 10,000 ai_tokens in November 2026.\n\nhttps://acme.example/plans?a=1&b=2\n";
+    assert!(mail.text.starts_with(first), "{}", mail.text);
+    assert!(mail.text.contains("paused until 1 December 2026 (UTC), until the plan changes"), "{}", mail.text);
+    assert!(mail.html.contains("Acme &amp; Sons has used 10,050 of 10,000 ai_tokens"), "{}", mail.html);
+    assert!(mail.html.contains("href=\"https://acme.example/plans?a=1&amp;b=2\""), "{}", mail.html);
+    assert!(!mail.text.contains("works once"), "the page of plans is no link of a token");
+}
+
+#[test]
+fn a_mail_about_a_limit_says_something_else_for_each_consequence() {
+    let of = |state| about_usage(state, 80).text;
+    let said = [of("warn"), of("soft"), of("throttled"), of("paused"), of("hard")];
+    for (index, text) in said.iter().enumerate() {
+        assert_eq!(said.iter().filter(|other| *other == text).count(), 1, "{index}: {text}");
+    }
+    assert!(of("hard").contains("further calls are refused until 1 December 2026"), "{}", of("hard"));
+    assert_eq!(of("ok"), of("warn"));
+}

@@ -1,9 +1,14 @@
 //! Limits of a meter under a plan, and what is made of the usage.
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use status::{Judged, QuotaStatus};
 
 use super::meter::MeterName;
 use super::period::Period;
@@ -58,6 +63,35 @@ pub enum QuotaState {
     Hard,
 }
 
+impl QuotaState {
+    const ALL: [Self; 6] = [Self::Ok, Self::Warn, Self::Soft, Self::Throttled, Self::Paused, Self::Hard];
+
+    /// The word in the database and in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Soft => "soft",
+            Self::Throttled => "throttled",
+            Self::Paused => "paused",
+            Self::Hard => "hard",
+        }
+    }
+
+    /// The state that a word means.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether calls are refused for it: paused, or at the hard limit.
+    #[must_use]
+    pub fn is_shut(self) -> bool {
+        self >= Self::Paused
+    }
+}
+
 /// A threshold from here on up is a warning; lower ones are announced only.
 pub const WARN_PERCENT: u16 = 80;
 
@@ -72,6 +106,12 @@ impl MeterLimits {
     #[must_use]
     pub fn has_reached(&self, percent: u16, used: i64) -> bool {
         self.reference().is_some_and(|limit| i128::from(used) * 100 >= i128::from(limit) * i128::from(percent))
+    }
+
+    /// The thresholds that `used` has reached, ascending.
+    #[must_use]
+    pub fn reached(&self, used: i64) -> Vec<u16> {
+        self.thresholds.iter().filter(|percent| self.has_reached(**percent, used)).copied().collect()
     }
 
     /// The thresholds that lie in `(before, after]`, ascending.
@@ -100,75 +140,48 @@ impl MeterLimits {
     }
 }
 
-/// Where a tenant stands with one meter in the present period.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuotaStatus {
-    /// The period.
-    pub period: Period,
-    /// Used so far.
-    pub used: i64,
-    /// Set aside for calls under way.
-    pub reserved: i64,
-    /// Whether an admin lifted the pause.
-    pub is_resumed: bool,
-    /// Grows with each change of the row behind this: of two statuses the one with the larger figure is newer.
-    pub revision: i64,
-}
-
 /// A tenant's quotas by meter; a meter that was not used in the present period is not in it.
 pub type Quotas = BTreeMap<MeterName, QuotaStatus>;
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn limits(soft: Option<i64>, hard: Option<i64>, on_exceed: OnExceed) -> MeterLimits {
-        MeterLimits {
-            version: "free@1".into(),
-            included: 0,
-            soft,
-            hard,
-            thresholds: vec![50, 80, 100, 120],
-            on_exceed,
-            throttle_per_minute: 10,
+/// What is known, and whatever of the news is newer.
+#[must_use]
+pub fn merge(known: &Quotas, news: &Quotas) -> Quotas {
+    let mut merged = known.clone();
+    for (meter, status) in news {
+        let is_newer = known.get(meter).is_none_or(|old| (old.period, old.revision) < (status.period, status.revision));
+        if is_newer {
+            merged.insert(meter.clone(), status.clone());
         }
     }
-
-    #[test]
-    fn states_follow_the_limits() {
-        let plan = limits(Some(1_000), Some(2_000), OnExceed::Pause);
-        let table = [
-            (0, false, QuotaState::Ok),
-            (799, false, QuotaState::Ok),
-            (800, false, QuotaState::Warn),
-            (999, false, QuotaState::Warn),
-            (1_000, false, QuotaState::Paused),
-            (1_000, true, QuotaState::Soft),
-            (1_999, true, QuotaState::Soft),
-            (2_000, true, QuotaState::Hard),
-        ];
-        for (used, is_resumed, state) in table {
-            assert_eq!(plan.state(used, is_resumed), state, "{used} {is_resumed}");
-        }
-        assert_eq!(limits(Some(10), None, OnExceed::Throttle).state(10, false), QuotaState::Throttled);
-        assert_eq!(limits(Some(10), None, OnExceed::Notify).state(10, false), QuotaState::Soft);
-        assert_eq!(limits(None, None, OnExceed::Pause).state(i64::MAX, false), QuotaState::Ok);
-        assert_eq!(limits(Some(0), None, OnExceed::Pause).state(0, false), QuotaState::Paused, "nothing is included");
-    }
-
-    proptest! {
-        #[test]
-        fn however_usage_is_cut_into_steps_each_threshold_is_crossed_once(steps in prop::collection::vec(0_i64..700, 0..40)) {
-            let plan = limits(Some(1_000), None, OnExceed::Notify);
-            let (mut used, mut crossed) = (0, Vec::new());
-            for step in steps {
-                crossed.extend(plan.crossed(used, used + step));
-                used += step;
-            }
-            let expected: Vec<u16> = plan.thresholds.iter().copied().filter(|percent| plan.has_reached(*percent, used)).collect();
-            prop_assert_eq!(crossed, expected);
-        }
-    }
+    merged
 }
+
+/// Where a tenant stands with one meter at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The period that the moment lies in.
+    pub period: Period,
+    /// Used so far in it.
+    pub used: i64,
+    /// Set aside for calls under way.
+    pub reserved: i64,
+    /// The plan's limits; None = counted and not limited.
+    pub limits: Option<Arc<MeterLimits>>,
+    /// What follows.
+    pub state: QuotaState,
+}
+
+/// Where a tenant stands at `now`. A status of another period is no news of this one: a new month begins at zero before anybody
+/// has written its row.
+#[must_use]
+pub fn standing(limits: Option<&Arc<MeterLimits>>, status: Option<&QuotaStatus>, now: DateTime<Utc>) -> Standing {
+    let present = status.filter(|status| status.period.contains(now));
+    let period = present.map_or_else(|| Period::containing(now), |status| status.period);
+    let used = present.map_or(0, |status| status.used);
+    let is_resumed = |limits: &MeterLimits| present.is_some_and(|status| status.is_resumed(limits));
+    let state = limits.map_or(QuotaState::Ok, |limits| limits.state(used, is_resumed(limits)));
+    Standing { period, used, reserved: present.map_or(0, |status| status.reserved), limits: limits.cloned(), state }
+}
+
+#[cfg(test)]
+mod tests;

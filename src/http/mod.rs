@@ -8,6 +8,7 @@ pub mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod billing;
 mod challenge;
 mod client;
 mod context;
@@ -101,12 +102,16 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
     resource(service, "/audit", |r| r.route(get().to(audit::list)));
     resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
+    resource(service, "/billing/usage/{meter}/resume", |r| r.route(post().to(billing::resume)));
+    resource(service, "/billing/plans", |r| r.route(get().to(billing::list_plans)));
+    resource(service, "/billing/subscription", |r| r.route(get().to(billing::subscription)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));
     resource(service, "/operator/tenants/{id}/resume", |r| r.route(post().to(operator::resume)));
     resource(service, "/operator/tenants/{id}/delete", |r| r.route(post().to(operator::delete)));
     resource(service, "/operator/tenants/{id}/rebuild", |r| r.route(post().to(operator::rebuild)));
+    resource(service, "/operator/tenants/{id}/plan", |r| r.route(post().to(operator::change_plan)));
     resource(service, "/operator/invitations", |r| r.route(post().to(operator::invite_to_onboard)));
     resource(service, "/operator/mail", |r| r.route(get().to(operator::list_mail)));
     resource(service, "/operator/mail/{tenant_id}/{id}/retry", |r| r.route(post().to(operator::retry_mail)));

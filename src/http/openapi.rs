@@ -9,7 +9,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, docs, health, invitations, mfa, operator, sessions, tenants, users, well_known,
+    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants, users,
+    well_known,
 };
 
 /// An error answer (RFC 9457).
@@ -176,6 +177,7 @@ impl Modify for Bearer {
         mfa::list_passkeys, mfa::begin_passkey, mfa::finish_passkey, mfa::challenge_passkey, mfa::verify_passkey,
         mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
+        operator::change_plan, billing::resume, billing::list_plans, billing::subscription,
         accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
         accounts::resend_verification,
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
@@ -191,6 +193,7 @@ impl Modify for Bearer {
         (name = "auth", description = "On a tenant's host"),
         (name = "mfa", description = "Second factors, on a tenant's host"),
         (name = "users", description = "A tenant's users and invitations, for its admins"),
+        (name = "billing", description = "Usage, limits and plans, on a tenant's host"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

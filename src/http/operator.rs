@@ -4,6 +4,7 @@ mod import;
 mod invitations;
 mod jobs;
 mod mail;
+mod plan;
 mod upkeep;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(super) use import::{__path_import_users, import_users};
 pub(super) use invitations::{__path_invite_to_onboard, invite_to_onboard};
 pub(super) use jobs::{__path_list_jobs, __path_run_job, list_jobs, run_job};
 pub(super) use mail::{__path_list_mail, __path_retry_mail, list_mail, retry_mail};
+pub(super) use plan::{__path_change_plan, change_plan};
 pub(super) use upkeep::{__path_rebuild, __path_reload, __path_rls_check, rebuild, reload, rls_check};
 
 use super::extract::{Operator, Page, PageQuery, Then};

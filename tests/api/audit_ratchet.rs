@@ -60,6 +60,8 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /operator/tenants/{id}/suspend", Leaves("tenant.suspend")),
     ("POST /operator/tenants/{id}/resume", Leaves("tenant.resume")),
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
+    ("POST /billing/usage/{meter}/resume", Leaves("usage.resume")),
+    ("POST /operator/tenants/{id}/plan", Leaves("tenant.plan")),
     ("POST /operator/tenants/{id}/rebuild", Leaves("tenant.rebuild")),
     ("POST /operator/invitations", Leaves("onboarding.invite")),
     ("POST /operator/jobs/{name}/run", Leaves("job.run")),
@@ -236,6 +238,13 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     caller.call("PUT /tenants/{id}/config", "acme", &[tenant], Some(owner), Some(json!({}))).await;
     let name = Some(json!({ "name": "Acme" }));
     caller.call("PATCH /tenants/{id}", "acme", &[tenant], Some(owner), name).await;
+    let paused = format!(
+        "INSERT INTO billing.usage_counters (tenant_id, meter, period_start, period_end, used)
+         VALUES ('{tenant}', 'ai_tokens', date_trunc('month', now(), 'UTC'),
+                 date_trunc('month', now(), 'UTC') + interval '1 month', 10000)"
+    );
+    caller.app.db.as_admin(&paused).await;
+    caller.call("POST /billing/usage/{meter}/resume", "acme", &["ai_tokens"], Some(owner), None).await;
     caller.call("POST /tenants/{id}/keys/rotate", "acme", &[tenant], Some(owner), None).await;
 }
 
@@ -260,6 +269,8 @@ async fn call_as_operator(caller: &mut Caller, tenant: &str) {
         .await;
     caller.call("POST /operator/mail/{tenant_id}/{id}/retry", "platform", &[tenant, &mail], by, None).await;
     caller.call("POST /operator/jobs/{name}/run", "platform", &["forget_sent_mail"], by, None).await;
+    let plan = Some(json!({ "plan": "basic" }));
+    caller.call("POST /operator/tenants/{id}/plan", "platform", &[tenant], by, plan).await;
     for name in [
         "POST /operator/tenants/{id}/rebuild",
         "POST /operator/tenants/{id}/suspend",

@@ -23,6 +23,7 @@ mod operator;
 mod passkeys;
 mod passwords;
 mod proof_races;
+mod quotas;
 mod ratchet;
 mod second_factor;
 mod session_stores;

@@ -56,6 +56,8 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/password", "changes the caller's own password"),
     ("POST /auth/email", "changes the caller's own address"),
     ("POST /auth/email/verify/resend", "mails the caller themselves"),
+    ("GET /billing/plans", "shows what everybody may buy"),
+    ("GET /billing/subscription", "says what the tenant's users may use"),
 ];
 
 /// Every API key may call these.
@@ -83,6 +85,7 @@ impl Operation {
     async fn send(&self, app: &App, host: &str, id: &str, session: Option<&Session>) -> Reply {
         let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{file}", "index.html");
         let path = path.replace("{name}", "forget_sent_mail");
+        let path = path.replace("{meter}", id);
         assert!(!path.contains('{'), "{}: the ratchet knows no value for a parameter", self.name);
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {

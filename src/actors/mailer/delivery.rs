@@ -156,7 +156,8 @@ fn link(settings: &MailSettings, view: &TenantView, kind: MailKind, mail: &Claim
         | MailKind::EmailChanged
         | MailKind::FactorChanged
         | MailKind::SessionReuse
-        | MailKind::CodeGuessing => return None,
+        | MailKind::CodeGuessing
+        | MailKind::UsageThreshold => return None,
     };
     let token = row_token::encode(purpose, row, view.tenant.id, &view.keys.rows);
     let host = if target.starts_with('/') { view.issuer.as_str() } else { "" };
@@ -173,6 +174,7 @@ fn link_life_s(settings: &Settings, kind: MailKind) -> u64 {
         | MailKind::EmailChanged
         | MailKind::FactorChanged
         | MailKind::SessionReuse
-        | MailKind::CodeGuessing => 0,
+        | MailKind::CodeGuessing
+        | MailKind::UsageThreshold => 0,
     }
 }

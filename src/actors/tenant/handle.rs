@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::loader::Loaded;
 use super::supervisor::TenantSupervisor;
 use super::view::TenantView;
 use crate::actors::ask::ActorRef;
 use crate::clock;
 use crate::domain::ids::TenantId;
-use crate::domain::quota::Quotas;
+use crate::domain::quota::{self, Quotas};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::tenant::Slug;
 
@@ -42,12 +43,13 @@ pub struct TenantHandle {
 }
 
 impl TenantHandle {
-    pub(super) fn new(view: TenantView) -> Self {
+    pub(super) fn new(loaded: Loaded) -> Self {
+        let Loaded { view, quotas } = loaded;
         Self {
             id: view.tenant.id,
             slug: view.tenant.slug.clone(),
             view: ArcSwap::from_pointee(view),
-            quotas: ArcSwap::default(),
+            quotas: ArcSwap::from_pointee(quotas),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -90,17 +92,7 @@ impl TenantHandle {
 
     /// Takes over newer figures; older ones change nothing.
     pub(super) fn publish_quotas(&self, news: &Quotas) {
-        self.quotas.rcu(|known| {
-            let mut next = Quotas::clone(known);
-            for (meter, status) in news {
-                let is_newer =
-                    next.get(meter).is_none_or(|old| (old.period, old.revision) < (status.period, status.revision));
-                if is_newer {
-                    next.insert(meter.clone(), status.clone());
-                }
-            }
-            next
-        });
+        self.quotas.rcu(|known| quota::merge(known, news));
     }
 
     /// The tenant's supervisor. `None` only while the tenant starts.

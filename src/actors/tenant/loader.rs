@@ -9,9 +9,10 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, api_keys, tenants};
+use crate::db::{Db, DbError, TenantTx, api_keys, tenants, usage_counters};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
+use crate::domain::quota::Quotas;
 use crate::domain::tenant::Tenant;
 
 use super::view::TenantView;
@@ -36,6 +37,15 @@ pub enum LoadError {
     Keys(#[from] AskError<KeysError>),
 }
 
+/// What was read of a tenant.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its view.
+    pub view: TenantView,
+    /// What it has used in the present period.
+    pub quotas: Quotas,
+}
+
 /// What it takes to load a tenant.
 #[derive(Debug, Clone)]
 pub struct Loader {
@@ -50,17 +60,18 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Reads everything that a tenant's view shows.
+    /// Reads everything that a tenant's view and quotas show.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub async fn load(&self, id: TenantId) -> Result<TenantView, LoadError> {
+    pub async fn load(&self, id: TenantId) -> Result<Loaded, LoadError> {
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
         let revoked = self.sessions.list_revoked_within(&mut tx, self.token_life_s()).await;
         let api_keys = api_keys::list_live(&mut tx).await;
+        let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        self.view(tenant?, revoked?, api_keys?).await
+        Ok(Loaded { view: self.view(tenant?, revoked?, api_keys?).await?, quotas: quotas? })
     }
 
     /// Reads everything but the ended sessions, for a supervisor that was told of each since the tenant was loaded: its view
@@ -68,12 +79,13 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) async fn reload(&self, id: TenantId) -> Result<TenantView, LoadError> {
+    pub(super) async fn reload(&self, id: TenantId) -> Result<Loaded, LoadError> {
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
         let api_keys = api_keys::list_live(&mut tx).await;
+        let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        self.view(tenant?, Vec::new(), api_keys?).await
+        Ok(Loaded { view: self.view(tenant?, Vec::new(), api_keys?).await?, quotas: quotas? })
     }
 
     async fn view(

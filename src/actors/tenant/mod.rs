@@ -12,7 +12,7 @@ mod supervisor;
 mod view;
 
 pub use handle::{Bucket, InFlight, TenantHandle};
-pub use loader::{LoadError, Loader};
+pub use loader::{LoadError, Loaded, Loader};
 pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 pub use registry::{ResolveError, TenantRegistry, Wanted};
 pub use supervisor::TenantSupervisor;

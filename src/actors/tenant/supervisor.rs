@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::handle::TenantHandle;
-use super::loader::{LoadError, Loader};
+use super::loader::{LoadError, Loaded, Loader};
 use super::messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 use super::state::{ReloadStep, Reloads, Revocations, RevokedKeys};
 use super::view::TenantView;
@@ -49,8 +49,9 @@ impl TenantSupervisor {
     /// # Errors
     /// [`LoadError`].
     pub async fn rebuild(handle: Arc<TenantHandle>, loader: Loader) -> Result<Self, LoadError> {
-        let view = loader.load(handle.id()).await?;
+        let Loaded { view, quotas } = loader.load(handle.id()).await?;
         handle.publish(view);
+        handle.publish_quotas(&quotas);
         Ok(Self::adopt(handle, loader))
     }
 
@@ -59,12 +60,13 @@ impl TenantSupervisor {
         ctx.spawn(async move { loader.reload(id).await }, Self::finish_reload);
     }
 
-    fn finish_reload(&mut self, loaded: Result<TenantView, LoadError>, ctx: &mut Ctx<'_, Self>) {
-        let loaded = loaded.map(|mut view| {
+    fn finish_reload(&mut self, loaded: Result<Loaded, LoadError>, ctx: &mut Ctx<'_, Self>) {
+        let loaded = loaded.map(|Loaded { mut view, quotas }| {
             view.revoked_sessions = self.revocations.merge(&view.revoked_sessions, clock::now_s());
             view.api_keys = self.revoked_keys.strike_out(view.api_keys);
             let version = view.tenant.config_version;
             self.handle.publish(view);
+            self.handle.publish_quotas(&quotas);
             version
         });
         if let Err(error) = &loaded {

@@ -29,6 +29,8 @@ pub struct TenantView {
     pub rate: RatePolicy,
     /// Its own URL: issuer of its tokens.
     pub issuer: String,
+    /// Page that sells upgrades, as a whole URL, which mails and streams need.
+    pub upgrade_url: String,
     /// Its keys.
     pub keys: TenantKeys,
     /// Its JWKS document (RFC 7517 §5).
@@ -51,10 +53,16 @@ impl TenantView {
     ) -> Self {
         let plan = plan_of(settings, &tenant.plan);
         let per_minute = tenant.config.limits.requests_per_minute.unwrap_or(plan.requests_per_minute);
+        let issuer = canonical_url(settings, &tenant.slug);
+        let upgrade_url = match settings.gateway.upgrade_url.as_str() {
+            path if path.starts_with('/') => format!("{issuer}{path}"),
+            url => url.to_owned(),
+        };
         let jwks: Vec<_> = keys.verifying.iter().map(token::VerifyingKey::jwk).collect();
         Self {
             rate: RatePolicy::per_minute(per_minute.min(plan.requests_per_minute)),
-            issuer: canonical_url(settings, &tenant.slug),
+            issuer,
+            upgrade_url,
             jwks: Bytes::from(json!({ "keys": jwks }).to_string()),
             plan,
             tenant,

@@ -175,7 +175,7 @@ impl RegistryActor {
             Change::SessionRevoked(session) => supervisor.tell(RevokeSession { session }),
             Change::ApiKeyRevoked(key) => supervisor.tell(RevokeApiKey { key }),
             Change::Tenant { version } => supervisor.tell(ReloadTenant { at_least: Some(version) }),
-            Change::Keys => supervisor.tell(ReloadTenant { at_least: None }),
+            Change::Keys | Change::Usage => supervisor.tell(ReloadTenant { at_least: None }),
         };
         if told.is_err() && self.registry.find_id(handle.id()).is_some() {
             let handle = Arc::clone(handle);
@@ -200,7 +200,7 @@ async fn find(registry: &TenantRegistry, loader: &Loader, wanted: Wanted) -> Res
         return Ok(Found::Active(active));
     }
     match loader.load(id).await {
-        Ok(view) => Ok(Found::Loaded(Arc::new(TenantHandle::new(view)))),
+        Ok(loaded) => Ok(Found::Loaded(Arc::new(TenantHandle::new(loaded)))),
         Err(LoadError::Gone) => Err(ResolveError::Unknown),
         Err(error @ (LoadError::Db(_) | LoadError::Sessions(_) | LoadError::Keys(_))) => Err(unavailable(&error)),
     }

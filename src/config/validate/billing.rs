@@ -1,0 +1,120 @@
+//! Mistakes in `[metering]`, `[meters]`, `[plans]`, and in what routes say of meters.
+
+use crate::config::{MeterSettings, PlanMeterSettings, RouteKind, RouteSettings, Settings};
+use crate::domain::meter::{Aggregation, MeterName};
+use crate::domain::usage::MAX_QUANTITY;
+
+/// Highest threshold, in percent.
+const MAX_THRESHOLD: u16 = 1_000;
+
+/// Every mistake, each as `key: found, expected`.
+pub(super) fn validate(settings: &Settings) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    check_metering(settings, &mut mistakes);
+    for (name, meter) in &settings.meters {
+        check_meter(&format!("meters.{name}"), meter, &mut mistakes);
+    }
+    for (name, plan) in &settings.plans {
+        let key = format!("plans.{name}");
+        expect(plan.version >= 1, &mut mistakes, || format!("{key}.version: found 0, expected 1 or more"));
+        for (meter, figures) in &plan.meters {
+            let key = format!("{key}.meters.{meter}");
+            check_known(settings, &key, meter, &mut mistakes);
+            check_figures(&key, figures, &mut mistakes);
+        }
+    }
+    for (index, route) in settings.gateway.routes.iter().enumerate() {
+        check_route(settings, &format!("gateway.routes[{index}] ({})", route.prefix), route, &mut mistakes);
+    }
+    mistakes
+}
+
+fn expect(ok: bool, mistakes: &mut Vec<String>, text: impl FnOnce() -> String) {
+    if !ok {
+        mistakes.push(text());
+    }
+}
+
+fn check_metering(settings: &Settings, mistakes: &mut Vec<String>) {
+    let metering = &settings.metering;
+    for (key, value, min, max) in [
+        ("flush_ms", metering.flush_ms, 10, 60_000),
+        ("spool_max_bytes", metering.spool_max_bytes, 65_536, 1_099_511_627_776),
+        ("max_age_days", u64::from(metering.max_age_days), 1, 3_650),
+        ("late_grace_h", u64::from(metering.late_grace_h), 0, 720),
+        ("reservation_ttl_s", metering.reservation_ttl_s, 1, 86_400),
+    ] {
+        expect((min..=max).contains(&value), mistakes, || {
+            format!("metering.{key}: found {value}, expected {min} to {max}")
+        });
+    }
+}
+
+fn check_meter(key: &str, meter: &MeterSettings, mistakes: &mut Vec<String>) {
+    match (meter.aggregation, meter.unique_by.as_deref()) {
+        (Aggregation::Unique, None | Some("")) => {
+            mistakes.push(format!("{key}.unique_by: found none, expected the dimension whose values are counted"));
+        }
+        (Aggregation::Unique, Some(_)) | (_, None) => {}
+        (_, Some(dimension)) => mistakes.push(format!(
+            "{key}.unique_by: found {dimension:?}, expected none, because the aggregation is not \"unique\""
+        )),
+    }
+}
+
+fn check_known(settings: &Settings, key: &str, meter: &MeterName, mistakes: &mut Vec<String>) {
+    expect(settings.meters.contains_key(meter), mistakes, || {
+        format!("{key}: found the meter {:?}, expected a name of [meters]", meter.as_str())
+    });
+}
+
+fn check_figures(key: &str, figures: &PlanMeterSettings, mistakes: &mut Vec<String>) {
+    let PlanMeterSettings { included, soft_limit, hard_limit, thresholds, on_exceed: _, throttle_per_minute } = figures;
+    for (name, value) in [("included", &Some(*included)), ("soft_limit", soft_limit), ("hard_limit", hard_limit)] {
+        expect(value.is_none_or(|value| value >= 0), mistakes, || {
+            format!("{key}.{name}: found {}, expected 0 or more", value.unwrap_or_default())
+        });
+    }
+    if let (Some(soft), Some(hard)) = (soft_limit, hard_limit) {
+        expect(hard >= soft, mistakes, || {
+            format!("{key}.hard_limit: found {hard}, expected at least the soft limit, which is {soft}")
+        });
+    }
+    for threshold in thresholds {
+        expect((1..=MAX_THRESHOLD).contains(threshold), mistakes, || {
+            format!("{key}.thresholds: found {threshold}, expected percentages from 1 to {MAX_THRESHOLD}")
+        });
+    }
+    expect(*throttle_per_minute >= 1, mistakes, || {
+        format!("{key}.throttle_per_minute: found 0, expected 1 or more (on_exceed = \"pause\" lets none through)")
+    });
+}
+
+fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: &mut Vec<String>) {
+    let named = route.meter.iter().map(|meter| ("meter", meter));
+    let named = named.chain(route.usage_header.iter().map(|meter| ("usage_header", meter)));
+    let named = named.chain(route.pauses_with.iter().map(|meter| ("pauses_with", meter)));
+    for (name, meter) in named {
+        check_known(settings, &format!("{key}.{name}"), meter, mistakes);
+    }
+    expect((1..=MAX_QUANTITY).contains(&route.meter_quantity), mistakes, || {
+        format!("{key}.meter_quantity: found {}, expected 1 to {MAX_QUANTITY}", route.meter_quantity)
+    });
+    match route.kind {
+        RouteKind::Http => expect(route.provider_secret.is_none(), mistakes, || {
+            format!("{key}.provider_secret: found one, expected none, because the route's kind is not \"openai\"")
+        }),
+        RouteKind::OpenAi => {
+            expect(route.meter_quantity == 1, mistakes, || {
+                format!("{key}.meter_quantity: found {}, expected none: tokens are counted", route.meter_quantity)
+            });
+            expect(route.max_output_tokens >= 1, mistakes, || {
+                format!("{key}.max_output_tokens: found 0, expected 1 or more")
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "billing_tests.rs"]
+mod tests;
