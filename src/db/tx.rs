@@ -152,6 +152,8 @@ pub enum SystemReason {
     SealAudit,
     /// Finding mail that waits or was given up.
     FindMail,
+    /// Making partitions of usage events, dropping old ones, forgetting old keys.
+    KeepUsage,
 }
 
 impl SystemReason {
@@ -165,6 +167,7 @@ impl SystemReason {
             Self::RotateKeys => "rotate_keys",
             Self::SealAudit => "seal_audit",
             Self::FindMail => "find_mail",
+            Self::KeepUsage => "keep_usage",
         }
     }
 }

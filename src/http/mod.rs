@@ -8,6 +8,7 @@ pub mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod billing;
 mod challenge;
 mod client;
 mod context;
@@ -101,6 +102,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
     resource(service, "/audit", |r| r.route(get().to(audit::list)));
     resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
+    resource(service, "/billing/usage/events", |r| r.route(post().to(billing::post_events)));
+    resource(service, "/billing/usage", |r| r.route(get().to(billing::get_usage)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

@@ -9,7 +9,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, docs, health, invitations, mfa, operator, sessions, tenants, users, well_known,
+    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants, users,
+    well_known,
 };
 
 /// An error answer (RFC 9457).
@@ -180,6 +181,7 @@ impl Modify for Bearer {
         accounts::resend_verification,
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
         users::list, users::create, users::get, users::update, users::delete, users::end_sessions, users::remove_factors,
+        billing::post_events, billing::get_usage,
         operator::invite_to_onboard, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),
@@ -191,6 +193,7 @@ impl Modify for Bearer {
         (name = "auth", description = "On a tenant's host"),
         (name = "mfa", description = "Second factors, on a tenant's host"),
         (name = "users", description = "A tenant's users and invitations, for its admins"),
+        (name = "billing", description = "What a tenant uses"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

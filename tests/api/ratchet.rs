@@ -56,6 +56,7 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/password", "changes the caller's own password"),
     ("POST /auth/email", "changes the caller's own address"),
     ("POST /auth/email/verify/resend", "mails the caller themselves"),
+    ("GET /billing/usage", "everybody may see what the tenant has used"),
 ];
 
 /// Every API key may call these.

@@ -1,0 +1,7 @@
+//! Usage and what comes of it.
+
+mod events;
+mod usage;
+
+pub(super) use events::*;
+pub(super) use usage::*;
