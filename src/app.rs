@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::ask::ActorMetrics;
+use crate::actors::billing_meter::MeterMetrics;
 use crate::actors::billing_meter::spool::Spool;
 use crate::actors::supervisor::{Arbiters, ArbitersError, RestartPolicy, StartFailed, Supervisor};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
@@ -151,6 +152,7 @@ impl Application {
         let settings = Arc::new(settings);
         let mut metrics = Registry::default();
         let actor_metrics = ActorMetrics::register(&mut metrics);
+        let meter_metrics = MeterMetrics::register(&mut metrics);
         let http_metrics = Arc::new(HttpMetrics::register(&mut metrics));
         let (access_log, log_writer) =
             AccessLog::start(&settings.log, http_metrics.dropped_log_lines.clone()).map_err(AppError::AccessLog)?;
@@ -163,6 +165,8 @@ impl Application {
         let arbiters = Arc::new(Arbiters::start(n_arbiters)?);
         let tree = Supervisor::new(RestartPolicy::ROOT, actor_metrics.clone());
         let sessions = session_store(&settings)?;
+        let spool = Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?;
+        let spool = Arc::new(spool.limited_to(settings.metering.spool_max_bytes));
         let ground = Ground {
             tree: &tree,
             arbiters: &arbiters,
@@ -173,9 +177,10 @@ impl Application {
             sessions: &sessions,
             ip_limit: &ip_limit,
             certificate: certificate.as_ref(),
+            spool: &spool,
+            meter_metrics: &meter_metrics,
         };
         let actors = ground.start().await?;
-        let spool = Arc::new(Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?);
         let state = web::Data::new(AppState {
             spool,
             networks: TrustedNetworks::new(&settings.gateway),
@@ -188,6 +193,7 @@ impl Application {
             sessions,
             auth: actors.auth,
             notes: actors.notes,
+            meter: actors.meter,
             secrets: actors.secrets,
             accounts: actors.accounts,
             cron: actors.cron,

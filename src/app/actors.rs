@@ -8,6 +8,8 @@ use super::AppError;
 use super::jobs::JobGround;
 use crate::actors::ask::{ActorMetrics, ActorRef, ChildActor};
 use crate::actors::auth::{AuthActor, AuthContext, Hasher};
+use crate::actors::billing_meter::spool::Spool;
+use crate::actors::billing_meter::{BillingMeter, MeterContext, MeterMetrics, rules_of};
 use crate::actors::config_watcher::ConfigWatcher;
 use crate::actors::cron::CronActor;
 use crate::actors::mailer::{Delivery, MailerActor};
@@ -42,6 +44,8 @@ pub(super) struct Ground<'a> {
     pub(super) sessions: &'a Arc<dyn SessionStore>,
     pub(super) ip_limit: &'a IpLimit,
     pub(super) certificate: Option<&'a Arc<Certificate>>,
+    pub(super) spool: &'a Arc<Spool>,
+    pub(super) meter_metrics: &'a MeterMetrics,
 }
 
 /// The actors that the rest of the program talks to.
@@ -52,6 +56,7 @@ pub(super) struct Actors {
     pub(super) secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.
     pub(super) accounts: AuthContext,
+    pub(super) meter: ActorRef<BillingMeter>,
     /// What requests note in passing, for the scribe to write.
     pub(super) notes: Arc<Notes>,
     pub(super) cron: ActorRef<CronActor>,
@@ -86,6 +91,17 @@ impl Ground<'_> {
         });
         self.child("mailer", MAILBOX, move || MailerActor::new(Arc::clone(&delivery))).await?;
 
+        let meter = Arc::new(MeterContext {
+            settings: Arc::clone(settings),
+            db: self.db.clone(),
+            registry: Arc::clone(&registry),
+            registry_actor: registry_actor.clone(),
+            spool: Arc::clone(self.spool),
+            metrics: self.meter_metrics.clone(),
+            rules: rules_of(settings),
+        });
+        let meter = self.child("billing_meter", MAILBOX, move || BillingMeter::new(Arc::clone(&meter))).await?;
+
         let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
         let (db, kept, every) = (self.db.clone(), Arc::clone(&notes), seconds(settings.auth.api_key_use_flush_s));
         self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
@@ -103,7 +119,7 @@ impl Ground<'_> {
         let cron = self
             .child("cron", MAILBOX, move || CronActor::new(db.clone(), Arc::clone(&jobs), Arc::clone(&node)))
             .await?;
-        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes, cron })
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, meter, notes, cron })
     }
 
     async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {

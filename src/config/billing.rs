@@ -20,6 +20,10 @@ pub struct MeteringSettings {
     pub max_age_days: u32,
     /// A period is closed so many hours after its end; later events are billed with the next one.
     pub late_grace_h: u32,
+    /// Events are kept for so many months; the figures of hours and periods are kept for good.
+    pub event_retention_months: u32,
+    /// An event is known again for so many days: 35 more than it may be old.
+    pub dedup_retention_days: u32,
     /// Life of usage that is set aside for a call, in seconds: longer than any call.
     pub reservation_ttl_s: u64,
 }

@@ -156,6 +156,8 @@ pub enum SystemReason {
     RunJobs,
     /// Finding tenants with usage that was set aside for calls that never ended.
     SweepReservations,
+    /// Making partitions of usage events, dropping old ones, forgetting old keys.
+    KeepUsage,
 }
 
 impl SystemReason {
@@ -171,6 +173,7 @@ impl SystemReason {
             Self::FindMail => "find_mail",
             Self::RunJobs => "run_jobs",
             Self::SweepReservations => "sweep_reservations",
+            Self::KeepUsage => "keep_usage",
         }
     }
 }

@@ -31,4 +31,6 @@ pub mod throttle;
 pub mod token;
 pub mod totp;
 pub mod usage;
+pub mod usage_intake;
+pub mod usage_tally;
 pub mod user_admin;

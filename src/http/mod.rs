@@ -105,6 +105,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/billing/usage/{meter}/resume", |r| r.route(post().to(billing::resume)));
     resource(service, "/billing/plans", |r| r.route(get().to(billing::list_plans)));
     resource(service, "/billing/subscription", |r| r.route(get().to(billing::subscription)));
+    resource(service, "/billing/usage/events", |r| r.route(post().to(billing::post_events)));
+    resource(service, "/billing/usage", |r| r.route(get().to(billing::get_usage)));
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

@@ -182,6 +182,7 @@ impl Modify for Bearer {
         accounts::resend_verification,
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
         users::list, users::create, users::get, users::update, users::delete, users::end_sessions, users::remove_factors,
+        billing::post_events, billing::get_usage,
         operator::invite_to_onboard, operator::list_jobs, operator::run_job, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),

@@ -12,6 +12,7 @@ use super::metrics::HttpMetrics;
 use super::readiness::Readiness;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::{AuthActor, AuthContext};
+use crate::actors::billing_meter::BillingMeter;
 use crate::actors::billing_meter::spool::Spool;
 use crate::actors::cron::CronActor;
 use crate::actors::scribe::Notes;
@@ -41,6 +42,8 @@ pub struct AppState {
     pub auth: ActorRef<AuthActor>,
     /// What is written down beside requests.
     pub notes: Arc<Notes>,
+    /// Counts what was used.
+    pub meter: ActorRef<BillingMeter>,
     /// Where the gateway writes down what was used.
     pub spool: Arc<Spool>,
     /// Reads keys, and turns them over.

@@ -57,6 +57,10 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /tenants/{id}/keys/rotate", Leaves("signing_key.replace_all")),
     ("POST /api-keys", Leaves("api_key.create")),
     ("DELETE /api-keys/{id}", Leaves("api_key.revoke")),
+    (
+        "POST /billing/usage/events",
+        Nothing("each event is a row of its own, with source, key and time, which nobody may change"),
+    ),
     ("POST /operator/tenants/{id}/suspend", Leaves("tenant.suspend")),
     ("POST /operator/tenants/{id}/resume", Leaves("tenant.resume")),
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
@@ -235,6 +239,8 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     let key = json!({ "name": "robot", "scopes": ["gateway:*"] });
     let made = caller.call("POST /api-keys", "acme", &[], Some(owner), Some(key)).await;
     caller.call("DELETE /api-keys/{id}", "acme", &[&id_in(&made)], Some(owner), None).await;
+    let event = json!({ "id": "a", "meter": "workflow_runs", "quantity": 1 });
+    caller.call("POST /billing/usage/events", "acme", &[], Some(owner), Some(json!({ "events": [event] }))).await;
     caller.call("PUT /tenants/{id}/config", "acme", &[tenant], Some(owner), Some(json!({}))).await;
     let name = Some(json!({ "name": "Acme" }));
     caller.call("PATCH /tenants/{id}", "acme", &[tenant], Some(owner), name).await;

@@ -41,4 +41,6 @@ mod tenants;
 mod test_redis;
 mod throttle;
 mod upstream;
+mod usage;
+mod usage_figures;
 mod users;

@@ -58,6 +58,7 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/email/verify/resend", "mails the caller themselves"),
     ("GET /billing/plans", "shows what everybody may buy"),
     ("GET /billing/subscription", "says what the tenant's users may use"),
+    ("GET /billing/usage", "everybody may see what the tenant has used"),
 ];
 
 /// Every API key may call these.

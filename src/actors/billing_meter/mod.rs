@@ -1,8 +1,187 @@
 //! Metering: what was used is taken in, counted once and compared with the limits.
+//!
+//! Two ways lead in. Events that are posted come as messages, and are answered after the commit. What the gateway counts
+//! comes through files (the [`spool`]), a few times a second. Both end in the same transaction, which knows by
+//! source and key what was counted before. So whoever does not know whether an event was counted sends it again.
 
+mod count;
+mod ingest;
+mod lanes;
 pub mod limits;
+mod messages;
+mod metrics;
 mod news;
 pub mod plan_change;
 pub mod reservations;
 pub mod resume;
+mod settle;
 pub mod spool;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use ingest::{MeterContext, rules_of};
+pub use messages::{RecordUsage, RecordUsageError};
+pub use metrics::MeterMetrics;
+
+use self::lanes::{Bounds, Lanes};
+use self::metrics::Via;
+use self::settle::Round;
+use self::spool::leftovers;
+use super::ask::{ChildActor, Ctx, Handle, Responder};
+use crate::db::{DbError, SystemReason, SystemTx, usage_upkeep};
+use crate::domain::ids::TenantId;
+use crate::domain::usage::{UsageAnswer, UsageEvent};
+
+/// What waits and what is under way. At a few hundred bytes an event, all that waits is some tens of megabytes.
+const BOUNDS: Bounds = Bounds { n_running: 3, per_batch: 5_000, per_tenant: 20_000, in_total: 100_000 };
+/// Longest wait after a round that failed.
+const MAX_BACK_OFF: Duration = Duration::from_secs(5);
+/// Time between two looks for what dead processes left.
+const LEFTOVERS_EVERY: Duration = Duration::from_secs(30);
+/// Months of events that are made ahead.
+const MONTHS_AHEAD: i32 = 3;
+/// Time between two looks whether they are there.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// The same when the last one failed.
+const PARTITIONS_AGAIN: Duration = Duration::from_secs(5);
+/// Longest last round; what is left then waits for the next start. Below the child's shutdown timeout.
+const LAST_ROUND: Duration = Duration::from_secs(4);
+
+/// A message that waits for its transaction.
+struct Waiting {
+    events: Vec<UsageEvent>,
+    responder: Responder<RecordUsage>,
+}
+
+/// Counts usage.
+pub struct BillingMeter {
+    context: Arc<MeterContext>,
+    lanes: Lanes<Waiting>,
+    back_off: Duration,
+}
+
+impl BillingMeter {
+    /// A meter with what it takes to count.
+    #[must_use]
+    pub fn new(context: Arc<MeterContext>) -> Self {
+        Self { context, lanes: Lanes::new(BOUNDS), back_off: Duration::ZERO }
+    }
+
+    /// Starts as many transactions as may run.
+    fn pump(&mut self, ctx: &mut Ctx<'_, Self>) {
+        while let Some((tenant, batch)) = self.lanes.next() {
+            let context = Arc::clone(&self.context);
+            ctx.spawn(async move { count_batch(&context, tenant, batch).await }, move |actor, (), ctx| {
+                actor.lanes.done(tenant);
+                actor.pump(ctx);
+            });
+        }
+    }
+
+    fn settle_own(&mut self, ctx: &mut Ctx<'_, Self>) {
+        let context = Arc::clone(&self.context);
+        ctx.spawn(async move { settle::own(&context).await }, |actor, round, ctx| {
+            let wait = actor.wait_after(round);
+            ctx.run_later(wait, Self::settle_own);
+        });
+    }
+
+    fn wait_after(&mut self, round: Round) -> Duration {
+        let every = Duration::from_millis(self.context.settings.metering.flush_ms);
+        if round == Round::Failed {
+            self.context.metrics.failed_rounds.inc();
+            self.back_off = (self.back_off * 2).clamp(every, MAX_BACK_OFF.max(every));
+            return self.back_off;
+        }
+        self.back_off = Duration::ZERO;
+        if round == Round::More { Duration::from_millis(1) } else { every }
+    }
+
+    fn settle_leftovers(&mut self, ctx: &mut Ctx<'_, Self>) {
+        let context = Arc::clone(&self.context);
+        ctx.spawn(async move { settle::leftover(&context).await }, |_actor, round, ctx| {
+            let wait = match round {
+                Round::Whole => LEFTOVERS_EVERY,
+                Round::More | Round::Failed => MAX_BACK_OFF,
+            };
+            ctx.run_later(wait, Self::settle_leftovers);
+        });
+    }
+
+    fn make_partitions(&mut self, ctx: &mut Ctx<'_, Self>) {
+        let context = Arc::clone(&self.context);
+        let made = async move {
+            let system = SystemTx::new(&context.db, SystemReason::KeepUsage);
+            usage_upkeep::make_partitions(&system, MONTHS_AHEAD).await
+        };
+        ctx.spawn(made, |_actor, made: Result<i32, DbError>, ctx| {
+            let wait = match made {
+                Ok(_) => PARTITIONS_EVERY,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "months of usage events were not made ahead"
+                    );
+                    PARTITIONS_AGAIN
+                }
+            };
+            ctx.run_later(wait, Self::make_partitions);
+        });
+    }
+}
+
+impl ChildActor for BillingMeter {
+    const KIND: &'static str = "billing_meter";
+
+    fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
+        self.make_partitions(ctx);
+        self.settle_leftovers(ctx);
+        self.settle_own(ctx);
+    }
+
+    async fn stopping(self) {
+        let rounds = async { while settle::own(&self.context).await == Round::More {} };
+        if tokio::time::timeout(LAST_ROUND, rounds).await.is_err() {
+            tracing::warn!("usage is left in the spool; the next start counts it");
+        }
+        leftovers::close(&self.context.spool);
+    }
+}
+
+impl Handle<RecordUsage> for BillingMeter {
+    fn handle(&mut self, message: RecordUsage, responder: Responder<RecordUsage>, ctx: &mut Ctx<'_, Self>) {
+        let RecordUsage { tenant, events } = message;
+        let n_events = events.len();
+        match self.lanes.push(tenant, n_events, Waiting { events, responder }) {
+            Ok(()) => self.pump(ctx),
+            Err(Waiting { responder, .. }) => responder.refuse(RecordUsageError::Overloaded),
+        }
+    }
+}
+
+/// Counts what waited together, and answers each. A failure that is not of the database's absence may be one message's own, so
+/// then each is counted alone.
+async fn count_batch(context: &MeterContext, tenant: TenantId, batch: Vec<Waiting>) {
+    let events: Vec<&UsageEvent> = batch.iter().flat_map(|waiting| &waiting.events).collect();
+    match context.take_in(Via::Post, tenant, &events).await {
+        Ok(answers) => {
+            let mut answers = answers.into_iter();
+            for Waiting { events, responder } in batch {
+                responder.reply(answers.by_ref().take(events.len()).collect());
+            }
+        }
+        Err(RecordUsageError::Failed) if batch.len() > 1 => {
+            for Waiting { events, responder } in batch {
+                let events: Vec<&UsageEvent> = events.iter().collect();
+                let answer: Result<Vec<UsageAnswer>, _> = context.take_in(Via::Post, tenant, &events).await;
+                responder.answer(answer);
+            }
+        }
+        Err(error) => {
+            for Waiting { responder, .. } in batch {
+                responder.refuse(error);
+            }
+        }
+    }
+}

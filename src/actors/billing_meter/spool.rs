@@ -2,13 +2,35 @@
 //!
 //! A line is written before the last byte of the metered answer is handed on. So whatever a client has seen completed is in
 //! a file, and killing the process loses none of it: the kernel keeps what was written. A power cut may lose the last second.
+//!
+//! Each process writes into a directory of its own, which it holds by a file lock. When the lock is free its process is dead,
+//! and another one counts what it left behind ([`leftovers`]). Workers write into a few segments side by side; the meter takes
+//! the segments out of their hands, counts them and deletes them.
 
+pub(super) mod leftovers;
+mod record;
+pub(super) mod segment;
+
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use uuid::Uuid;
+
+use crate::clock;
 use crate::domain::usage::UsageRecord;
+
+/// Segments that are written side by side. Workers are spread over them by thread, so they rarely wait for each other.
+const SLOTS: usize = 8;
+/// A segment that has grown so large is closed, in bytes.
+const MAX_SEGMENT: u64 = 8 << 20;
+/// File that a process locks in its directory.
+const LOCK: &str = "lock";
+/// Ending of segments.
+const SEGMENT: &str = "log";
 
 /// Usage could not be written down; the call that it belongs to must not complete.
 #[derive(Debug, thiserror::Error)]
@@ -21,21 +43,67 @@ pub enum SpoolError {
     Io(#[from] io::Error),
 }
 
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+/// A segment that nobody writes any more.
+#[derive(Debug)]
+struct Sealed {
+    path: PathBuf,
+    len: u64,
+    /// Until it has been handed to the disk.
+    unsynced: Option<File>,
+}
+
 /// The files of this process.
 #[derive(Debug)]
 pub struct Spool {
+    root: PathBuf,
     dir: PathBuf,
-    open: Mutex<Option<File>>,
+    /// Locked as long as the process lives.
+    _lock: File,
+    slots: [Mutex<Option<Open>>; SLOTS],
+    sealed: Mutex<Vec<Sealed>>,
+    max_bytes: u64,
+    own_bytes: AtomicU64,
+    /// Bytes that dead processes left and nobody has counted yet.
+    leftover_bytes: AtomicU64,
 }
 
 impl Spool {
-    /// Opens the spool in a directory, which is made if it is missing.
+    /// Opens a spool without a largest size in a directory, which is made if it is missing. Any number of processes may do so
+    /// in the same directory.
     ///
     /// # Errors
-    /// The directory cannot be made.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned(), open: Mutex::default() })
+    /// The directory or a file in it cannot be made.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let name = clock::new_id::<Uuid>().to_string();
+        let (hidden, dir) = (root.join(format!(".{name}")), root.join(&name));
+        std::fs::create_dir_all(&hidden)?;
+        let lock = OpenOptions::new().write(true).create_new(true).open(hidden.join(LOCK))?;
+        lock.try_lock()?;
+        // Nobody who looks for leftovers sees it without its lock.
+        std::fs::rename(&hidden, &dir)?;
+        Ok(Self {
+            root: root.to_owned(),
+            dir,
+            _lock: lock,
+            slots: Default::default(),
+            sealed: Mutex::default(),
+            max_bytes: u64::MAX,
+            own_bytes: AtomicU64::new(0),
+            leftover_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// The same spool with a largest size of all its files together.
+    #[must_use]
+    pub fn limited_to(self, max_bytes: u64) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// Writes a record down; after this returns, killing the process does not lose it. Takes microseconds and blocks: it is a write to
@@ -44,23 +112,135 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]; then nothing is counted.
     pub fn append(&self, record: &UsageRecord) -> Result<(), SpoolError> {
-        let line = format!("{record:?}\n");
-        let mut open = self.lock();
-        let file = match &mut *open {
-            Some(file) => file,
-            none => none.insert(OpenOptions::new().append(true).create(true).open(self.dir.join("open"))?),
+        let line = record::encode(record);
+        let len = line.len() as u64;
+        if self.n_bytes().saturating_add(len) > self.max_bytes {
+            return Err(SpoolError::Full);
+        }
+        let mut slot = lock(self.slot());
+        let open = match &mut *slot {
+            Some(open) => open,
+            none => none.insert(self.open_segment()?),
         };
-        file.write_all(line.as_bytes())?;
-        Ok(())
+        let written = write_whole(&mut open.file, &line);
+        if written.is_ok() {
+            open.len += len;
+            self.own_bytes.fetch_add(len, Ordering::Relaxed);
+        } else if let Err(error) = open.file.set_len(open.len) {
+            // Half a line at the very end is no line, and nothing is written behind it.
+            tracing::warn!(%error, path = %open.path.display(), "a torn line stays at a segment's end");
+        }
+        if written.is_err() || open.len > MAX_SEGMENT {
+            self.seal(slot.take());
+        }
+        Ok(written?)
     }
 
     /// Whether [`Self::append`] can be expected to work: asked before a metered call is let through.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        true
+        self.n_bytes() < self.max_bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<File>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Bytes that wait to be counted.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.own_bytes.load(Ordering::Relaxed).saturating_add(self.leftover_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Where all processes have their directories.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// This process's directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn set_leftover_bytes(&self, n: u64) {
+        self.leftover_bytes.store(n, Ordering::Relaxed);
+    }
+
+    /// Takes all segments with lines out of the writers' hands. Blocks for as long as the disk takes to have what they hold; a
+    /// disk that refuses that is told about in the log, and the lines are counted all the same.
+    pub(super) fn seal_all(&self) {
+        for slot in &self.slots {
+            let mut slot = lock(slot);
+            if slot.as_ref().is_some_and(|open| open.len > 0) {
+                self.seal(slot.take());
+            }
+        }
+        let unsynced: Vec<File> = lock(&self.sealed).iter_mut().filter_map(|sealed| sealed.unsynced.take()).collect();
+        for file in unsynced {
+            if let Err(error) = file.sync_data() {
+                tracing::warn!(%error, "a segment of the spool was not synced");
+            }
+        }
+    }
+
+    /// The sealed segments, those that wait longest first.
+    pub(super) fn sealed(&self) -> Vec<PathBuf> {
+        lock(&self.sealed).iter().map(|sealed| sealed.path.clone()).collect()
+    }
+
+    /// A sealed segment was counted, and its file is gone.
+    pub(super) fn forget(&self, path: &Path) {
+        let mut sealed = lock(&self.sealed);
+        if let Some(at) = sealed.iter().position(|sealed| sealed.path == path) {
+            let gone = sealed.remove(at);
+            self.own_bytes.fetch_sub(gone.len, Ordering::Relaxed);
+        }
+    }
+
+    /// A sealed segment could not be counted now: the others go first.
+    pub(super) fn postpone(&self, path: &Path) {
+        let mut sealed = lock(&self.sealed);
+        if let Some(at) = sealed.iter().position(|sealed| sealed.path == path) {
+            let last = sealed.remove(at);
+            sealed.push(last);
+        }
+    }
+
+    fn seal(&self, open: Option<Open>) {
+        if let Some(Open { path, file, len }) = open {
+            lock(&self.sealed).push(Sealed { path, len, unsynced: Some(file) });
+        }
+    }
+
+    fn open_segment(&self) -> io::Result<Open> {
+        let path = self.dir.join(format!("{}.{SEGMENT}", clock::new_id::<Uuid>()));
+        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        Ok(Open { path, file, len: 0 })
+    }
+
+    /// The thread's slot.
+    fn slot(&self) -> &Mutex<Option<Open>> {
+        static N_THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: Cell<usize> = Cell::new(N_THREADS.fetch_add(1, Ordering::Relaxed));
+        }
+        let [first, ..] = &self.slots;
+        self.slots.get(MINE.get() % SLOTS).unwrap_or(first)
     }
 }
+
+/// One write, so that two lines never mix and a line is whole or at the end.
+fn write_whole(file: &mut File, line: &[u8]) -> io::Result<()> {
+    loop {
+        return match file.write(line) {
+            Ok(n) if n == line.len() => Ok(()),
+            Ok(_part) => Err(ErrorKind::StorageFull.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "spool/tests.rs"]
+mod tests;

@@ -20,21 +20,42 @@ pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> Input for Json<T> {
     fn read(request: &HttpRequest, payload: Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
-        let limit = request.app_data::<web::Data<AppState>>().map_or(0, |state| state.settings.limits.json_body_bytes);
-        let is_json = is_json(request);
-        let announced = request.headers().get(CONTENT_LENGTH);
-        let announced = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
-        Box::pin(async move {
-            if !is_json {
-                return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json").into());
-            }
-            if announced.is_some_and(|length| length > limit) {
-                return Err(too_large(limit).into());
-            }
-            let bytes = read_body(payload, limit).await?;
-            Ok(Self(parse_json(&bytes)?))
-        })
+        let body = read_json(request, payload, 0);
+        Box::pin(async move { body.await.map(Self) })
     }
+}
+
+/// As [`Json`], for bodies that are lists: `N` bytes are read, or more if the configuration has a larger limit.
+#[derive(Debug)]
+pub struct LargeJson<T, const N: usize>(pub T);
+
+impl<T: DeserializeOwned + 'static, const N: usize> Input for LargeJson<T, N> {
+    fn read(request: &HttpRequest, payload: Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
+        let body = read_json(request, payload, N);
+        Box::pin(async move { body.await.map(Self) })
+    }
+}
+
+fn read_json<T: DeserializeOwned + 'static>(
+    request: &HttpRequest,
+    payload: Payload,
+    at_least: usize,
+) -> LocalBoxFuture<'static, Result<T, Error>> {
+    let limit = request.app_data::<web::Data<AppState>>().map_or(0, |state| state.settings.limits.json_body_bytes);
+    let limit = limit.max(at_least);
+    let is_json = is_json(request);
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    Box::pin(async move {
+        if !is_json {
+            return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json").into());
+        }
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit).into());
+        }
+        let bytes = read_body(payload, limit).await?;
+        Ok(parse_json(&bytes)?)
+    })
 }
 
 /// A body of type `T`, or none at all; a body that is there must be right.

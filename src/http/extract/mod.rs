@@ -8,10 +8,10 @@ mod tenant;
 mod then;
 mod user_or_key;
 
-pub use json::{Json, OptionalJson, check_fields, parse_field, parse_json, read_body};
+pub use json::{Json, LargeJson, OptionalJson, check_fields, parse_field, parse_json, read_body};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, Operator, OptionalUser, Principal, SignedIn};
 pub use step_up::{SteppedUp, demand};
 pub use tenant::{Caller, TenantScope};
 pub use then::{Input, RawBody, Then};
-pub use user_or_key::{Anyone, AuditReader, Policy, UserOrKey};
+pub use user_or_key::{Anyone, AuditReader, Policy, UsageReporter, UserOrKey};

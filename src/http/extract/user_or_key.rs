@@ -53,6 +53,18 @@ impl Policy for AuditReader {
     }
 }
 
+/// Admins, and keys with `usage:write`. Not every user: what is reported is what the tenant pays for.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageReporter;
+
+impl Policy for UsageReporter {
+    const SCOPE: Option<Scope> = Some(Scope::UsageWrite);
+
+    fn permits(user: &Principal) -> bool {
+        user.has_role(&[Role::Owner, Role::Admin]) || user.is_operator()
+    }
+}
+
 /// A user or an API key of the request's tenant that the policy `P` permits, counted against the tenant's limit.
 #[derive(Debug, Clone)]
 pub struct UserOrKey<P: Policy> {

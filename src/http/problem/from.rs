@@ -7,6 +7,7 @@ use super::{Problem, kinds};
 use crate::actors::accounts::AccountError;
 use crate::actors::ask::AskError;
 use crate::actors::auth::{AuthError, HasherError};
+use crate::actors::billing_meter::RecordUsageError;
 use crate::actors::cron::RunJobError;
 use crate::actors::onboarding::OnboardingError;
 use crate::actors::secrets::KeysError;
@@ -165,6 +166,17 @@ impl From<ResolveError> for Problem {
         match error {
             ResolveError::Unknown => Self::new(&kinds::UNKNOWN_TENANT, "no tenant has this name"),
             ResolveError::Unavailable => unavailable(&error),
+        }
+    }
+}
+
+impl From<RecordUsageError> for Problem {
+    fn from(error: RecordUsageError) -> Self {
+        match error {
+            RecordUsageError::Overloaded => overloaded(&error),
+            RecordUsageError::Unavailable => unavailable(&error),
+            RecordUsageError::Gone => Self::new(&kinds::UNKNOWN_TENANT, "the tenant is gone"),
+            RecordUsageError::Failed => internal(&error),
         }
     }
 }

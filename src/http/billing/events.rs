@@ -1,0 +1,270 @@
+//! Usage events that are posted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::actors::billing_meter::RecordUsage;
+use crate::domain::meter::MeterName;
+use crate::domain::usage::{UsageAnswer, UsageEvent};
+use crate::domain::usage_intake::is_name;
+use crate::http::extract::{LargeJson, Then, UsageReporter, UserOrKey};
+use crate::http::openapi;
+use crate::http::problem::{FieldError, Problem};
+use crate::http::state::AppState;
+
+/// Most events of one call.
+const MAX_EVENTS: usize = 1_000;
+/// What a body of so many events may have, in bytes.
+const MAX_BODY: usize = 1 << 20;
+/// How long a handler waits for the commit: longer than a transaction can take.
+const RECORD_DEADLINE: Duration = Duration::from_secs(15);
+/// Source of events that name none.
+const SOURCE: &str = "api";
+
+/// Events to be counted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct PostEventsRequest {
+    /// 1 to 1,000 events.
+    #[schema(min_items = 1, max_items = 1000)]
+    events: Vec<EventRequest>,
+}
+
+/// One use of something that a meter counts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct EventRequest {
+    /// The reporter's own name for it, up to 255 bytes, such as a UUID: the same id again is the same event again, and is
+    /// counted once.
+    id: String,
+    /// A meter of the configuration, such as `workflow_runs`.
+    meter: String,
+    /// How much, in the meter's unit: 0 to 1,000,000,000,000.
+    quantity: i64,
+    /// When it happened; left out: when it is taken in.
+    occurred_at: Option<DateTime<Utc>>,
+    /// What else is known: up to 16 texts.
+    #[serde(default)]
+    dims: BTreeMap<String, String>,
+}
+
+/// A CloudEvent (version 1.0, JSON format). What is not named here is passed over.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::http) struct CloudEvent {
+    /// `1.0`.
+    specversion: String,
+    /// With `source` it says which event this is.
+    id: String,
+    /// Who reports it.
+    source: String,
+    /// The meter, unless `data` names one.
+    r#type: String,
+    /// When it happened; left out: when it is taken in.
+    time: Option<DateTime<Utc>>,
+    /// How much of what.
+    data: CloudEventData,
+}
+
+/// What a CloudEvent says.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct CloudEventData {
+    /// The meter, if `type` does not name it.
+    meter: Option<String>,
+    /// How much, in the meter's unit: 0 to 1,000,000,000,000.
+    quantity: i64,
+    /// What else is known: up to 16 texts.
+    #[serde(default)]
+    dims: BTreeMap<String, String>,
+}
+
+/// Either form of a body: an object, or a list of CloudEvents.
+#[derive(Debug)]
+pub(in crate::http) enum Body {
+    Native(PostEventsRequest),
+    CloudEvents(Vec<CloudEvent>),
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Body;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with events, or a list of CloudEvents")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Body, A::Error> {
+                PostEventsRequest::deserialize(MapAccessDeserializer::new(map)).map(Body::Native)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Body, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Body::CloudEvents)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// An event whose names are good, though its meter may be none.
+struct Posted {
+    pointer: String,
+    id: String,
+    source: String,
+    meter: String,
+    quantity: i64,
+    occurred_at: Option<DateTime<Utc>>,
+    dims: BTreeMap<String, String>,
+}
+
+impl Body {
+    /// The events, or every mistake in their names.
+    fn into_events(self) -> Result<Vec<Posted>, Problem> {
+        let (pointer, mut errors) = match &self {
+            Self::Native(_) => ("/events", Vec::new()),
+            Self::CloudEvents(events) => ("", wrong_versions(events)),
+        };
+        let events: Vec<Posted> = match self {
+            Self::Native(body) => body.events.into_iter().enumerate().map(native).collect(),
+            Self::CloudEvents(events) => events.into_iter().enumerate().map(cloud).collect(),
+        };
+        let mut wrong = |pointer: String, detail: &str| errors.push(FieldError { pointer, detail: detail.to_owned() });
+        if !(1..=MAX_EVENTS).contains(&events.len()) {
+            wrong(pointer.to_owned(), "must have 1 to 1000 entries");
+        }
+        for event in &events {
+            for (field, name) in [("id", &event.id), ("source", &event.source)] {
+                if !is_name(name) {
+                    wrong(format!("{}/{field}", event.pointer), "must have 1 to 255 bytes and no control characters");
+                }
+            }
+        }
+        if errors.is_empty() { Ok(events) } else { Err(Problem::invalid_fields(errors)) }
+    }
+}
+
+fn native((place, event): (usize, EventRequest)) -> Posted {
+    let EventRequest { id, meter, quantity, occurred_at, dims } = event;
+    Posted { pointer: format!("/events/{place}"), id, source: SOURCE.to_owned(), meter, quantity, occurred_at, dims }
+}
+
+fn cloud((place, event): (usize, CloudEvent)) -> Posted {
+    let CloudEvent { specversion: _, id, source, r#type, time, data } = event;
+    let CloudEventData { meter, quantity, dims } = data;
+    // Nobody can report in the name of the gateway or of a service.
+    let source = if source.is_empty() { source } else { format!("{SOURCE}:{source}") };
+    Posted {
+        pointer: format!("/{place}"),
+        id,
+        source,
+        meter: meter.unwrap_or(r#type),
+        quantity,
+        occurred_at: time,
+        dims,
+    }
+}
+
+fn wrong_versions(events: &[CloudEvent]) -> Vec<FieldError> {
+    let wrong = events.iter().enumerate().filter(|(_, event)| event.specversion != "1.0");
+    wrong
+        .map(|(place, _)| FieldError { pointer: format!("/{place}/specversion"), detail: "must be 1.0".to_owned() })
+        .collect()
+}
+
+/// What became of the events, in the order in which they were sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PostEventsResponse {
+    /// One for each event.
+    results: Vec<EventResult>,
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct EventResult {
+    /// Its id.
+    id: String,
+    /// What became of it.
+    status: EventStatus,
+    /// Why it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::http) enum EventStatus {
+    /// It is counted, durably.
+    Accepted,
+    /// It had been counted before.
+    Duplicate,
+    /// Another event has its id; nothing was counted.
+    Conflict,
+    /// It cannot be counted.
+    Rejected,
+}
+
+impl EventResult {
+    fn new(id: String, answer: UsageAnswer) -> Self {
+        let (status, detail) = match answer {
+            UsageAnswer::Accepted => (EventStatus::Accepted, None),
+            UsageAnswer::Duplicate => (EventStatus::Duplicate, None),
+            UsageAnswer::Conflict => {
+                (EventStatus::Conflict, Some("id: an event with other content was counted under it".to_owned()))
+            }
+            UsageAnswer::Rejected(why) => (EventStatus::Rejected, Some(why)),
+        };
+        Self { id, status, detail }
+    }
+}
+
+/// Report usage: 1 to 1,000 events, or a batch of CloudEvents. For admins, and for API keys with `usage:write`. Each event is
+/// answered for itself, after all that is counted is durable. An event may be sent again, for instance after a 503 or a lost
+/// answer: it is counted once, and answered `duplicate` if it had been counted. An event may be 62 days old (as configured); one
+/// that comes more than three days after its month is counted with that month's late usage.
+#[utoipa::path(post, path = "/billing/usage/events", tag = "billing", operation_id = "usage.post_events", security(("bearer" = [])),
+    request_body(content((PostEventsRequest = "application/json"),
+                         (Vec<CloudEvent> = "application/cloudevents-batch+json"))),
+    responses((status = 200, description = "What became of each event", body = PostEventsResponse),
+              openapi::BodyProblems, openapi::SignedInProblems))]
+pub(in crate::http) async fn post_events(
+    Then(reporter, LargeJson(body)): Then<UserOrKey<UsageReporter>, LargeJson<Body, MAX_BODY>>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let posted = body.into_events()?;
+    let mut ids = Vec::with_capacity(posted.len());
+    let mut events = Vec::with_capacity(posted.len());
+    for Posted { pointer: _, id, source, meter, quantity, occurred_at, dims } in posted {
+        let meter = MeterName::parse(&meter).map_err(|error| format!("meter: {error}"));
+        // What is no name of a meter is answered here; the others go on.
+        let answer = meter.map(|meter| {
+            events.push(UsageEvent { source, key: id.clone(), meter, quantity, occurred_at, dims, reservation: None });
+        });
+        ids.push((id, answer));
+    }
+    let answers = if events.is_empty() {
+        Vec::new()
+    } else {
+        let message = RecordUsage { tenant: reporter.scope.tenant.id(), events };
+        state.meter.ask(message, RECORD_DEADLINE).await?
+    };
+    let mut answers = answers.into_iter();
+    let results = ids.into_iter().map(|(id, sent)| match sent {
+        Ok(()) => answers.next().map(|answer| EventResult::new(id, answer)),
+        Err(why) => Some(EventResult::new(id, UsageAnswer::Rejected(why))),
+    });
+    let response = PostEventsResponse { results: results.flatten().collect() };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(response))
+}
