@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::meter::MeterName;
@@ -109,14 +110,49 @@ pub struct QuotaStatus {
     pub used: i64,
     /// Set aside for calls under way.
     pub reserved: i64,
-    /// Whether an admin lifted the pause.
-    pub is_resumed: bool,
+    /// The version of the limits for which an admin lifted the pause.
+    pub resumed_version: Option<Arc<str>>,
     /// Grows with each change of the row behind this: of two statuses the one with the larger figure is newer.
     pub revision: i64,
 }
 
+impl QuotaStatus {
+    /// Whether an admin lifted the pause that these limits brought. A later version of them pauses anew.
+    #[must_use]
+    pub fn is_resumed(&self, limits: &MeterLimits) -> bool {
+        self.resumed_version.as_ref() == Some(&limits.version)
+    }
+}
+
 /// A tenant's quotas by meter; a meter that was not used in the present period is not in it.
 pub type Quotas = BTreeMap<MeterName, QuotaStatus>;
+
+/// Where a tenant stands with one meter at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The period that the moment lies in.
+    pub period: Period,
+    /// Used so far in it.
+    pub used: i64,
+    /// Set aside for calls under way.
+    pub reserved: i64,
+    /// The plan's limits; None = counted and not limited.
+    pub limits: Option<Arc<MeterLimits>>,
+    /// What follows.
+    pub state: QuotaState,
+}
+
+/// Where a tenant stands at `now`. A status of another period is no news of this one: a new month begins at zero before anybody
+/// has written its row.
+#[must_use]
+pub fn standing(limits: Option<&Arc<MeterLimits>>, status: Option<&QuotaStatus>, now: DateTime<Utc>) -> Standing {
+    let present = status.filter(|status| status.period.contains(now));
+    let period = present.map_or_else(|| Period::containing(now), |status| status.period);
+    let used = present.map_or(0, |status| status.used);
+    let state = limits
+        .map_or(QuotaState::Ok, |limits| limits.state(used, present.is_some_and(|status| status.is_resumed(limits))));
+    Standing { period, used, reserved: present.map_or(0, |status| status.reserved), limits: limits.cloned(), state }
+}
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +192,35 @@ mod tests {
         assert_eq!(limits(Some(10), None, OnExceed::Notify).state(10, false), QuotaState::Soft);
         assert_eq!(limits(None, None, OnExceed::Pause).state(i64::MAX, false), QuotaState::Ok);
         assert_eq!(limits(Some(0), None, OnExceed::Pause).state(0, false), QuotaState::Paused, "nothing is included");
+    }
+
+    fn status(period: Period, used: i64, resumed_version: Option<&str>) -> QuotaStatus {
+        QuotaStatus { period, used, reserved: 7, resumed_version: resumed_version.map(Arc::from), revision: 1 }
+    }
+
+    #[test]
+    fn a_resumed_pause_returns_with_the_next_version_of_the_limits() {
+        let plan = Arc::new(limits(Some(1_000), None, OnExceed::Pause));
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
+        let stands = |resumed| standing(Some(&plan), Some(&status(Period::containing(now), 1_000, resumed)), now).state;
+        assert_eq!(stands(None), QuotaState::Paused);
+        assert_eq!(stands(Some("free@1")), QuotaState::Soft);
+        assert_eq!(stands(Some("free@0")), QuotaState::Paused);
+    }
+
+    #[test]
+    fn a_status_of_another_month_counts_as_nothing_used() {
+        let plan = Arc::new(limits(Some(1_000), Some(2_000), OnExceed::Pause));
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
+        let present = Period::containing(now);
+        let full = standing(Some(&plan), Some(&status(present, 2_000, None)), now);
+        assert_eq!((full.used, full.reserved, full.state), (2_000, 7, QuotaState::Hard));
+        for other in [present.previous(), Period::containing(present.end)] {
+            let empty = standing(Some(&plan), Some(&status(other, 2_000, None)), now);
+            assert_eq!((empty.used, empty.reserved, empty.state, empty.period), (0, 0, QuotaState::Ok, present));
+        }
+        assert_eq!(standing(None, Some(&status(present, i64::MAX, None)), now).state, QuotaState::Ok, "no limits");
+        assert_eq!(standing(Some(&plan), None, now).period, present, "never used");
     }
 
     proptest! {
