@@ -28,7 +28,7 @@ use crate::config::{self, Settings};
 use crate::db::Db;
 use crate::http::TrustedNetworks;
 use crate::http::access_log::AccessLog;
-use crate::http::gateway::{RouteTable, health};
+use crate::http::gateway::{RouteError, RouteTable, health};
 use crate::http::metrics::HttpMetrics;
 use crate::http::middleware::ip_limit::IpLimit;
 use crate::http::readiness::Readiness;
@@ -53,7 +53,7 @@ pub enum AppError {
     Server(#[from] ServerError),
     /// A route cannot be used.
     #[error("gateway.routes: {0}")]
-    Routes(#[from] crate::http::gateway::RouteError),
+    Routes(#[from] RouteError),
     /// The limit for each address is too large to be counted.
     #[error("limits.ip_per_minute is too large")]
     IpLimit,
@@ -157,7 +157,7 @@ impl Application {
         let (access_log, log_writer) =
             AccessLog::start(&settings.log, http_metrics.dropped_log_lines.clone()).map_err(AppError::AccessLog)?;
 
-        let routes = Arc::new(ArcSwap::from_pointee(RouteTable::build(&settings.gateway.routes)?));
+        let routes = Arc::new(ArcSwap::from_pointee(route_table(&settings, None)?));
         let ip_limit = IpLimit::per_minute(settings.limits.ip_per_minute).ok_or(AppError::IpLimit)?;
         let certificate = server::certificate(&settings.server)?;
         let readiness = Arc::new(Readiness::default());
@@ -234,6 +234,12 @@ impl Application {
     }
 }
 
+/// The routes of the configuration; endpoints that `previous` has too keep what is known of them.
+fn route_table(settings: &Settings, previous: Option<&RouteTable>) -> Result<RouteTable, RouteError> {
+    let gateway = &settings.gateway;
+    RouteTable::build_from(&gateway.routes, gateway.upstream_ca_file.as_deref(), previous)
+}
+
 /// Reads the configuration again and swaps the routes, all or nothing.
 fn reloader(
     routes: Arc<ArcSwap<RouteTable>>,
@@ -241,8 +247,7 @@ fn reloader(
 ) -> impl Fn() -> Result<usize, String> + Send + Sync {
     move || {
         let settings = config::load(config_file.as_deref()).map_err(|error| error.to_string())?;
-        let table = RouteTable::build_from(&settings.gateway.routes, Some(&routes.load()))
-            .map_err(|error| format!("gateway.routes: {error}"))?;
+        let table = route_table(&settings, Some(&routes.load())).map_err(|error| format!("gateway.routes: {error}"))?;
         let n_routes = table.routes().len();
         routes.store(Arc::new(table));
         tracing::info!(n_routes, "the gateway's routes were read again");

@@ -1,6 +1,7 @@
 //! `[gateway]` and `[[gateway.routes]]`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -35,6 +36,8 @@ pub struct GatewaySettings {
     pub pool_idle_timeout_ms: u64,
     /// Retries may add at most this share of requests, in percent.
     pub retry_budget_percent: u32,
+    /// PEM file with further certificate authorities for `https://` upstreams.
+    pub upstream_ca_file: Option<PathBuf>,
     /// The reverse proxy's routes; the longest matching prefix wins.
     #[serde(default)]
     pub routes: Vec<RouteSettings>,
@@ -70,8 +73,12 @@ pub enum RouteKind {
 pub struct RouteSettings {
     /// Path prefix, matched by whole segments on the raw path: `/crm` matches `/crm` and `/crm/x`, not `/crmx`.
     pub prefix: String,
-    /// Base URLs of the service's endpoints, `http://host:port`.
+    /// Base URLs of the service's endpoints, `http://host:port` or `https://host:port`.
     pub upstreams: Vec<String>,
+    /// Path that is put before what is forwarded, such as `/v1`; none = nothing.
+    pub upstream_path: Option<String>,
+    /// Send the client's `Host` on; none = only to `http://` upstreams of kind `http`. Otherwise it is the upstream's own.
+    pub preserve_host: Option<bool>,
     /// Take the prefix off the path before forwarding.
     #[serde(default)]
     pub strip_prefix: bool,

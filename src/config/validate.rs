@@ -48,8 +48,22 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         for upstream in &route.upstreams {
             check(
                 is_upstream(upstream),
-                format!("{key}.upstreams: found {upstream:?}, expected \"http://host:port\" without a path"),
+                format!(
+                    "{key}.upstreams: found {upstream:?}, expected \"http://host:port\" or \"https://host:port\" without a path"
+                ),
             );
+        }
+        for (name, meters) in [
+            ("meter", route.meter.as_slice()),
+            ("usage_header", &route.usage_header),
+            ("pauses_with", &route.pauses_with),
+        ] {
+            for meter in meters {
+                check(
+                    settings.meters.contains_key(meter),
+                    format!("{key}.{name}: found {:?}, expected a name of [meters]", meter.as_str()),
+                );
+            }
         }
         if let Some(module) = &route.module {
             check(
@@ -191,7 +205,10 @@ fn is_identifier(text: &str) -> bool {
 
 fn is_upstream(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.path() == "/" && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some()
+            && uri.path() == "/"
+            && uri.query().is_none()
     })
 }
 
@@ -210,6 +227,7 @@ mod tests {
     #[test]
     fn upstreams_have_no_path() {
         assert!(is_upstream("http://127.0.0.1:3100"));
+        assert!(is_upstream("https://api.example.com"));
         assert!(!is_upstream("http://127.0.0.1:3100/x"));
         assert!(!is_upstream("ftp://127.0.0.1"));
     }

@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod sign_in_attempts;
 pub mod signing_keys;
 pub mod stream_events;
+pub mod tenant_secrets;
 pub mod tenants;
 pub mod totp_factors;
 pub mod tx;

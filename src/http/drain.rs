@@ -29,6 +29,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Drain {
     is_draining: AtomicBool,
     n_connections: AtomicUsize,
+    n_works: AtomicUsize,
 }
 
 /// How a drain ended.
@@ -59,7 +60,18 @@ impl Drain {
         OpenConnection(Arc::clone(self))
     }
 
-    /// Waits until every connection is closed or has been silent for long enough.
+    /// Counts work that outlives its request for as long as the guard lives.
+    #[must_use]
+    pub fn begin_work(self: &Arc<Self>) -> WorkUnderWay {
+        self.n_works.fetch_add(1, Ordering::Relaxed);
+        WorkUnderWay(Arc::clone(self))
+    }
+
+    fn has_work(&self) -> bool {
+        self.n_works.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until every connection is closed or has been silent for long enough, and what requests have left to do is done.
     pub async fn wait(&self, metrics: &HttpMetrics, settings: &ServerSettings) -> Drained {
         let idle = Duration::from_millis(settings.drain_idle_ms);
         let patience = Duration::from_secs(settings.shutdown_timeout_s);
@@ -68,11 +80,11 @@ impl Drain {
         let mut n_before = usize::MAX;
         while started.elapsed() < patience {
             let n_connections = self.n_connections.load(Ordering::Relaxed);
-            if n_connections == 0 {
+            if n_connections == 0 && !self.has_work() {
                 return Drained::Whole;
             }
             // A request may come and go between two looks; it takes its connection with it.
-            if metrics.n_in_flight() > 0 || n_connections != n_before {
+            if metrics.n_in_flight() > 0 || self.has_work() || n_connections != n_before {
                 busy_at = Instant::now();
                 n_before = n_connections;
             } else if busy_at.elapsed() >= idle {
@@ -80,7 +92,7 @@ impl Drain {
             }
             tokio::time::sleep(POLL).await;
         }
-        if metrics.n_in_flight() == 0 { Drained::Whole } else { Drained::TimedOut }
+        if metrics.n_in_flight() == 0 && !self.has_work() { Drained::Whole } else { Drained::TimedOut }
     }
 }
 
@@ -91,6 +103,16 @@ pub struct OpenConnection(Arc<Drain>);
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.n_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Work that goes on although its request is over.
+#[derive(Debug)]
+pub struct WorkUnderWay(Arc<Drain>);
+
+impl Drop for WorkUnderWay {
+    fn drop(&mut self) {
+        self.0.n_works.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

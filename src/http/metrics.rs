@@ -1,6 +1,7 @@
 //! What is counted of requests: rate, errors, duration, for each route template, in fixed memory.
 
 mod histogram;
+mod metering;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use histogram::AtomicHistogram;
+pub use metering::MeteringMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -46,6 +48,8 @@ pub struct HttpMetrics {
     /// Lines of the access log that were dropped because its queue was full.
     pub dropped_log_lines: Counter,
     active_tenants: Gauge,
+    /// What went wrong, or was guessed, when calls were counted.
+    pub metering: MeteringMetrics,
     /// Requests in flight, as a number to compare with the cap.
     n_in_flight: AtomicU64,
 }
@@ -89,6 +93,7 @@ impl HttpMetrics {
             in_flight: Gauge::default(),
             dropped_log_lines: Counter::default(),
             active_tenants: Gauge::default(),
+            metering: MeteringMetrics::register(registry),
             n_in_flight: AtomicU64::new(0),
         };
         registry.register("http_requests", "Requests answered", metrics.requests.clone());

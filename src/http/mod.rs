@@ -27,6 +27,7 @@ pub mod openapi;
 mod operator;
 pub mod problem;
 mod proxy;
+mod quota;
 pub mod readiness;
 pub mod server;
 mod sessions;
@@ -100,6 +101,10 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
     resource(service, "/tenants/{id}/keys", |r| r.route(get().to(tenants::list_keys)));
     resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
+    resource(service, "/tenants/{id}/secrets", |r| r.route(get().to(tenants::list_secrets)));
+    resource(service, "/tenants/{id}/secrets/{name}", |r| {
+        r.route(put().to(tenants::put_secret)).route(delete().to(tenants::delete_secret))
+    });
     resource(service, "/audit", |r| r.route(get().to(audit::list)));
     resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
     resource(service, "/billing/usage/{meter}/resume", |r| r.route(post().to(billing::resume)));

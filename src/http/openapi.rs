@@ -34,6 +34,14 @@ pub struct ProblemSchema {
     errors: Option<Vec<FieldError>>,
     /// Where to get what the plan lacks.
     upgrade_url: Option<String>,
+    /// With `quota-exceeded` and `quota-throttled`: the meter.
+    meter: Option<String>,
+    /// With `quota-exceeded` and `quota-throttled`: the limit that was reached.
+    limit: Option<i64>,
+    /// With `quota-exceeded` and `quota-throttled`: used in the present period.
+    used: Option<i64>,
+    /// With `quota-exceeded` and `quota-throttled`: when the period ends.
+    resets_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 /// It works.
@@ -169,6 +177,7 @@ impl Modify for Bearer {
         health::healthz, health::readyz, docs::openapi, docs::page, docs::asset,
         tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
         tenants::list_keys, tenants::replace_keys,
+        tenants::list_secrets, tenants::put_secret, tenants::delete_secret,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,

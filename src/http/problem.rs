@@ -12,8 +12,10 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::domain::meter::MeterName;
 pub use kinds::Kind;
 
 /// Media type of problems.
@@ -50,6 +52,22 @@ pub struct ProblemBody<'a> {
     /// Where to get what the plan lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_url: Option<&'a str>,
+    /// Which quota is used up.
+    #[serde(flatten)]
+    pub quota: Option<&'a QuotaFacts>,
+}
+
+/// The quota that a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuotaFacts {
+    /// The meter.
+    pub meter: MeterName,
+    /// The limit that was reached, in the meter's unit.
+    pub limit: Option<i64>,
+    /// Used in the present period.
+    pub used: i64,
+    /// When the period ends, and counting begins anew.
+    pub resets_at: DateTime<Utc>,
 }
 
 /// An error answer in the making.
@@ -60,6 +78,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
     upgrade_url: Option<String>,
+    quota: Option<Box<QuotaFacts>>,
     is_routine: bool,
 }
 
@@ -73,6 +92,7 @@ impl Problem {
             errors: Vec::new(),
             headers: Vec::new(),
             upgrade_url: None,
+            quota: None,
             is_routine: false,
         }
     }
@@ -106,6 +126,13 @@ impl Problem {
     #[must_use]
     pub fn upgrade_url(mut self, url: &str) -> Self {
         self.upgrade_url = Some(url.to_owned());
+        self
+    }
+
+    /// Adds which quota is used up.
+    #[must_use]
+    pub fn quota(mut self, facts: QuotaFacts) -> Self {
+        self.quota = Some(Box::new(facts));
         self
     }
 
@@ -150,6 +177,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             upgrade_url: self.upgrade_url.as_deref(),
+            quota: self.quota.as_deref(),
         };
         // These types always serialise.
         serde_json::to_string(&body).unwrap_or_default()

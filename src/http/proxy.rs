@@ -1,4 +1,7 @@
-//! The gateway's pipeline for the company's own services: tenant → credential → limit → route → headers → service.
+//! The gateway's pipeline for the company's own services: tenant → credential → limit → route → quota → headers → service.
+
+mod counted;
+mod openai;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,11 +16,12 @@ use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
 use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward};
 use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
+use super::quota;
 use super::state::AppState;
 use super::tenancy;
 use crate::actors::tenant::{Bucket, TenantView};
 use crate::clock;
-use crate::config::{RouteAuth, RouteSettings};
+use crate::config::{RouteAuth, RouteKind, RouteSettings};
 use crate::domain::api_key::ApiKey;
 use crate::domain::assurance::Requirement;
 use crate::domain::scope::Scope;
@@ -48,23 +52,68 @@ pub(super) async fn proxy(
         tenancy::honour_min_version(request.headers(), &tenant).await?;
     }
     permit(&state, settings, &view, caller.as_ref())?;
-    let headers = context_headers(&route, &context, &view, caller.as_ref());
-    let authorization = match (settings.auth, &caller) {
-        (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
-        (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
+    let quota = quota::check(&state, &tenant, &view, settings)?;
+    let call = Call {
+        request: &request,
+        state: &state,
+        context: &context,
+        view: &view,
+        route: &route,
+        caller: caller.as_ref(),
     };
-    let make_headers = || hygiene::upstream_headers(&request, &headers, authorization);
-    let forward_settings = ForwardSettings::from(&state.settings.gateway);
     let payload: Payload = payload.into_inner();
-    match forward(&request, payload, &route, make_headers, &forward_settings).await {
-        Ok(answer) => {
-            context.upstream.set(Some(answer.upstream_latency));
-            Ok(answer.response)
+    let mut response = match settings.kind {
+        RouteKind::Http => call.forward(payload).await?,
+        RouteKind::OpenAi => openai::forward_call(&call, payload).await?,
+    };
+    if let Some(quota) = quota {
+        quota.add_headers(response.headers_mut(), &state.settings.gateway.upgrade_url);
+    }
+    Ok(response)
+}
+
+/// A request that may be forwarded.
+struct Call<'a> {
+    request: &'a HttpRequest,
+    state: &'a web::Data<AppState>,
+    context: &'a RequestContext,
+    view: &'a Arc<TenantView>,
+    route: &'a Arc<Route>,
+    caller: Option<&'a Identity>,
+}
+
+impl Call<'_> {
+    /// Forwards it as it is, and counts it if its route is metered.
+    async fn forward(&self, payload: Payload) -> Result<HttpResponse, Problem> {
+        let settings = self.route.settings();
+        let metered = counted::begin(self).await?;
+        let headers = context_headers(self.route, self.context, self.view, self.caller);
+        let authorization = match (settings.auth, self.caller) {
+            (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
+            (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
+        };
+        let keeps_host = self.route.preserves_host();
+        let make_headers = || {
+            let mut headers = hygiene::upstream_headers(self.request, &headers, authorization);
+            if !keeps_host {
+                headers.remove(http::header::HOST);
+            }
+            headers
+        };
+        let forward_settings = ForwardSettings::from(&self.state.settings.gateway);
+        let answer = forward(self.request, payload, self.route, make_headers, &forward_settings).await;
+        let answer = answer.map_err(|error| self.failure(error))?;
+        self.context.upstream.set(Some(answer.upstream_latency));
+        counted::report(self.state, self.view.tenant.id, settings, &answer.usage)?;
+        match metered {
+            None => Ok(answer.response),
+            Some(metered) => counted::finish(self, metered, answer.response),
         }
-        Err(error) => {
-            context.flag.set(error.response_flag());
-            Err(failure(error))
-        }
+    }
+
+    fn failure(&self, error: ForwardError) -> Problem {
+        self.context.flag.set(error.response_flag());
+        failure(error)
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod invitation;
 mod keys;
 mod onboard;
+mod secrets;
 
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ use utoipa::ToSchema;
 pub(super) use config::{__path_get_config, __path_put_config, get_config, put_config};
 pub(super) use keys::{__path_list_keys, __path_replace_keys, list_keys, replace_keys};
 pub(super) use onboard::{__path_onboard, onboard};
+pub(super) use secrets::{
+    __path_delete_secret, __path_list_secrets, __path_put_secret, delete_secret, list_secrets, put_secret,
+};
 
 use super::extract::{AdminOfTenant, Json, Then};
 use super::problem::{FieldError, Problem, kinds};

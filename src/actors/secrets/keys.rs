@@ -1,5 +1,7 @@
 //! Making and opening a tenant's keys.
 
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +14,7 @@ use crate::db::data_keys::DataKeyRow;
 use crate::db::signing_keys::SigningKeyRow;
 use crate::domain::envelope::{self, KEY_BYTES, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
+use crate::domain::tenant_secret::TenantSecrets;
 use crate::domain::token::{KeyAlgorithm, SigningKey, VerifyingKey};
 
 /// A tenant's keys cannot be made or opened.
@@ -45,6 +48,8 @@ pub struct TenantKeys {
     /// Authenticates checkpoints of the audit log. It comes from the tenant's first data key, so that old checkpoints can be
     /// checked when there is a newer one.
     pub audit: SecretKey,
+    /// What the tenant gave the platform to use on its behalf.
+    pub secrets: Arc<TenantSecrets>,
 }
 
 impl std::fmt::Debug for TenantKeys {
@@ -59,6 +64,7 @@ impl TenantKeys {
         tenant: TenantId,
         data_keys: &[DataKeyRow],
         signing_keys: &[SigningKeyRow],
+        secrets: TenantSecrets,
     ) -> Result<Self, KeysError> {
         let (data_key, version) = unwrap_newest(master, tenant, data_keys)?;
         let oldest = data_keys.first().ok_or(KeysError::Missing("data key"))?;
@@ -81,6 +87,7 @@ impl TenantKeys {
             refresh: refresh_key(&data_key)?,
             rows: envelope::derive_key(&data_key, b"", "row token mac")?,
             audit: envelope::derive_key(&first_data_key, b"", "audit checkpoint mac")?,
+            secrets: Arc::new(secrets),
         })
     }
 }
@@ -231,8 +238,8 @@ mod tests {
             private_key_enc: new.signing.private_key_enc,
         }];
         let other_tenant = Uuid::from_u128(2).into();
-        assert!(TenantKeys::open(&master, other_tenant, &data_keys, &signing_keys).is_err());
-        let keys = TenantKeys::open(&master, tenant, &data_keys, &signing_keys)?;
+        assert!(TenantKeys::open(&master, other_tenant, &data_keys, &signing_keys, TenantSecrets::default()).is_err());
+        let keys = TenantKeys::open(&master, tenant, &data_keys, &signing_keys, TenantSecrets::default())?;
         let claims = token::AccessClaims {
             iss: "i".into(),
             aud: "a".into(),

@@ -7,6 +7,7 @@ use crate::actors::ask::Request;
 use crate::db::totp_factors::SealedSecret;
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::ids::{FactorId, TenantId};
+use crate::domain::tenant_secret::SecretName;
 
 /// Query: a tenant's keys, opened. Sent by a tenant's supervisor when it (re)builds its state; a lost reply means asking again.
 #[derive(Debug)]
@@ -22,10 +23,12 @@ impl Request for UnlockTenant {
 }
 
 /// A secret of one row, and so the place that its envelope is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredSecret {
     /// The secret of an authenticator app.
     Totp(FactorId),
+    /// One that the tenant gave the platform to use on its behalf.
+    OfTenant(SecretName),
 }
 
 /// Query: an envelope around a secret that is to be stored. Sent before the row is inserted; a lost reply means asking again.

@@ -107,6 +107,7 @@ pub async fn unlock(db: &Db, master: &MasterKey, tenant: TenantId) -> Result<Ten
     let mut tx = TenantTx::begin_secrets(db, tenant).await?;
     let data_keys = data_keys::list(&mut tx).await?;
     let signing_keys = signing_keys::list(&mut tx).await?;
+    let secrets = stored::open_of_tenant(&mut tx, master, &data_keys).await?;
     tx.finish();
-    TenantKeys::open(master, tenant, &data_keys, &signing_keys)
+    TenantKeys::open(master, tenant, &data_keys, &signing_keys, secrets)
 }

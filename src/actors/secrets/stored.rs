@@ -1,15 +1,18 @@
 //! Sealing and opening the secrets of rows, each bound to its place.
 
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::SecretsContext;
 use super::keys::KeysError;
 use super::messages::{OpenSecret, SealSecret, StoredSecret};
 use crate::clients::kms::{MasterKey, random};
+use crate::db::data_keys::DataKeyRow;
 use crate::db::totp_factors::{self, SealedSecret};
-use crate::db::{TenantTx, data_keys};
+use crate::db::{TenantTx, data_keys, tenant_secrets};
 use crate::domain::envelope::{self, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
+use crate::domain::tenant_secret::{SecretName, TenantSecrets};
 
 /// Seals under the newest data key.
 pub(super) async fn seal(context: &SecretsContext, message: SealSecret) -> Result<SealedSecret, KeysError> {
@@ -18,8 +21,8 @@ pub(super) async fn seal(context: &SecretsContext, message: SealSecret) -> Resul
     let (key_version, key) = data_key(&mut tx, &context.master, None).await?;
     tx.finish();
     let salt = random::<SALT_BYTES>().map_err(|_random: crate::clients::kms::MasterKeyError| KeysError::Generation)?;
-    let row = row_of(secret);
-    let sealed = envelope::seal(&key, salt, &place(tenant, secret, &row, key_version), &plaintext)?;
+    let row = row_of(&secret);
+    let sealed = envelope::seal(&key, salt, &place(tenant, &secret, &row, key_version), &plaintext)?;
     Ok(SealedSecret { sealed, key_version })
 }
 
@@ -27,14 +30,53 @@ pub(super) async fn seal(context: &SecretsContext, message: SealSecret) -> Resul
 pub(super) async fn open(context: &SecretsContext, message: OpenSecret) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let OpenSecret { tenant, secret } = message;
     let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
-    let stored = match secret {
-        StoredSecret::Totp(factor) => totp_factors::find_secret(&mut tx, factor).await?,
+    let stored = match &secret {
+        StoredSecret::Totp(factor) => totp_factors::find_secret(&mut tx, *factor).await?,
+        StoredSecret::OfTenant(name) => tenant_secrets::find_sealed(&mut tx, name).await?,
     };
     let SealedSecret { sealed, key_version } = stored.ok_or(KeysError::Missing("such secret"))?;
     let (key_version, key) = data_key(&mut tx, &context.master, Some(key_version)).await?;
     tx.finish();
-    let row = row_of(secret);
-    Ok(envelope::open(&key, &place(tenant, secret, &row, key_version), &sealed)?)
+    let row = row_of(&secret);
+    Ok(envelope::open(&key, &place(tenant, &secret, &row, key_version), &sealed)?)
+}
+
+/// Opens all that the tenant gave the platform. One that does not open is left out and complained of: it must not keep the tenant's
+/// users out.
+pub(super) async fn open_of_tenant(
+    tx: &mut TenantTx,
+    master: &MasterKey,
+    data_keys: &[DataKeyRow],
+) -> Result<TenantSecrets, KeysError> {
+    let tenant = tx.tenant();
+    let mut opened = Vec::new();
+    for (name, sealed) in tenant_secrets::list_sealed(tx).await? {
+        let text = open_one(tenant, master, data_keys, &name, &sealed);
+        match text {
+            Ok(text) => opened.push((name, text)),
+            Err(error) => {
+                tracing::error!(tenant.id = %tenant, secret = %name, %error, "a secret of the tenant cannot be opened");
+            }
+        }
+    }
+    Ok(opened.into_iter().collect())
+}
+
+fn open_one(
+    tenant: TenantId,
+    master: &MasterKey,
+    data_keys: &[DataKeyRow],
+    name: &SecretName,
+    stored: &SealedSecret,
+) -> Result<SecretString, KeysError> {
+    let data_key = data_keys.iter().find(|key| key.version == stored.key_version);
+    let wrapped = data_key.and_then(|key| key.wrapped.as_deref()).ok_or(KeysError::Missing("data key"))?;
+    let key = master.unwrap_key(tenant, stored.key_version, wrapped)?;
+    let secret = StoredSecret::OfTenant(name.clone());
+    let opened = envelope::open(&key, &place(tenant, &secret, name.as_str(), stored.key_version), &stored.sealed)?;
+    let text =
+        std::str::from_utf8(&opened).map_err(|_text: std::str::Utf8Error| KeysError::Missing("readable secret"))?;
+    Ok(SecretString::from(text))
 }
 
 /// The data key of a version, or the newest one.
@@ -49,16 +91,17 @@ async fn data_key(tx: &mut TenantTx, master: &MasterKey, version: Option<i32>) -
     Ok((key.version, master.unwrap_key(tx.tenant(), key.version, wrapped)?))
 }
 
-fn row_of(secret: StoredSecret) -> String {
+fn row_of(secret: &StoredSecret) -> String {
     match secret {
         StoredSecret::Totp(factor) => factor.to_string(),
+        StoredSecret::OfTenant(name) => name.to_string(),
     }
 }
 
-fn place(tenant: TenantId, secret: StoredSecret, row: &str, key_version: i32) -> SecretPlace<'_> {
-    match secret {
-        StoredSecret::Totp(_) => {
-            SecretPlace { tenant, purpose: "totp", table: "auth.totp_factors", column: "secret_enc", row, key_version }
-        }
-    }
+fn place<'a>(tenant: TenantId, secret: &StoredSecret, row: &'a str, key_version: i32) -> SecretPlace<'a> {
+    let (purpose, table) = match secret {
+        StoredSecret::Totp(_) => ("totp", "auth.totp_factors"),
+        StoredSecret::OfTenant(_) => ("tenant-secret", "platform.tenant_secrets"),
+    };
+    SecretPlace { tenant, purpose, table, column: "secret_enc", row, key_version }
 }

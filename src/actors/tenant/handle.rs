@@ -1,8 +1,8 @@
 //! What the rest of the program holds of an active tenant.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -12,6 +12,7 @@ use super::view::TenantView;
 use crate::actors::ask::ActorRef;
 use crate::clock;
 use crate::domain::ids::TenantId;
+use crate::domain::meter::MeterName;
 use crate::domain::quota::{self, Quotas};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::tenant::Slug;
@@ -37,6 +38,8 @@ pub struct TenantHandle {
     /// Theoretical arrival times of the rate limit. They outlive views, so a config change does not refill the limit.
     signed_in_tat_ns: AtomicU64,
     anonymous_tat_ns: AtomicU64,
+    /// The same for each meter past a soft limit that slows its calls; nobody else takes the lock.
+    throttled_tat_ns: Mutex<BTreeMap<MeterName, u64>>,
     in_flight: AtomicU32,
     last_used_ns: AtomicU64,
     supervisor: OnceLock<ActorRef<TenantSupervisor>>,
@@ -52,6 +55,7 @@ impl TenantHandle {
             quotas: ArcSwap::from_pointee(quotas),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
+            throttled_tat_ns: Mutex::default(),
             in_flight: AtomicU32::new(0),
             last_used_ns: AtomicU64::new(clock::monotonic_ns()),
             supervisor: OnceLock::new(),
@@ -133,6 +137,16 @@ impl TenantHandle {
                 Err(current) => tat = current,
             }
         }
+    }
+
+    /// Counts one call against the rate that a meter has past its soft limit. The rate is this process's own.
+    pub fn take_throttled(&self, meter: &MeterName, policy: RatePolicy, now_ns: u64) -> Decision {
+        let mut kept = self.throttled_tat_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let decision = policy.take(kept.get(meter).copied().unwrap_or(0), now_ns);
+        if let Decision::Allowed { tat_ns, .. } = decision {
+            kept.insert(meter.clone(), tat_ns);
+        }
+        decision
     }
 
     /// Enters one request, unless `limit` of them are in flight already. The guard leaves when dropped.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use super::tls;
+
 /// Refused connections in a row after which an endpoint is left alone.
 const FAILURES_TO_LEAVE: u32 = 5;
 /// How long it is left alone, in milliseconds.
@@ -46,6 +48,7 @@ pub struct Endpoint {
     address: Address,
     authority: HeaderValue,
     health_path: Option<Box<str>>,
+    tls: Option<tls::Client>,
     in_flight: AtomicU32,
     /// Average latency in microseconds (upper half) and the time it was learnt in milliseconds (lower half, wrapping).
     latency: AtomicU64,
@@ -58,13 +61,20 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint without history. `url` is its label; `authority` is what `Host` says when the client named none.
-    pub fn new(url: &str, address: Address, authority: HeaderValue, health_path: Option<&str>) -> Self {
+    pub fn new(
+        url: &str,
+        address: Address,
+        authority: HeaderValue,
+        health_path: Option<&str>,
+        tls: Option<tls::Client>,
+    ) -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             url: url.into(),
             address,
             authority,
             health_path: health_path.map(Into::into),
+            tls,
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(0),
             connect_failures: AtomicU32::new(0),
@@ -92,6 +102,11 @@ impl Endpoint {
     /// `host:port` as a header value.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// What it takes to speak TLS with it; none = it is spoken to in the clear.
+    pub fn tls(&self) -> Option<&tls::Client> {
+        self.tls.as_ref()
     }
 
     /// Path of the background check, if there is one.
@@ -263,7 +278,7 @@ mod tests {
 
     fn endpoint(port: u16) -> Arc<Endpoint> {
         let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], port)));
-        Arc::new(Endpoint::new("http://e", address, HeaderValue::from_static("e"), None))
+        Arc::new(Endpoint::new("http://e", address, HeaderValue::from_static("e"), None, None))
     }
 
     fn chosen(endpoints: &[Arc<Endpoint>], avoid: Option<u64>, now_ms: u64) -> Vec<u64> {

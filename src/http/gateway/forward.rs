@@ -9,6 +9,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use actix_web::http::{ConnectionType, Version, header as old};
 use actix_web::{HttpRequest, HttpResponse, rt};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body;
@@ -93,6 +94,20 @@ impl ForwardError {
     }
 }
 
+/// What goes to the service as the request's body.
+pub enum ClientBody {
+    /// The client's, as it comes.
+    Streamed(Payload),
+    /// One that was read before, and perhaps changed.
+    Whole(Bytes),
+}
+
+impl From<Payload> for ClientBody {
+    fn from(payload: Payload) -> Self {
+        Self::Streamed(payload)
+    }
+}
+
 /// A service's answer.
 #[derive(Debug)]
 pub struct Forwarded {
@@ -104,6 +119,8 @@ pub struct Forwarded {
     pub endpoint: Arc<Endpoint>,
     /// Tries before the one that succeeded, without resends on a connection that had been closed while idle.
     pub retries: u32,
+    /// Lines of the answer's `X-Usage`, which is not for the client.
+    pub usage: Vec<HeaderValue>,
 }
 
 /// Sends a request to one of the route's endpoints and returns the answer as soon as its head is there.
@@ -121,21 +138,21 @@ pub struct Forwarded {
 /// [`ForwardError`]; the body of an answer may fail with one as well, which closes the client's connection.
 pub async fn forward(
     request: &HttpRequest,
-    payload: Payload,
+    body: impl Into<ClientBody>,
     route: &Route,
     headers: impl Fn() -> HeaderMap,
     settings: &ForwardSettings,
 ) -> Result<Forwarded, ForwardError> {
-    let mut exchange = Exchange::new(request, payload, route, headers, settings)?;
+    let mut exchange = Exchange::new(request, body.into(), route, headers, settings)?;
     retry::deposit(settings.retry_budget_percent);
     let mut endpoint = balance::pick(route.endpoints(), None).ok_or(ForwardError::ConnectFailed)?;
     let mut fresh = false;
     let mut retries = 0;
     loop {
         let failure = match exchange.attempt(endpoint, fresh).await {
-            Ok((response, upstream_latency)) => {
+            Ok(Answered { response, usage, upstream_latency }) => {
                 let endpoint = Arc::clone(endpoint);
-                return Ok(Forwarded { response, upstream_latency, endpoint, retries });
+                return Ok(Forwarded { response, upstream_latency, endpoint, retries, usage });
             }
             Err(failure) => failure,
         };
@@ -174,6 +191,13 @@ struct Exchange<'a, H> {
     unsent: Option<http::Request<RequestBody>>,
 }
 
+/// A try that brought an answer.
+struct Answered {
+    response: HttpResponse,
+    usage: Vec<HeaderValue>,
+    upstream_latency: Duration,
+}
+
 /// A try that came to nothing. The request is unsent if [`Exchange::unsent`] has it again.
 struct Failure {
     error: ForwardError,
@@ -184,13 +208,19 @@ struct Failure {
 impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
     fn new(
         request: &'a HttpRequest,
-        payload: Payload,
+        body: ClientBody,
         route: &'a Route,
         headers: H,
         settings: &'a ForwardSettings,
     ) -> Result<Self, ForwardError> {
-        let framing = framing(request.headers())?;
-        let limit = route.body_limit();
+        let (payload, framing, limit) = match body {
+            ClientBody::Streamed(payload) => (payload, framing(request.headers())?, route.body_limit()),
+            // Whoever read it has kept to the limit.
+            ClientBody::Whole(bytes) => {
+                let length = Framing::Length(bytes.len() as u64);
+                (Payload::from(bytes), length, None)
+            }
+        };
         if let (Framing::Length(length), Some(limit)) = (framing, limit)
             && length > limit
         {
@@ -253,7 +283,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
         }
     }
 
-    async fn attempt(&mut self, endpoint: &Arc<Endpoint>, fresh: bool) -> Result<(HttpResponse, Duration), Failure> {
+    async fn attempt(&mut self, endpoint: &Arc<Endpoint>, fresh: bool) -> Result<Answered, Failure> {
         let in_flight = endpoint.begin();
         let connected = pool::lease(endpoint, fresh, self.route.connect_timeout(), self.settings.pool).await;
         let mut lease = match connected {
@@ -270,11 +300,12 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
         let started = Instant::now();
         match self.send(&mut lease, endpoint).await {
             Ok(response) => {
-                let latency = started.elapsed();
+                let upstream_latency = started.elapsed();
                 endpoint.record_contact();
                 endpoint.record_latency(self.waited_since(started).elapsed());
+                let usage = response.headers().get_all(hygiene::X_USAGE).into_iter().cloned().collect();
                 self.answer(response, lease, in_flight)
-                    .map(|response| (response, latency))
+                    .map(|response| Answered { response, usage, upstream_latency })
                     .map_err(|error| Failure { error, reused: false })
             }
             Err(error) => {
@@ -302,7 +333,7 @@ impl<'a, H: Fn() -> HeaderMap> Exchange<'a, H> {
     /// Sends the request and waits for the head of the answer; interim answers (1xx) are skipped by hyper.
     async fn send(&mut self, lease: &mut Lease, endpoint: &Endpoint) -> Result<http::Response<Incoming>, ForwardError> {
         let mut message = self.unsent.take().unwrap_or_else(|| self.message(RequestBody::empty()));
-        if !self.request.headers().contains_key(old::HOST) {
+        if !message.headers().contains_key(header::HOST) {
             message.headers_mut().insert(header::HOST, endpoint.authority().clone());
         }
         let mut sent = pin!(lease.sender().try_send_request(message));

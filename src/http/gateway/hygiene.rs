@@ -264,6 +264,22 @@ pub fn upstream_headers(
     out
 }
 
+/// What of a client's headers is for a provider, who is a stranger to the platform: what the body is, what may be answered, and what
+/// OpenAI's API defines.
+pub fn provider_headers(from: &old::HeaderMap) -> HeaderMap {
+    let is_for_provider = |name: &str| {
+        matches!(name, "accept" | "content-type" | "user-agent" | "idempotency-key") || name.starts_with("openai-")
+    };
+    let mut values = Values::with_capacity(256);
+    let mut out = HeaderMap::new();
+    for (name, value) in from.iter().filter(|(name, _)| is_for_provider(name.as_str())) {
+        if let (Some(name), Some(value)) = (convert::name_to_hyper(name), values.to_hyper(value)) {
+            out.append(name, value);
+        }
+    }
+    out
+}
+
 /// Whether `Connection` has more than the two options that everybody sends.
 fn names_something(value: &[u8]) -> bool {
     !(value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
@@ -322,7 +338,10 @@ fn inject(out: &mut HeaderMap, context: &TenantContextHeaders) {
     }
 }
 
-/// Copies a service's headers to the client's answer: all but those of the hop, `Server`, `X-Powered-By` and
+/// What a service says that it used; for the platform, not for clients.
+pub const X_USAGE: HeaderName = HeaderName::from_static("x-usage");
+
+/// Copies a service's headers to the client's answer: all but those of the hop, `Server`, `X-Powered-By`, `X-Usage` and
 /// `Content-Length` (set with the body). Headers that come several times, such as `Set-Cookie`, stay several.
 pub fn downstream_headers(from: &HeaderMap, to: &mut old::HeaderMap) {
     let n_bytes = from.values().map(HeaderValue::len).sum();
@@ -332,7 +351,7 @@ pub fn downstream_headers(from: &HeaderMap, to: &mut old::HeaderMap) {
     let lists_names = connection().any(names_something);
     for (name, value) in from {
         let text = name.as_str();
-        if is_hop_by_hop(text) || matches!(text, "server" | "x-powered-by" | "content-length") {
+        if is_hop_by_hop(text) || matches!(text, "server" | "x-powered-by" | "x-usage" | "content-length") {
             continue;
         }
         if lists_names && is_listed(connection(), text) {

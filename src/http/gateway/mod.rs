@@ -13,10 +13,13 @@ pub mod convert;
 pub mod forward;
 pub mod health;
 pub mod hygiene;
+pub(in crate::http) mod metered;
 pub mod path;
 pub mod pool;
 mod retry;
 pub mod routes;
+pub mod tls;
+pub mod transport;
 
-pub use forward::{ForwardError, ForwardSettings, Forwarded, forward};
+pub use forward::{ClientBody, ForwardError, ForwardSettings, Forwarded, forward};
 pub use routes::{Route, RouteError, RouteMiss, RouteTable};

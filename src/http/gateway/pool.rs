@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::balance::{Address, Endpoint};
 use super::body::RequestBody;
+use super::transport::Transport;
 
 /// Bytes that hyper buffers at most for each direction of a connection.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -119,21 +120,31 @@ pub(super) async fn lease(
     Ok(Lease { connection: Connection { sender, task }, endpoint_id, reused: false, settings })
 }
 
-/// Opens a TCP connection within `timeout`, looking up the name if there is one.
+/// Opens a connection within `timeout`, looking up the name if there is one, and shaking hands if it is TLS.
 ///
 /// # Errors
 ///
-/// The system's, or `TimedOut`.
-pub(super) async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+/// The system's, that the certificate is not believed, or `TimedOut`.
+pub(super) async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Result<Transport> {
     let opened = async {
-        match endpoint.address() {
+        let stream = match endpoint.address() {
             Address::Ip(address) => TcpStream::connect(address).await,
             Address::Name(host, port) => TcpStream::connect((&**host, *port)).await,
+        }?;
+        stream.set_nodelay(true)?;
+        match endpoint.tls() {
+            None => Ok(Transport::Plain(stream)),
+            Some(tls) => match tls.connect(stream).await {
+                Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
+                Err(error) => {
+                    // A certificate that is not believed is a mistake that somebody has to mend.
+                    tracing::warn!(endpoint = endpoint.url(), %error, "no TLS with a service");
+                    Err(error)
+                }
+            },
         }
     };
-    let stream = rt::time::timeout(timeout, opened).await.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    rt::time::timeout(timeout, opened).await.map_err(|_elapsed| io::ErrorKind::TimedOut)?
 }
 
 thread_local! {

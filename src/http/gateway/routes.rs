@@ -1,16 +1,22 @@
 //! The table of routes: which service a path belongs to.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
+use rustls_pki_types::ServerName;
 
 use super::balance::{Address, Endpoint};
-use super::path;
-use crate::config::{RouteAuth, RouteSettings};
+use super::{path, tls};
+use crate::config::{RouteAuth, RouteKind, RouteSettings};
+use crate::domain::tenant_secret::SecretName;
+use crate::domain::usage::MAX_QUANTITY;
 
 /// A mistake in `[[gateway.routes]]`; the whole table is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,18 +94,23 @@ impl Route {
         Some(self.settings.body_limit_bytes).filter(|limit| *limit > 0)
     }
 
-    /// The request target for the service: the raw one, without the prefix if the route says so. Nothing is decoded,
-    /// and the query stays byte for byte. `None` if it is not a target that HTTP/1.1 allows (RFC 9112 §3.2.1).
+    /// Whether the service sees the client's `Host`. A stranger's server is one that knows only its own name.
+    pub fn preserves_host(&self) -> bool {
+        self.settings.preserve_host.unwrap_or_else(|| {
+            self.settings.kind == RouteKind::Http && self.endpoints.iter().all(|endpoint| endpoint.tls().is_none())
+        })
+    }
+
+    /// The request target for the service: the raw one, without the prefix if the route says so, behind the route's
+    /// `upstream_path`. Nothing is decoded, and the query stays byte for byte. `None` if it is not a target that HTTP/1.1 allows (RFC 9112 §3.2.1).
     pub fn upstream_target(&self, path_and_query: &str) -> Option<PathAndQuery> {
         let target = match &*self.settings.prefix {
             prefix if self.settings.strip_prefix && prefix != "/" => path_and_query.strip_prefix(prefix)?,
             _ => path_and_query,
         };
-        let bytes = if target.starts_with('/') {
-            Bytes::copy_from_slice(target.as_bytes())
-        } else {
-            [b"/", target.as_bytes()].concat().into()
-        };
+        let base = self.settings.upstream_path.as_deref().map_or("", |base| base.trim_end_matches('/'));
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        let bytes = Bytes::from([base, slash, target].concat());
         PathAndQuery::from_maybe_shared(bytes).ok()
     }
 }
@@ -146,16 +157,22 @@ impl RouteTable {
     ///
     /// The first mistake found, with the route and the key that it is in.
     pub fn build(settings: &[RouteSettings]) -> Result<Self, RouteError> {
-        Self::build_from(settings, None)
+        Self::build_from(settings, None, None)
     }
 
     /// Builds a table; endpoints that `previous` has too (same URL, same health check) keep their identity, and with it
-    /// their health, latency and pooled connections.
+    /// their health, latency and pooled connections. `https://` upstreams may have certificates of the authorities in
+    /// `ca_file` besides those that everybody trusts.
     ///
     /// # Errors
     ///
     /// The first mistake found, with the route and the key that it is in.
-    pub fn build_from(settings: &[RouteSettings], previous: Option<&Self>) -> Result<Self, RouteError> {
+    pub fn build_from(
+        settings: &[RouteSettings],
+        ca_file: Option<&Path>,
+        previous: Option<&Self>,
+    ) -> Result<Self, RouteError> {
+        let trust = LazyCell::new(|| tls::trust(ca_file).map_err(|error| error.to_string()));
         let mut known: HashMap<(String, Option<String>), Arc<Endpoint>> = previous
             .into_iter()
             .flat_map(Self::endpoints)
@@ -166,10 +183,19 @@ impl RouteTable {
             check(index, route, settings)?;
             let mut endpoints = Vec::with_capacity(route.upstreams.len());
             for url in &route.upstreams {
-                let parsed = parse_upstream(url).map_err(|problem| error(index, route, "upstreams", problem))?;
-                let endpoint = known
-                    .entry((url.clone(), route.health_path.clone()))
-                    .or_insert_with(|| Arc::new(Endpoint::new(url, parsed.0, parsed.1, route.health_path.as_deref())));
+                let wrong = |problem| error(index, route, "upstreams", problem);
+                let Upstream { address, authority, server_name } = Upstream::parse(url).map_err(wrong)?;
+                let endpoint = match known.entry((url.clone(), route.health_path.clone())) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(vacant) => {
+                        let tls = match server_name {
+                            None => None,
+                            Some(name) => Some(tls::Client::new(trust.as_ref().map_err(|e| wrong(e.clone()))?, name)),
+                        };
+                        let endpoint = Endpoint::new(url, address, authority, route.health_path.as_deref(), tls);
+                        vacant.insert(Arc::new(endpoint))
+                    }
+                };
                 endpoints.push(Arc::clone(endpoint));
             }
             drafts.push((route, endpoints));
@@ -248,6 +274,9 @@ fn is_protected(route: &RouteSettings) -> bool {
         || route.min_acr.is_some()
         || route.max_age_s.is_some()
         || route.module.is_some()
+        || route.meter.is_some()
+        || !route.pauses_with.is_empty()
+        || route.upstream_path.is_some()
 }
 
 fn error(index: usize, route: &RouteSettings, key: &'static str, problem: String) -> RouteError {
@@ -273,7 +302,16 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
         return fail("prefix", format!("is taken by gateway.routes[{twin}]"));
     }
     if route.upstreams.is_empty() {
-        return fail("upstreams", "must name at least one `http://host:port`".into());
+        return fail("upstreams", "must name at least one `http://host:port` or `https://host:port`".into());
+    }
+    check_metering(index, route)?;
+    if let Some(base) = &route.upstream_path
+        && (!base.starts_with('/')
+            || path::is_ambiguous(base.trim_end_matches('/'))
+            || base.contains(['?', '#'])
+            || base.parse::<PathAndQuery>().is_err())
+    {
+        return fail("upstream_path", format!("found {base:?}, expected a path such as \"/v1\""));
     }
     for (key, value) in [
         ("connect_timeout_ms", route.connect_timeout_ms),
@@ -292,29 +330,76 @@ fn check(index: usize, route: &RouteSettings, all: &[RouteSettings]) -> Result<(
     }
 }
 
-/// `http://host:port`, with an optional closing slash; port 80 if there is none.
-fn parse_upstream(url: &str) -> Result<(Address, HeaderValue), String> {
-    let wrong = || format!("found {url:?}, expected `http://host:port`");
-    let uri: http::Uri = url.parse().map_err(|cause| format!("{}: {cause}", wrong()))?;
-    if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(wrong());
+/// What the keys about metering must say together.
+fn check_metering(index: usize, route: &RouteSettings) -> Result<(), RouteError> {
+    let fail = |key, problem: &str| Err(error(index, route, key, problem.to_owned()));
+    if !(1..=MAX_QUANTITY).contains(&route.meter_quantity) {
+        return fail("meter_quantity", "must be 1 to 1000000000000");
     }
-    let authority = uri.authority().ok_or_else(wrong)?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(wrong());
+    match (route.kind, &route.meter, &route.provider_secret) {
+        (RouteKind::OpenAi, None, _) => fail("meter", "must name the meter of the answers' tokens"),
+        (RouteKind::OpenAi, Some(_), None) => fail("provider_secret", "must name the tenant's secret with its key"),
+        (RouteKind::OpenAi, Some(_), Some(name)) if SecretName::parse(name).is_err() => {
+            fail("provider_secret", "must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter")
+        }
+        (RouteKind::OpenAi, Some(_), Some(_)) if route.auth != RouteAuth::Required => {
+            fail("auth", "must be \"required\": anybody else would spend the tenant's money")
+        }
+        (RouteKind::OpenAi, Some(_), Some(_)) if route.max_output_tokens == 0 => {
+            fail("max_output_tokens", "must be at least 1")
+        }
+        (RouteKind::Http, _, Some(_)) => fail("provider_secret", "is for kind = \"openai\""),
+        (RouteKind::OpenAi, Some(_), Some(_)) | (RouteKind::Http, _, None) => Ok(()),
     }
-    // Not `Authority::port`: it knows no port that does not fit and would mean 80.
-    let port = match authority.as_str().strip_prefix(authority.host()).ok_or_else(wrong)? {
-        "" => 80,
-        port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or_else(wrong)?,
-    };
-    let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let address = match bare.parse() {
-        Ok(ip) => Address::Ip(std::net::SocketAddr::new(ip, port)),
-        Err(_) => Address::Name(bare.into(), port),
-    };
-    let value = HeaderValue::from_str(authority.as_str()).map_err(|cause| format!("{}: {cause}", wrong()))?;
-    Ok((address, value))
+}
+
+/// An endpoint's URL, taken apart.
+struct Upstream {
+    address: Address,
+    authority: HeaderValue,
+    /// Whose certificate is expected; none = no TLS.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Upstream {
+    /// `http://host:port` or `https://host:port`, with an optional closing slash; port 80 or 443 if there is none.
+    fn parse(url: &str) -> Result<Self, String> {
+        let wrong = || format!("found {url:?}, expected `http://host:port` or `https://host:port`");
+        let uri: http::Uri = url.parse().map_err(|cause| format!("{}: {cause}", wrong()))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(wrong()),
+        };
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong());
+        }
+        let authority = uri.authority().ok_or_else(wrong)?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return Err(wrong());
+        }
+        // Not `Authority::port`: it knows no port that does not fit and would mean the default.
+        let port = match authority.as_str().strip_prefix(authority.host()).ok_or_else(wrong)? {
+            "" if is_tls => 443,
+            "" => 80,
+            port => {
+                port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or_else(wrong)?
+            }
+        };
+        let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let server_name = if is_tls {
+            let name = ServerName::try_from(bare.to_owned());
+            Some(name.map_err(|cause| format!("{}: {cause}", wrong()))?)
+        } else {
+            None
+        };
+        let address = match bare.parse() {
+            Ok(ip) => Address::Ip(std::net::SocketAddr::new(ip, port)),
+            Err(_) => Address::Name(bare.into(), port),
+        };
+        let authority = HeaderValue::from_str(authority.as_str()).map_err(|cause| format!("{}: {cause}", wrong()))?;
+        Ok(Self { address, authority, server_name })
+    }
 }
 
 #[cfg(test)]

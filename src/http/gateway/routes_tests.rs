@@ -88,6 +88,35 @@ fn the_target_is_a_slice_of_the_raw_one() {
 }
 
 #[test]
+fn a_route_may_lead_below_a_path_of_its_service() {
+    for (base, target, expected) in [
+        ("/v1", "/ai/chat/completions?q", "/v1/chat/completions?q"),
+        ("/v1/", "/ai/models", "/v1/models"),
+        ("/a/b", "/ai", "/a/b/"),
+        ("/v1", "/ai?q", "/v1/?q"),
+        ("/", "/ai/models", "/models"),
+    ] {
+        let more = format!("strip_prefix = true\nupstream_path = \"{base}\"");
+        let table = RouteTable::build(&[route("/ai", "http://h:1", &more)]).unwrap();
+        assert_eq!(table.routes()[0].upstream_target(target).unwrap().as_str(), expected, "{base} {target}");
+    }
+}
+
+#[test]
+fn a_stranger_is_told_its_own_name() {
+    for (upstream, more, expected) in [
+        ("http://h:1", "", true),
+        ("https://h:1", "", false),
+        ("http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", false),
+        ("http://h:1", "preserve_host = false", false),
+        ("https://h:1", "preserve_host = true", true),
+    ] {
+        let table = RouteTable::build(&[route("/a", upstream, more)]).unwrap();
+        assert_eq!(table.routes()[0].preserves_host(), expected, "{upstream} {more}");
+    }
+}
+
+#[test]
 fn a_mistake_is_named_with_its_route_and_key() {
     for (prefix, upstream, more, key) in [
         ("crm", "http://h:1", "", "prefix"),
@@ -98,7 +127,17 @@ fn a_mistake_is_named_with_its_route_and_key() {
         ("/c%6D", "http://h:1", "", "prefix"),
         ("/c?m", "http://h:1", "", "prefix"),
         ("/ok", "http://h:1", "", "prefix"),
-        ("/crm", "https://h:1", "", "upstreams"),
+        ("/crm", "ftp://h:1", "", "upstreams"),
+        ("/crm", "https://h:1/path", "", "upstreams"),
+        ("/crm", "http://h:1", "upstream_path = \"v1\"", "upstream_path"),
+        ("/crm", "http://h:1", "upstream_path = \"/v1/../x\"", "upstream_path"),
+        ("/crm", "http://h:1", "upstream_path = \"/v1?x\"", "upstream_path"),
+        ("/crm", "http://h:1", "meter = \"calls\"\nmeter_quantity = 0", "meter_quantity"),
+        ("/crm", "http://h:1", "provider_secret = \"openai\"", "provider_secret"),
+        ("/ai", "http://h:1", "kind = \"openai\"\nprovider_secret = \"openai\"", "meter"),
+        ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"", "provider_secret"),
+        ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"A\"", "provider_secret"),
+        ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nauth = \"none\"", "auth"),
         ("/crm", "h:1", "", "upstreams"),
         ("/crm", "http://h:0", "", "upstreams"),
         ("/crm", "http://h:99999", "", "upstreams"),
@@ -121,8 +160,12 @@ fn upstreams_are_addresses_or_names() {
         ("http://127.0.0.1:8080", Address::Ip("127.0.0.1:8080".parse().unwrap())),
         ("http://[::1]:8080/", Address::Ip("[::1]:8080".parse().unwrap())),
         ("http://crm.internal", Address::Name("crm.internal".into(), 80)),
+        ("https://crm.internal", Address::Name("crm.internal".into(), 443)),
+        ("https://127.0.0.1:8443/", Address::Ip("127.0.0.1:8443".parse().unwrap())),
     ] {
-        assert_eq!(parse_upstream(url).unwrap().0, expected, "{url}");
+        let upstream = Upstream::parse(url).unwrap();
+        assert_eq!(upstream.address, expected, "{url}");
+        assert_eq!(upstream.server_name.is_some(), url.starts_with("https"), "{url}");
     }
 }
 
@@ -135,6 +178,7 @@ fn an_endpoint_that_stays_keeps_its_state() {
     }
     let after = RouteTable::build_from(
         &[route("/c", "http://h:1", "strip_prefix = true"), route("/b", "http://h:3", "")],
+        None,
         Some(&before),
     )
     .unwrap();

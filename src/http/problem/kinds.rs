@@ -113,8 +113,15 @@ kinds! {
     VALIDATION_FAILED = 422 "validation-failed" "Some fields are not valid" "";
     /// `If-Match` is missing.
     PRECONDITION_REQUIRED = 428 "precondition-required" "If-Match is required" "";
+    /// The tenant has not stored the key that a route needs for its provider. Not 409, which some clients of providers repeat by
+    /// themselves.
+    PROVIDER_KEY_MISSING = 424 "provider-key-missing" "The key for the provider is missing" "PK";
     /// Too many requests.
     RATE_LIMITED = 429 "rate-limited" "Too many requests" "RL";
+    /// A meter is at its limit, or paused.
+    QUOTA_EXCEEDED = 429 "quota-exceeded" "The quota is used up" "QE";
+    /// A meter is past its soft limit, and its calls are slowed.
+    QUOTA_THROTTLED = 429 "quota-throttled" "The quota is used up, and calls are slowed" "QT";
     /// Too many wrong passwords for an account.
     TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many attempts for this account" "RL";
     /// Too many bytes in the head.
@@ -131,6 +138,8 @@ kinds! {
     UPSTREAM_UNAVAILABLE = 503 "upstream-unavailable" "The service is not available" "UF";
     /// The database or another part of the platform is away.
     UNAVAILABLE = 503 "unavailable" "Not available at the moment" "";
+    /// Usage cannot be written down, so what must be counted is not done.
+    METERING_UNAVAILABLE = 503 "metering-unavailable" "Usage cannot be counted at the moment" "MU";
     /// Too much at once.
     OVERLOADED = 503 "overloaded" "Too much at once" "OV";
     /// The service took too long.
