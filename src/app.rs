@@ -176,6 +176,7 @@ impl Application {
         let spool = Arc::new(Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?);
         let state = web::Data::new(AppState {
             spool,
+            streams: actors.streams,
             networks: TrustedNetworks::new(&settings.gateway),
             reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
             settings: Arc::clone(&settings),

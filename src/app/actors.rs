@@ -17,6 +17,7 @@ use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
+use crate::actors::usage_feed::{Hub, HubLimits, UsageFeed};
 use crate::clients::kms::MasterKey;
 use crate::clients::mailer::Mailer;
 use crate::clients::redis::Redis;
@@ -50,6 +51,8 @@ pub(super) struct Actors {
     pub(super) accounts: AuthContext,
     /// What requests note in passing, for the scribe to write.
     pub(super) notes: Arc<Notes>,
+    /// The streams of usage that are open here.
+    pub(super) streams: Arc<Hub>,
 }
 
 impl Ground<'_> {
@@ -89,7 +92,9 @@ impl Ground<'_> {
         let notes = Arc::new(Notes::new(settings.audit.denials_per_minute));
         let (db, kept, every) = (self.db.clone(), Arc::clone(&notes), seconds(settings.auth.api_key_use_flush_s));
         self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
-        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes })
+
+        let streams = self.start_feed().await?;
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, notes, streams })
     }
 
     async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {
@@ -118,6 +123,14 @@ impl Ground<'_> {
         let make =
             move || RegistryActor::new(Arc::clone(&shared), loader.clone(), Arc::clone(&threads), metrics.clone());
         self.child("tenant_registry", LARGE_MAILBOX, make).await
+    }
+
+    async fn start_feed(&self) -> Result<Arc<Hub>, AppError> {
+        let config::StreamSettings { max_per_tenant, max_total, poll_ms, queue, ping_s: _ } = self.settings.stream;
+        let hub = Arc::new(Hub::new(HubLimits { max_per_tenant, max_total, queue }));
+        let (db, fed, every) = (self.db.clone(), Arc::clone(&hub), Duration::from_millis(poll_ms));
+        self.child("usage_feed", MAILBOX, move || UsageFeed::new(db.clone(), Arc::clone(&fed), every)).await?;
+        Ok(hub)
     }
 
     /// Starts one child for good, on the first of the actors' threads; `make` builds it again after a crash.

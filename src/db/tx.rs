@@ -152,6 +152,8 @@ pub enum SystemReason {
     SealAudit,
     /// Finding mail that waits or was given up.
     FindMail,
+    /// Finding what is new for the streams of usage that this process holds open.
+    FeedStreams,
 }
 
 impl SystemReason {
@@ -165,6 +167,7 @@ impl SystemReason {
             Self::RotateKeys => "rotate_keys",
             Self::SealAudit => "seal_audit",
             Self::FindMail => "find_mail",
+            Self::FeedStreams => "feed_streams",
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod state;
 mod tenancy;
 mod tenants;
 mod tls;
+mod usage_stream;
 mod users;
 mod well_known;
 
@@ -99,6 +100,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/api-keys/{id}", |r| r.route(web::delete().to(api_keys::revoke)));
     resource(service, "/tenants/{id}/keys", |r| r.route(get().to(tenants::list_keys)));
     resource(service, "/tenants/{id}/keys/rotate", |r| r.route(post().to(tenants::replace_keys)));
+    resource(service, "/billing/usage/stream", |r| r.route(get().to(usage_stream::open)));
+    resource(service, "/billing/usage/stream-ticket", |r| r.route(post().to(usage_stream::make_ticket)));
     resource(service, "/audit", |r| r.route(get().to(audit::list)));
     resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
     // The platform's own tenant.
