@@ -2,6 +2,8 @@
 
 -- Events are forgotten after some months.
 GRANT DELETE ON billing.stream_events TO app_rw;
+-- They are read by the hundred, for each tenant that somebody watches.
+ALTER TABLE billing.stream_events ADD CONSTRAINT stream_events_size_check CHECK (octet_length(payload::text) <= 8192);
 
 -- Stands in for an access token where a browser cannot send one: on a WebSocket. Each is good once, for seconds; the stream that
 -- it opens lives no longer than the token that it was made from.

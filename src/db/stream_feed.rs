@@ -170,5 +170,6 @@ fn counter(name: &str, revision: i64, period_start: DateTime<Utc>, figures: Valu
 }
 
 fn meter(name: &str) -> Result<MeterName, DbError> {
-    MeterName::parse(name).map_err(|_name: crate::domain::meter::MeterNameError| DbError::Corrupt("usage_counters.meter"))
+    MeterName::parse(name)
+        .map_err(|_name: crate::domain::meter::MeterNameError| DbError::Corrupt("usage_counters.meter"))
 }

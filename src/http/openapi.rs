@@ -9,7 +9,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, docs, health, invitations, mfa, operator, sessions, tenants, usage_stream, users, well_known,
+    accounts, api_keys, audit, auth, docs, health, invitations, mfa, operator, sessions, tenants, usage_stream, users,
+    well_known,
 };
 
 /// An error answer (RFC 9457).

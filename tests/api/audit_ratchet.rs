@@ -57,6 +57,7 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /tenants/{id}/keys/rotate", Leaves("signing_key.replace_all")),
     ("POST /api-keys", Leaves("api_key.create")),
     ("DELETE /api-keys/{id}", Leaves("api_key.revoke")),
+    ("POST /billing/usage/stream-ticket", Leaves("usage_stream.ticket")),
     ("POST /operator/tenants/{id}/suspend", Leaves("tenant.suspend")),
     ("POST /operator/tenants/{id}/resume", Leaves("tenant.resume")),
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
@@ -232,6 +233,7 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     let key = json!({ "name": "robot", "scopes": ["gateway:*"] });
     let made = caller.call("POST /api-keys", "acme", &[], Some(owner), Some(key)).await;
     caller.call("DELETE /api-keys/{id}", "acme", &[&id_in(&made)], Some(owner), None).await;
+    caller.call("POST /billing/usage/stream-ticket", "acme", &[], Some(owner), None).await;
     caller.call("PUT /tenants/{id}/config", "acme", &[tenant], Some(owner), Some(json!({}))).await;
     let name = Some(json!({ "name": "Acme" }));
     caller.call("PATCH /tenants/{id}", "acme", &[tenant], Some(owner), name).await;

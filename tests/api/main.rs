@@ -31,6 +31,7 @@ mod signing_keys;
 mod smtp;
 mod soft_key;
 mod step_up;
+mod stream_client;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
@@ -39,4 +40,5 @@ mod tenants;
 mod test_redis;
 mod throttle;
 mod upstream;
+mod usage_stream;
 mod users;

@@ -62,9 +62,7 @@ impl StreamCaller {
 
 /// Uses the ticket up. A forged one costs no query.
 async fn spend(request: &HttpRequest, scope: &TenantScope, ticket: &str) -> Result<Standing, Problem> {
-    let state = request
-        .app_data::<web::Data<AppState>>()
-        .ok_or_else(|| Problem::new(&kinds::INTERNAL, "no state"))?;
+    let state = request.app_data::<web::Data<AppState>>().ok_or_else(|| Problem::new(&kinds::INTERNAL, "no state"))?;
     let refused = || challenge::unauthorized(&kinds::INVALID_TOKEN, "the ticket is not valid (any more)");
     let TenantScope { tenant, view, caller } = scope;
     let id = row_token::decode(ticket, RowTokenPurpose::StreamTicket, tenant.id(), &view.keys.rows)

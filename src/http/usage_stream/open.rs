@@ -53,8 +53,10 @@ pub(in crate::http) async fn open(
     let (after, resync) = begin(&mut tx, opening.query.resume_from, picture.head).await?;
     tx.finish();
     let first = first_message(&state, &scope.view, period, &picture, resync);
-    let (response, session, messages) = actix_ws::handle(&request, opening.payload)
-        .map_err(|_not_a_handshake: actix_web::Error| Problem::new(&kinds::UPGRADE_REQUIRED, "send a WebSocket handshake"))?;
+    let (response, session, messages) =
+        actix_ws::handle(&request, opening.payload).map_err(|_not_a_handshake: actix_web::Error| {
+            Problem::new(&kinds::UPGRADE_REQUIRED, "send a WebSocket handshake")
+        })?;
     let messages = messages.max_frame_size(MAX_FRAME);
     serve(Stream::new(state, tenant, standing, place, session, messages, picture), first, after);
     Ok(response)

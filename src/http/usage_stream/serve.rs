@@ -28,6 +28,8 @@ use crate::http::state::AppState;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A client that takes nothing for so long is too slow.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
+/// A client gets so long to take the close frame, while nothing is kept for it but what was under way.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 /// Old events that are read at once.
 const PAGE: i64 = 100;
 /// Pings that a client may leave without an answer.
@@ -87,7 +89,8 @@ impl Stream {
         messages: MessageStream,
         picture: Picture,
     ) -> Self {
-        let shown = picture.counters.into_iter().map(|counter| (counter.meter, (counter.period_start, counter.revision)));
+        let shown =
+            picture.counters.into_iter().map(|counter| (counter.meter, (counter.period_start, counter.revision)));
         Self { state, tenant, standing, place, session, messages, shown: shown.collect(), n_unanswered: 0 }
     }
 
@@ -96,8 +99,9 @@ impl Stream {
         let End::Close(code, reason) = end else { return };
         tracing::debug!(tenant.id = %self.tenant, reason, "a stream of usage is closed");
         let reason = CloseReason { code, description: Some(reason.to_owned()) };
+        drop(self.place);
         // Who does not even take this is left to the end of the connection.
-        let _ = timeout(SEND_PATIENCE, self.session.close(Some(reason))).await;
+        let _ = timeout(CLOSE_PATIENCE, self.session.close(Some(reason))).await;
     }
 
     async fn tell_all(&mut self, first: String, mut after: i64) -> Result<std::convert::Infallible, End> {
