@@ -181,6 +181,8 @@ pub struct LimitSettings {
     pub tenant_per_minute: u32,
     /// Requests of one tenant being answered at once.
     pub tenant_in_flight: u32,
+    /// WebSockets of one tenant that this process holds open to services; more are refused with 429.
+    pub tenant_websockets: u32,
     /// Largest JSON body of the platform's own calls, in bytes.
     pub json_body_bytes: usize,
 }

@@ -29,12 +29,14 @@ mod proxy;
 pub mod readiness;
 pub mod server;
 mod sessions;
+mod standing;
 pub mod state;
 mod tenancy;
 mod tenants;
 mod tls;
 mod usage_stream;
 mod users;
+mod websocket;
 mod well_known;
 
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};

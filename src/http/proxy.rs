@@ -10,11 +10,11 @@ use super::challenge;
 use super::context::RequestContext;
 use super::credential::{self, Identity};
 use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
-use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward};
+use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward, tunnel};
 use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::state::AppState;
-use super::tenancy;
+use super::{tenancy, websocket};
 use crate::actors::tenant::{Bucket, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteSettings};
@@ -53,6 +53,18 @@ pub(super) async fn proxy(
         (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
         (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
     };
+    if settings.websocket && tunnel::is_upgrade(&request) {
+        let headers = hygiene::upstream_headers(&request, &headers, authorization);
+        let opened =
+            websocket::open(&request, payload.into_inner(), &state, &route, &tenant, caller.as_ref(), headers).await;
+        return opened.map_err(|refused| match refused {
+            websocket::Failure::Refused(problem) => problem,
+            websocket::Failure::Forward(error) => {
+                context.flag.set(error.response_flag());
+                failure(error)
+            }
+        });
+    }
     let make_headers = || hygiene::upstream_headers(&request, &headers, authorization);
     let forward_settings = ForwardSettings::from(&state.settings.gateway);
     let payload: Payload = payload.into_inner();

@@ -17,6 +17,7 @@ pub mod path;
 pub mod pool;
 mod retry;
 pub mod routes;
+pub mod tunnel;
 
 pub use forward::{ForwardError, ForwardSettings, Forwarded, forward};
 pub use routes::{Route, RouteError, RouteMiss, RouteTable};

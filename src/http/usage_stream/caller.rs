@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 
-use super::standing::Standing;
 use crate::actors::tenant::Bucket;
 use crate::clock;
 use crate::db::{TenantTx, stream_tickets};
@@ -19,6 +18,7 @@ use crate::http::challenge;
 use crate::http::credential;
 use crate::http::extract::{Input, Policy, Principal, TenantScope, UserOrKey};
 use crate::http::problem::{Problem, kinds};
+use crate::http::standing::Standing;
 use crate::http::state::AppState;
 use crate::http::tenancy;
 

@@ -7,7 +7,6 @@ mod caller;
 mod messages;
 mod open;
 mod serve;
-mod standing;
 mod ticket;
 
 pub(super) use open::{__path_open, open};

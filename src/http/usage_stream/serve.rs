@@ -13,7 +13,6 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::messages;
-use super::standing::{Lost, Standing};
 use crate::actors::tenant::TenantHandle;
 use crate::actors::usage_feed::hub::message;
 use crate::actors::usage_feed::{Notice, Place};
@@ -22,6 +21,7 @@ use crate::db::stream_feed::{self, Counter, Picture, StreamEvent};
 use crate::db::{DbError, TenantTx};
 use crate::domain::ids::TenantId;
 use crate::domain::meter::MeterName;
+use crate::http::standing::{Lost, Standing};
 use crate::http::state::AppState;
 
 /// How often the caller is looked at while nothing is sent.
