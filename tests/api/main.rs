@@ -33,6 +33,7 @@ mod signing_keys;
 mod smtp;
 mod soft_key;
 mod step_up;
+mod stream_client;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
@@ -43,4 +44,5 @@ mod throttle;
 mod upstream;
 mod usage;
 mod usage_figures;
+mod usage_stream;
 mod users;
