@@ -41,4 +41,5 @@ mod throttle;
 mod upstream;
 mod usage;
 mod usage_figures;
+mod usage_spool;
 mod users;

@@ -10,3 +10,4 @@ mod embedded;
 mod rls_behaviour;
 mod rls_check;
 mod tx;
+mod usage_upkeep;
