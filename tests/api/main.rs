@@ -44,5 +44,6 @@ mod throttle;
 mod upstream;
 mod usage;
 mod usage_figures;
+mod usage_spool;
 mod usage_stream;
 mod users;
