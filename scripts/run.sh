@@ -2,14 +2,15 @@
 # Usage: scripts/run.sh
 #
 # From a fresh clone to a platform to play with: installs what is missing, builds, starts the server (with a PostgreSQL
-# of its own under data/) and the example CRM, creates the demo tenant if it is not there, and prints what to try. Runs
-# until Ctrl-C or SIGTERM, then stops both. Root's checkout may be closed to the user that PostgreSQL runs as; the data
+# of its own under data/), the example CRM and the example model, creates the demo tenant if it is not there, and prints
+# what to try. Runs until Ctrl-C or SIGTERM, then stops all of them. Root's checkout may be closed to the user that PostgreSQL runs as; the data
 # is then under /var/lib/businessos-dev/. Settings as always: config.toml, or for example
 #   BUSINESSOS__SERVER__LISTEN=127.0.0.1:4000 make run
 # Besides those:
 #   BUSINESSOS_PROFILE=release   optimised build. The default is the dev profile: the first build takes a third of the
 #                                time, dependencies are optimised in it anyway, and `make test` uses the same output.
-#   CRM_LISTEN=127.0.0.1:3200    where the example CRM listens; the gateway's route is set to it.
+#   CRM_LISTEN=127.0.0.1:3200    where the example CRM listens; the gateway's routes are set to it.
+#   MODEL_LISTEN=127.0.0.1:3201  the same for the example model, which also serves the example workflows.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -21,30 +22,33 @@ READY_TIMEOUT_S=${READY_TIMEOUT_S:-90}
 
 server_pid=''
 crm_pid=''
+model_pid=''
 body=''
 
 # --- stopping -------------------------------------------------------------------------------------------------------
 
 alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
 
-# The server first, so that requests in flight still find the CRM; its own shutdown timeout bounds the wait.
+# The server first, so that requests in flight still find the examples; its own shutdown timeout bounds the wait.
 finish() {
   local status=$?
   trap - EXIT
-  trap 'kill -KILL $server_pid $crm_pid 2>/dev/null' INT TERM HUP
+  trap 'kill -KILL $server_pid $crm_pid $model_pid 2>/dev/null' INT TERM HUP
   if alive "$server_pid"; then
     kill -TERM "$server_pid" 2>/dev/null || true
     wait "$server_pid" 2>/dev/null || true
   fi
-  if alive "$crm_pid"; then
-    kill -TERM "$crm_pid" 2>/dev/null || true
+  local pid
+  for pid in $crm_pid $model_pid; do
+    alive "$pid" || continue
+    kill -TERM "$pid" 2>/dev/null || true
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-      alive "$crm_pid" || break
+      alive "$pid" || break
       sleep 0.5
     done
-    kill -KILL "$crm_pid" 2>/dev/null || true
-    wait "$crm_pid" 2>/dev/null || true
-  fi
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
   if [ -n "$body" ]; then
     rm -f "$body"
   fi
@@ -80,11 +84,17 @@ listen=$(setting server listen 127.0.0.1:3000)
 admin_listen=$(setting admin listen 127.0.0.1:9400)
 base_domain=$(setting gateway base_domain localhost)
 crm_listen=${CRM_LISTEN:-127.0.0.1:3100}
+model_listen=${MODEL_LISTEN:-127.0.0.1:3101}
 port=$(port_of "$listen")
 platform=http://$(reachable "$listen")
 
-if [ -n "${CRM_LISTEN:-}" ] && [ -z "${BUSINESSOS__GATEWAY__ROUTES:-}" ]; then
-  export BUSINESSOS__GATEWAY__ROUTES="[{prefix=\"/crm\",upstreams=[\"http://$crm_listen\"],strip_prefix=true,module=\"crm\"}]"
+if [ -n "${CRM_LISTEN:-}${MODEL_LISTEN:-}" ] && [ -z "${BUSINESSOS__GATEWAY__ROUTES:-}" ]; then
+  crm_route="{prefix=\"/crm\",upstreams=[\"http://$crm_listen\"],strip_prefix=true,module=\"crm\"}"
+  ai_route="{prefix=\"/ai\",upstreams=[\"http://$model_listen\"],strip_prefix=true,upstream_path=\"/v1\",module=\"ai\""
+  ai_route+=",kind=\"openai\",meter=\"ai_tokens\",provider_secret=\"openai\",first_byte_timeout_ms=120000}"
+  workflows_route="{prefix=\"/workflows\",upstreams=[\"http://$model_listen\"],module=\"workflows\",meter=\"workflow_runs\""
+  workflows_route+=",usage_header=[\"ai_tokens\"],pauses_with=[\"ai_tokens\"],idempotency_key=true}"
+  export BUSINESSOS__GATEWAY__ROUTES="[$crm_route,$ai_route,$workflows_route]"
 fi
 
 taken=()
@@ -101,6 +111,7 @@ require_free() { # require_free ADDRESS WHAT REMEDY
 require_free "$listen" server.listen "BUSINESSOS__SERVER__LISTEN=127.0.0.1:$((port + 1000))"
 require_free "$admin_listen" admin.listen "BUSINESSOS__ADMIN__LISTEN=127.0.0.1:$(($(port_of "$admin_listen") + 1000))"
 require_free "$crm_listen" 'example CRM' "CRM_LISTEN=127.0.0.1:$(($(port_of "$crm_listen") + 1000))"
+require_free "$model_listen" 'example model' "MODEL_LISTEN=127.0.0.1:$(($(port_of "$model_listen") + 1000))"
 if [ ${#taken[@]} -gt 0 ]; then
   die "in use by another program: $(IFS=,; printf '%s' "${taken[*]}" | sed 's/,/, /g').
 Stop it (is another \`make run\` still going?), or take other ports:
@@ -112,7 +123,7 @@ fi
 profile=${BUSINESSOS_PROFILE:-dev}
 claim_target_dir
 say "building ($profile; the first time takes some minutes)"
-cargo build --locked --profile "$profile" --bin businessos --example crm
+cargo build --locked --profile "$profile" --bin businessos --example crm --example model
 case $profile in
   dev) out=$CARGO_TARGET_DIR/debug ;;
   *) out=$CARGO_TARGET_DIR/$profile ;;
@@ -174,6 +185,12 @@ start_in_background "$out/examples/crm"
 crm_pid=$!
 wait_until 'the example CRM' "$crm_pid" answers "$crm_listen"
 
+say 'starting the example model'
+export MODEL_LISTEN=$model_listen
+start_in_background "$out/examples/model"
+model_pid=$!
+wait_until 'the example model' "$model_pid" answers "$model_listen"
+
 # --- the demo tenant ------------------------------------------------------------------------------------------------
 
 body=$(mktemp)
@@ -211,7 +228,7 @@ fi
 
 cat <<MESSAGE
 
-  BusinessOS is running, with the example CRM behind it. Ctrl-C stops both; $where.
+  BusinessOS is running, with the example CRM and the example model behind it. Ctrl-C stops all; $where.
 
     tenant      $DEMO_SUBDOMAIN ($tenant_note)
     URL         http://$DEMO_SUBDOMAIN.$base_domain:$port
@@ -237,10 +254,15 @@ MESSAGE
 # --- until one of them ends -----------------------------------------------------------------------------------------
 
 # Not `wait` for either: bash 3.2 cannot, and a trap runs only between commands.
-while alive "$server_pid" && alive "$crm_pid"; do
+while alive "$server_pid" && alive "$crm_pid" && alive "$model_pid"; do
   sleep 0.5
 done
 code=0
+if alive "$server_pid" && alive "$crm_pid"; then
+  wait "$model_pid" || code=$?
+  model_pid=''
+  ended 'the example model' "$code"
+fi
 if alive "$server_pid"; then
   wait "$crm_pid" || code=$?
   crm_pid=''

@@ -55,6 +55,8 @@ const TABLE: &[(&str, Trail)] = &[
     ("PATCH /tenants/{id}", Leaves("tenant.update")),
     ("PUT /tenants/{id}/config", Leaves("tenant_config.replace")),
     ("POST /tenants/{id}/keys/rotate", Leaves("signing_key.replace_all")),
+    ("PUT /tenants/{id}/secrets/{name}", Leaves("tenant_secret.put")),
+    ("DELETE /tenants/{id}/secrets/{name}", Leaves("tenant_secret.delete")),
     ("POST /api-keys", Leaves("api_key.create")),
     ("DELETE /api-keys/{id}", Leaves("api_key.revoke")),
     (
@@ -253,6 +255,9 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     );
     caller.app.db.as_admin(&paused).await;
     caller.call("POST /billing/usage/{meter}/resume", "acme", &["ai_tokens"], Some(owner), None).await;
+    let secret = Some(json!({ "value": "sk-1" }));
+    caller.call("PUT /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), secret).await;
+    caller.call("DELETE /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), None).await;
     caller.call("POST /tenants/{id}/keys/rotate", "acme", &[tenant], Some(owner), None).await;
 }
 

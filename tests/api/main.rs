@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod ai;
 mod api_keys;
 mod audit;
 mod audit_ratchet;
@@ -17,12 +18,14 @@ mod jobs;
 mod limits;
 mod mail;
 mod mailbox;
+mod metered;
 mod nodes;
 mod onboarding;
 mod operator;
 mod passkeys;
 mod passwords;
 mod proof_races;
+mod provider;
 mod quotas;
 mod ratchet;
 mod second_factor;
@@ -37,11 +40,13 @@ mod stream_client;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
+mod tenant_secrets;
 mod tenants;
 #[path = "../support/redis.rs"]
 mod test_redis;
 mod throttle;
 mod upstream;
+mod upstream_tls;
 mod usage;
 mod usage_figures;
 mod usage_spool;

@@ -14,8 +14,8 @@ pub struct SmtpSink {
     process: Child,
 }
 
-/// Python with what the sink needs.
-fn python() -> PathBuf {
+/// Python with what the sink needs, and a library that makes certificates.
+pub fn python() -> PathBuf {
     let cache = std::env::var_os("BUSINESSOS_CACHE").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("a home directory"));
     let cache = cache.unwrap_or_else(|| {

@@ -38,7 +38,7 @@ impl Operation {
         mistake: &Mistake,
     ) -> Reply {
         let (kind, body, query) = *mistake;
-        let path = self.path.replace("{id}", id).replace("{tenant_id}", id) + query;
+        let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{name}", "openai") + query;
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {
             request = request.token(session);

@@ -91,7 +91,7 @@ pub(in crate::http) fn prepare(
             output_limit(&mut fields, call, is_capped, max_output_tokens)
         }
     };
-    let model = read::<String>(&fields, "model").map(bounded);
+    let model = read::<String>(&fields, "model").map(|model| bounded(&model));
     let n_answers = n_answers(&fields);
     let body = serde_json::to_vec(&fields).map_err(|_never: serde_json::Error| NotAnObject)?;
     let most = (body.len() as u64).saturating_add(n_answers.saturating_mul(output));

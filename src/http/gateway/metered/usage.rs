@@ -9,7 +9,7 @@ use super::hide::Verdict;
 
 /// Bytes of text that are taken for one token where nobody says how many there are.
 const BYTES_PER_TOKEN: u64 = 4;
-/// Longest name of a model that is kept.
+/// Longest name of a model that is kept, in bytes.
 const MAX_MODEL: usize = 128;
 
 /// The object `usage`. The chat and completions calls say `prompt_tokens` and `completion_tokens`, the responses call
@@ -155,7 +155,7 @@ impl Reading {
         let inner = take(response).unwrap_or_default();
         let usage = take(usage).or_else(|| take(inner.usage)).filter(|usage| usage.total().is_some());
         if let Some(model) = take(model).or_else(|| take(inner.model)) {
-            self.model = Some(bounded(model));
+            self.model = Some(bounded(&model));
         }
         for text in [choices, delta].into_iter().flatten() {
             self.text_bytes = self.text_bytes.saturating_add(text.n_bytes);
@@ -167,12 +167,16 @@ impl Reading {
     }
 }
 
-/// A model's name as it is kept: a word of the client's or the provider's, so not of any length.
-pub(super) fn bounded(mut name: String) -> String {
-    if let Some((end, _)) = name.char_indices().nth(MAX_MODEL) {
-        name.truncate(end);
+/// A model's name as it is kept: a word of the client's or the provider's, so neither of any length nor with control characters.
+pub(super) fn bounded(name: &str) -> String {
+    let mut kept = String::new();
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > MAX_MODEL {
+            break;
+        }
+        kept.push(c);
     }
-    name
+    kept
 }
 
 /// How much text a JSON value has: the bytes of all strings in it, without names of fields.
@@ -291,6 +295,12 @@ mod tests {
         ] {
             assert_eq!(Reading::default().event(data.as_bytes()), verdict, "{data}");
         }
+    }
+
+    #[test]
+    fn a_models_name_is_kept_short_and_plain() {
+        assert_eq!(bounded("gpt\0-\n4"), "gpt-4");
+        assert_eq!(bounded(&"ü".repeat(100)), "ü".repeat(64));
     }
 
     #[test]
