@@ -42,3 +42,5 @@ mod throttle;
 mod upstream;
 mod usage_stream;
 mod users;
+mod websocket_service;
+mod websocket_tunnels;
