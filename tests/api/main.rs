@@ -52,3 +52,5 @@ mod usage_figures;
 mod usage_spool;
 mod usage_stream;
 mod users;
+mod websocket_service;
+mod websocket_tunnels;
