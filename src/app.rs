@@ -183,6 +183,7 @@ impl Application {
         let actors = ground.start().await?;
         let state = web::Data::new(AppState {
             spool,
+            streams: actors.streams,
             networks: TrustedNetworks::new(&settings.gateway),
             reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
             settings: Arc::clone(&settings),

@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod secret;
 mod totp;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +75,9 @@ enum Command {
         #[arg(long)]
         next: bool,
     },
+    /// Watch the usage of a tenant as it happens: prints each message of the stream as a line of JSON, comes back after a lost
+    /// connection and misses no event. Needs no configuration.
+    Watch(watch::WatchArguments),
     /// Ask the running server whether it is ready; for container health checks.
     Healthcheck,
 }
@@ -186,6 +190,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::DbUrl { role } => commands::db_url(&settings()?, &role),
         Command::Healthcheck => commands::healthcheck(&settings()?),
         Command::Openapi => commands::openapi(),
+        Command::Watch(arguments) => watch::watch(arguments),
         Command::Totp { secret, next } => totp::totp(&secret, next),
     }
 }

@@ -6,6 +6,7 @@
 mod billing;
 mod gateway;
 mod load;
+mod stream;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use billing::{MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
+pub use stream::StreamSettings;
 pub(crate) use validate::parse_network;
 
 use crate::domain::meter::MeterName;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How usage is taken in.
     pub metering: MeteringSettings,
+    /// Streams of usage.
+    pub stream: StreamSettings,
     /// What is counted, by meter.
     pub meters: BTreeMap<MeterName, MeterSettings>,
     /// What a tenant of each plan may use, by plan name.
@@ -177,6 +181,8 @@ pub struct LimitSettings {
     pub tenant_per_minute: u32,
     /// Requests of one tenant being answered at once.
     pub tenant_in_flight: u32,
+    /// WebSockets of one tenant that this process holds open to services; more are refused with 429.
+    pub tenant_websockets: u32,
     /// Largest JSON body of the platform's own calls, in bytes.
     pub json_body_bytes: usize,
 }

@@ -17,3 +17,4 @@ pub mod secrets;
 pub mod sessions;
 pub mod supervisor;
 pub mod tenant;
+pub mod usage_feed;

@@ -19,6 +19,7 @@ use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
 use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
+use crate::actors::usage_feed::{Hub, HubLimits, UsageFeed};
 use crate::clients::kms::MasterKey;
 use crate::clients::mailer::Mailer;
 use crate::clients::redis::Redis;
@@ -60,6 +61,8 @@ pub(super) struct Actors {
     /// What requests note in passing, for the scribe to write.
     pub(super) notes: Arc<Notes>,
     pub(super) cron: ActorRef<CronActor>,
+    /// The streams of usage that are open here.
+    pub(super) streams: Arc<Hub>,
 }
 
 impl Ground<'_> {
@@ -106,6 +109,7 @@ impl Ground<'_> {
         let (db, kept, every) = (self.db.clone(), Arc::clone(&notes), seconds(settings.auth.api_key_use_flush_s));
         self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
 
+        let streams = self.start_feed().await?;
         // The last to start and the first to stop: its jobs ask the others.
         let jobs = JobGround {
             settings,
@@ -119,7 +123,7 @@ impl Ground<'_> {
         let cron = self
             .child("cron", MAILBOX, move || CronActor::new(db.clone(), Arc::clone(&jobs), Arc::clone(&node)))
             .await?;
-        Ok(Actors { registry, registry_actor, auth, secrets, accounts, meter, notes, cron })
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, meter, notes, streams, cron })
     }
 
     async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {
@@ -148,6 +152,14 @@ impl Ground<'_> {
         let make =
             move || RegistryActor::new(Arc::clone(&shared), loader.clone(), Arc::clone(&threads), metrics.clone());
         self.child("tenant_registry", LARGE_MAILBOX, make).await
+    }
+
+    async fn start_feed(&self) -> Result<Arc<Hub>, AppError> {
+        let config::StreamSettings { max_per_tenant, max_total, poll_ms, queue, ping_s: _ } = self.settings.stream;
+        let hub = Arc::new(Hub::new(HubLimits { max_per_tenant, max_total, queue }));
+        let (db, fed, every) = (self.db.clone(), Arc::clone(&hub), Duration::from_millis(poll_ms));
+        self.child("usage_feed", MAILBOX, move || UsageFeed::new(db.clone(), Arc::clone(&fed), every)).await?;
+        Ok(hub)
     }
 
     /// Starts one child for good, on the first of the actors' threads; `make` builds it again after a crash.

@@ -57,7 +57,8 @@ impl Application {
         if drained == Drained::TimedOut {
             tracing::warn!("requests were cut off: they took longer than server.shutdown_timeout_s");
         }
-        public.handle.stop(drained == Drained::Whole).await;
+        // A WebSocket whose client does not read its close frame would hold up an orderly stop to its end.
+        public.handle.stop(drained == Drained::Whole && !state.drain.has_websockets()).await;
         drop(public);
         health_checks.cancel();
         tree.stop().await;

@@ -136,6 +136,9 @@ pub struct RouteSettings {
     /// For `openai`: tokens of an answer whose request sets no maximum, for what is set aside under a hard limit.
     #[serde(default = "defaults::max_output_tokens")]
     pub max_output_tokens: u32,
+    /// Requests for a WebSocket open a tunnel to the service; else they are ordinary requests for it.
+    #[serde(default)]
+    pub websocket: bool,
 }
 
 mod defaults {

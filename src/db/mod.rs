@@ -32,6 +32,8 @@ pub mod sessions;
 pub mod sign_in_attempts;
 pub mod signing_keys;
 pub mod stream_events;
+pub mod stream_feed;
+pub mod stream_tickets;
 pub mod tenant_secrets;
 pub mod tenants;
 pub mod totp_factors;

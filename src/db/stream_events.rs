@@ -1,5 +1,6 @@
 //! What admins' usage streams show, numbered for each tenant in the order of commits.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::error::DbError;
@@ -28,4 +29,27 @@ pub async fn append(tx: &mut TenantTx, kind: &str, payload: &Value) -> Result<i6
     .fetch_one(tx.connection()?)
     .await?;
     Ok(id)
+}
+
+/// Deletes up to `n` of the tenant's oldest events, none that was made after `before`; returns how many. What is left has no
+/// holes, so that a reader can tell by the first number whether something is missing.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn forget_old(tx: &mut TenantTx, before: DateTime<Utc>, n: i64) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "DELETE FROM billing.stream_events WHERE tenant_id = $1 AND id IN (
+             SELECT id FROM billing.stream_events
+             WHERE tenant_id = $1 AND id < coalesce(
+                 (SELECT id FROM billing.stream_events WHERE tenant_id = $1 AND created_at >= $2 ORDER BY id LIMIT 1),
+                 9223372036854775807)
+             ORDER BY id LIMIT $3)",
+        tenant,
+        before,
+        n
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected())
 }

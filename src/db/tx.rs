@@ -158,6 +158,8 @@ pub enum SystemReason {
     SweepReservations,
     /// Making partitions of usage events, dropping old ones, forgetting old keys.
     KeepUsage,
+    /// Finding what is new for the streams of usage that this process holds open.
+    FeedStreams,
 }
 
 impl SystemReason {
@@ -174,6 +176,7 @@ impl SystemReason {
             Self::RunJobs => "run_jobs",
             Self::SweepReservations => "sweep_reservations",
             Self::KeepUsage => "keep_usage",
+            Self::FeedStreams => "feed_streams",
         }
     }
 }

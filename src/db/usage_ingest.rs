@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::error::DbError;
 use super::tx::TenantTx;
+use super::usage_counters::CounterRow;
 use crate::domain::meter::MeterName;
 use crate::domain::period::Period;
+use crate::domain::quota::QuotaStatus;
 use crate::domain::usage_tally::{Figure, HourFigure};
 
 /// A counter's row, locked until the transaction's end.
@@ -79,23 +81,6 @@ pub struct HourSum {
     pub hour: DateTime<Utc>,
     /// What they come to.
     pub figure: HourFigure,
-}
-
-/// A counter's row after it was written.
-#[derive(Debug)]
-pub struct WrittenCounter {
-    /// The meter.
-    pub meter: MeterName,
-    /// The period.
-    pub period: Period,
-    /// Used.
-    pub used: i64,
-    /// Set aside.
-    pub reserved: i64,
-    /// The version of the limits for which an admin lifted the pause.
-    pub resumed_version: Option<String>,
-    /// The row's revision.
-    pub revision: i64,
 }
 
 /// Locks the counters of these meters and periods, in the order given, which must be the same everywhere: ascending. Those that
@@ -280,7 +265,7 @@ pub async fn add_hours(tx: &mut TenantTx, sums: &[HourSum]) -> Result<(), DbErro
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn write_counters(tx: &mut TenantTx, sums: &[CounterSum]) -> Result<Vec<WrittenCounter>, DbError> {
+pub async fn write_counters(tx: &mut TenantTx, sums: &[CounterSum]) -> Result<Vec<(MeterName, QuotaStatus)>, DbError> {
     let tenant = tx.tenant().uuid();
     let meters: Vec<&str> = sums.iter().map(|sum| sum.meter.as_str()).collect();
     let starts: Vec<_> = sums.iter().map(|sum| sum.period_start).collect();
@@ -288,14 +273,16 @@ pub async fn write_counters(tx: &mut TenantTx, sums: &[CounterSum]) -> Result<Ve
     let late: Vec<i64> = sums.iter().map(|sum| sum.figure.late).collect();
     let counts: Vec<i64> = sums.iter().map(|sum| sum.figure.n_events).collect();
     let latest: Vec<Option<DateTime<Utc>>> = sums.iter().map(|sum| sum.figure.latest_at).collect();
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        CounterRow,
         "UPDATE billing.usage_counters c
          SET used = g.used, late = g.late, n_events = g.n_events, latest_at = g.latest_at,
              revision = c.revision + 1, updated_at = now()
          FROM unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[])
              AS g (meter, period_start, used, late, n_events, latest_at)
          WHERE c.tenant_id = $1 AND c.meter = g.meter AND c.period_start = g.period_start
-         RETURNING c.meter, c.period_start, c.period_end, c.used, c.reserved, c.resumed_version, c.revision",
+         RETURNING c.meter, c.period_start, c.period_end, c.used, c.reserved, c.resumed_version,
+                   c.judged_version, c.judged_state, c.revision",
         tenant,
         &meters as _,
         &starts,
@@ -305,19 +292,10 @@ pub async fn write_counters(tx: &mut TenantTx, sums: &[CounterSum]) -> Result<Ve
         &latest as _,
     )
     .fetch_all(tx.connection()?)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(WrittenCounter {
-                meter: name(&row.meter)?,
-                period: Period { start: row.period_start, end: row.period_end },
-                used: row.used,
-                reserved: row.reserved,
-                resumed_version: row.resumed_version,
-                revision: row.revision,
-            })
-        })
-        .collect()
+    .await?
+    .into_iter()
+    .map(TryFrom::try_from)
+    .collect()
 }
 
 fn name(text: &str) -> Result<MeterName, DbError> {

@@ -1,4 +1,5 @@
-//! Tokens that stand for one row: invitations, password resets, e-mail verifications, sign-ins that wait for a second factor.
+//! Tokens that stand for one row: invitations, password resets, e-mail verifications, sign-ins that wait for a second factor,
+//! tickets of streams.
 //!
 //! base64url(version ‖ purpose ‖ row id ‖ HMAC). The token can be made again from the row's id, so neither the row nor the mail
 //! outbox holds anything that would let its reader use it, and a forgery dies without a query. Whether the row was used, or is
@@ -27,6 +28,8 @@ pub enum RowTokenPurpose {
     EmailVerification,
     /// Continues a sign-in whose password was right.
     MfaChallenge,
+    /// Opens a stream of usage, once.
+    StreamTicket,
 }
 
 impl RowTokenPurpose {
@@ -36,6 +39,7 @@ impl RowTokenPurpose {
             Self::PasswordReset => 2,
             Self::EmailVerification => 3,
             Self::MfaChallenge => 4,
+            Self::StreamTicket => 5,
         }
     }
 }

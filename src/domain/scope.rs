@@ -14,6 +14,8 @@ pub enum Scope {
     Service(Box<str>),
     /// `usage:write`: report usage.
     UsageWrite,
+    /// `usage:read`: read usage, and the stream of what happens to it.
+    UsageRead,
     /// `audit:read`: read the audit trail.
     AuditRead,
     /// `users:read`: list the tenant's users.
@@ -22,7 +24,7 @@ pub enum Scope {
 
 /// Not a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be gateway:* or gateway:/prefix of a route, usage:write, audit:read or users:read")]
+#[error("must be gateway:* or gateway:/prefix of a route, usage:write, usage:read, audit:read or users:read")]
 pub struct MalformedScope;
 
 impl Scope {
@@ -34,6 +36,7 @@ impl Scope {
         match text {
             "gateway:*" => Ok(Self::AllServices),
             "usage:write" => Ok(Self::UsageWrite),
+            "usage:read" => Ok(Self::UsageRead),
             "audit:read" => Ok(Self::AuditRead),
             "users:read" => Ok(Self::UsersRead),
             _ => {
@@ -52,7 +55,7 @@ impl Scope {
         match self {
             Self::AllServices => true,
             Self::Service(own) => **own == *bare(prefix),
-            Self::UsageWrite | Self::AuditRead | Self::UsersRead => false,
+            Self::UsageWrite | Self::UsageRead | Self::AuditRead | Self::UsersRead => false,
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Scope {
             Self::Service(prefix) if prefix.is_empty() => f.write_str("gateway:/"),
             Self::Service(prefix) => write!(f, "gateway:{prefix}"),
             Self::UsageWrite => f.write_str("usage:write"),
+            Self::UsageRead => f.write_str("usage:read"),
             Self::AuditRead => f.write_str("audit:read"),
             Self::UsersRead => f.write_str("users:read"),
         }
@@ -87,9 +91,16 @@ mod tests {
 
     #[test]
     fn scopes_read_back() {
-        for text in
-            ["gateway:*", "gateway:/", "gateway:/crm", "gateway:/a/b", "usage:write", "audit:read", "users:read"]
-        {
+        for text in [
+            "gateway:*",
+            "gateway:/",
+            "gateway:/crm",
+            "gateway:/a/b",
+            "usage:write",
+            "usage:read",
+            "audit:read",
+            "users:read",
+        ] {
             assert_eq!(Scope::parse(text).map(|scope| scope.to_string()), Ok(text.to_owned()));
         }
         assert_eq!(Scope::parse("gateway:/crm/"), Scope::parse("gateway:/crm"));

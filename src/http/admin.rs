@@ -22,6 +22,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
 
 async fn metrics(state: web::Data<AppState>, registry: web::Data<Arc<Registry>>) -> HttpResponse {
     state.metrics.set_active_tenants(state.registry.n_active());
+    state.metrics.set_usage_streams(state.streams.n_open());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => HttpResponse::Ok().insert_header((CONTENT_TYPE, OPENMETRICS)).body(text),

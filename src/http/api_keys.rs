@@ -117,7 +117,7 @@ pub(super) async fn list(
 pub(super) struct CreateApiKeyRequest {
     /// Name, 1 to 200 characters.
     name: String,
-    /// What it may do: `gateway:*`, `gateway:/prefix` of a route, `usage:write`, `audit:read`, `users:read`.
+    /// What it may do: `gateway:*`, `gateway:/prefix` of a route, `usage:write`, `usage:read`, `audit:read`, `users:read`.
     scopes: Vec<String>,
     /// It is refused from then on; left out: it does not run out.
     expires_at: Option<DateTime<Utc>>,

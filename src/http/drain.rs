@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use socket2::SockRef;
+use tokio_util::sync::CancellationToken;
 
 use super::metrics::HttpMetrics;
 use crate::config::ServerSettings;
@@ -23,13 +24,18 @@ use crate::config::ServerSettings;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often the drain looks whether it is over.
 const POLL: Duration = Duration::from_millis(10);
+/// WebSockets are closed over so long a time, so that their clients do not all come to the next server at once. Shorter than the
+/// shortest time that idle connections should be left (`server.drain_idle_ms`), or the rest is cut off.
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// Whether the server drains, and how many connections are open.
 #[derive(Debug, Default)]
 pub struct Drain {
     is_draining: AtomicBool,
+    begun: CancellationToken,
     n_connections: AtomicUsize,
     n_works: AtomicUsize,
+    n_websockets: AtomicUsize,
 }
 
 /// How a drain ended.
@@ -45,6 +51,33 @@ impl Drain {
     /// From now on each answer says that it is the connection's last.
     pub fn begin(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+        self.begun.cancel();
+    }
+
+    /// Waits until the drain begins: what would stay open for hours has to end then.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// How long one of the connections that have to end waits before it does: another time at each call.
+    #[must_use]
+    pub fn spread(&self) -> Duration {
+        let (chance, _) = uuid::Uuid::new_v4().as_u64_pair();
+        SPREAD.mul_f64((chance % 1_000) as f64 / 1_000.0)
+    }
+
+    /// Counts a connection that speaks another protocol by now, for as long as the guard lives. It is no request in flight, and
+    /// the drain does not wait for it.
+    #[must_use]
+    pub fn switch(self: &Arc<Self>) -> OpenWebSocket {
+        self.n_websockets.fetch_add(1, Ordering::Relaxed);
+        OpenWebSocket(Arc::clone(self))
+    }
+
+    /// Whether there are connections that the framework would wait for, although no request is being answered on them.
+    #[must_use]
+    pub fn has_websockets(&self) -> bool {
+        self.n_websockets.load(Ordering::Relaxed) > 0
     }
 
     /// Whether the answer that is being made should be its connection's last.
@@ -113,6 +146,16 @@ pub struct WorkUnderWay(Arc<Drain>);
 impl Drop for WorkUnderWay {
     fn drop(&mut self) {
         self.0.n_works.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that speaks another protocol by now.
+#[derive(Debug)]
+pub struct OpenWebSocket(Arc<Drain>);
+
+impl Drop for OpenWebSocket {
+    fn drop(&mut self) {
+        self.0.n_websockets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -50,6 +50,7 @@ pub struct HttpMetrics {
     active_tenants: Gauge,
     /// What went wrong, or was guessed, when calls were counted.
     pub metering: MeteringMetrics,
+    usage_streams: Gauge,
     /// Requests in flight, as a number to compare with the cap.
     n_in_flight: AtomicU64,
 }
@@ -94,6 +95,7 @@ impl HttpMetrics {
             dropped_log_lines: Counter::default(),
             active_tenants: Gauge::default(),
             metering: MeteringMetrics::register(registry),
+            usage_streams: Gauge::default(),
             n_in_flight: AtomicU64::new(0),
         };
         registry.register("http_requests", "Requests answered", metrics.requests.clone());
@@ -113,12 +115,18 @@ impl HttpMetrics {
             metrics.dropped_log_lines.clone(),
         );
         registry.register("tenants_active", "Tenants with a running supervisor", metrics.active_tenants.clone());
+        registry.register("usage_streams_open", "Streams of usage that are open", metrics.usage_streams.clone());
         metrics
     }
 
     /// Sets the number of active tenants, when somebody looks.
     pub fn set_active_tenants(&self, n: usize) {
         self.active_tenants.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of open streams of usage, when somebody looks.
+    pub fn set_usage_streams(&self, n: usize) {
+        self.usage_streams.set(i64::try_from(n).unwrap_or(i64::MAX));
     }
 
     /// Enters a request; returns how many there are with it.

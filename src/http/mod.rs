@@ -31,11 +31,14 @@ mod quota;
 pub mod readiness;
 pub mod server;
 mod sessions;
+mod standing;
 pub mod state;
 mod tenancy;
 mod tenants;
 pub mod tls;
+mod usage_stream;
 mod users;
+mod websocket;
 mod well_known;
 
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
@@ -105,6 +108,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/secrets/{name}", |r| {
         r.route(put().to(tenants::put_secret)).route(delete().to(tenants::delete_secret))
     });
+    resource(service, "/billing/usage/stream", |r| r.route(get().to(usage_stream::open)));
+    resource(service, "/billing/usage/stream-ticket", |r| r.route(post().to(usage_stream::make_ticket)));
     resource(service, "/audit", |r| r.route(get().to(audit::list)));
     resource(service, "/audit/checkpoint", |r| r.route(get().to(audit::checkpoint)));
     resource(service, "/billing/usage/{meter}/resume", |r| r.route(post().to(billing::resume)));

@@ -9,8 +9,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants, users,
-    well_known,
+    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants,
+    usage_stream, users, well_known,
 };
 
 /// An error answer (RFC 9457).
@@ -108,7 +108,7 @@ problem_set!(
     "400" "`malformed-request`: not a proper request",
     "414" "`uri-too-long`",
     "417" "`expectation-failed`",
-    "429" "`rate-limited` or, where a password is checked, `too-many-attempts`: wait for `Retry-After` seconds",
+    "429" "`rate-limited` or, where a password is checked, `too-many-attempts`, or for a stream `too-many-connections`: wait for `Retry-After` seconds",
     "431" "`headers-too-large`",
     "500" "`internal`: a bug; quote the request id",
     "503" "`unavailable` or `overloaded`: wait for `Retry-After` seconds"
@@ -183,6 +183,7 @@ impl Modify for Bearer {
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
         api_keys::list, api_keys::create, api_keys::revoke, audit::list, audit::checkpoint,
         sessions::list, sessions::end,
+        usage_stream::open, usage_stream::make_ticket,
         mfa::list_passkeys, mfa::begin_passkey, mfa::finish_passkey, mfa::challenge_passkey, mfa::verify_passkey,
         mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,

@@ -13,13 +13,13 @@ use super::challenge;
 use super::context::RequestContext;
 use super::credential::{self, Identity};
 use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
-use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward};
+use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward, tunnel};
 use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::quota;
 use super::state::AppState;
-use super::tenancy;
-use crate::actors::tenant::{Bucket, TenantView};
+use super::{tenancy, websocket};
+use crate::actors::tenant::{Bucket, TenantHandle, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteKind, RouteSettings};
 use crate::domain::api_key::ApiKey;
@@ -61,6 +61,9 @@ pub(super) async fn proxy(
         route: &route,
         caller: caller.as_ref(),
     };
+    if settings.websocket && tunnel::is_upgrade(&request) {
+        return call.open_tunnel(payload.into_inner(), &tenant).await;
+    }
     let payload: Payload = payload.into_inner();
     let mut response = match settings.kind {
         RouteKind::Http => call.forward(payload).await?,
@@ -83,15 +86,37 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// What the service is told about tenant and caller, and whether it gets the caller's credential.
+    fn identity_headers(&self) -> (TenantContextHeaders, Authorization) {
+        let headers = context_headers(self.route, self.context, self.view, self.caller);
+        let authorization = match (self.route.settings().auth, self.caller) {
+            (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
+            (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
+        };
+        (headers, authorization)
+    }
+
+    /// Opens a tunnel. On a metered route it counts as one call when the service has agreed.
+    async fn open_tunnel(&self, payload: Payload, tenant: &Arc<TenantHandle>) -> Result<HttpResponse, Problem> {
+        let metered = counted::begin(self).await?;
+        let (headers, authorization) = self.identity_headers();
+        let headers = hygiene::upstream_headers(self.request, &headers, authorization);
+        let opened = websocket::open(self.request, payload, self.state, self.route, tenant, self.caller, headers).await;
+        let response = opened.map_err(|refused| match refused {
+            websocket::Failure::Refused(problem) => problem,
+            websocket::Failure::Forward(error) => self.failure(error),
+        })?;
+        match metered {
+            None => Ok(response),
+            Some(metered) => counted::finish(self, metered, response),
+        }
+    }
+
     /// Forwards it as it is, and counts it if its route is metered.
     async fn forward(&self, payload: Payload) -> Result<HttpResponse, Problem> {
         let settings = self.route.settings();
         let metered = counted::begin(self).await?;
-        let headers = context_headers(self.route, self.context, self.view, self.caller);
-        let authorization = match (settings.auth, self.caller) {
-            (RouteAuth::None, _) | (RouteAuth::Optional, None) => Authorization::Forward,
-            (RouteAuth::Required, _) | (RouteAuth::Optional, Some(_)) => Authorization::Withhold,
-        };
+        let (headers, authorization) = self.identity_headers();
         let keeps_host = self.route.preserves_host();
         let make_headers = || {
             let mut headers = hygiene::upstream_headers(self.request, &headers, authorization);
@@ -131,7 +156,7 @@ async fn identity(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
-    tenant: &crate::actors::tenant::TenantHandle,
+    tenant: &TenantHandle,
     view: &Arc<TenantView>,
     settings: &RouteSettings,
 ) -> Result<Option<Identity>, Problem> {

@@ -20,6 +20,7 @@ use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
+use crate::actors::usage_feed::Hub;
 use crate::clients::kms::MasterKey;
 use crate::config::Settings;
 use crate::db::Db;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub meter: ActorRef<BillingMeter>,
     /// Where the gateway writes down what was used.
     pub spool: Arc<Spool>,
+    /// The streams of usage that are open here.
+    pub streams: Arc<Hub>,
     /// Reads keys, and turns them over.
     pub secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.

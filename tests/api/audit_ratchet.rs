@@ -63,6 +63,7 @@ const TABLE: &[(&str, Trail)] = &[
         "POST /billing/usage/events",
         Nothing("each event is a row of its own, with source, key and time, which nobody may change"),
     ),
+    ("POST /billing/usage/stream-ticket", Leaves("usage_stream.ticket")),
     ("POST /operator/tenants/{id}/suspend", Leaves("tenant.suspend")),
     ("POST /operator/tenants/{id}/resume", Leaves("tenant.resume")),
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
@@ -243,6 +244,7 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     caller.call("DELETE /api-keys/{id}", "acme", &[&id_in(&made)], Some(owner), None).await;
     let event = json!({ "id": "a", "meter": "workflow_runs", "quantity": 1 });
     caller.call("POST /billing/usage/events", "acme", &[], Some(owner), Some(json!({ "events": [event] }))).await;
+    caller.call("POST /billing/usage/stream-ticket", "acme", &[], Some(owner), None).await;
     caller.call("PUT /tenants/{id}/config", "acme", &[tenant], Some(owner), Some(json!({}))).await;
     let name = Some(json!({ "name": "Acme" }));
     caller.call("PATCH /tenants/{id}", "acme", &[tenant], Some(owner), name).await;

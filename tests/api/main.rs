@@ -36,6 +36,7 @@ mod signing_keys;
 mod smtp;
 mod soft_key;
 mod step_up;
+mod stream_client;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
@@ -48,4 +49,6 @@ mod upstream;
 mod upstream_tls;
 mod usage;
 mod usage_figures;
+mod usage_spool;
+mod usage_stream;
 mod users;

@@ -14,3 +14,4 @@ mod reservations;
 mod rls_behaviour;
 mod rls_check;
 mod tx;
+mod usage_upkeep;

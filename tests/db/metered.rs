@@ -68,6 +68,7 @@ impl Metered {
             refresh: [0; 32].into(),
             rows: [0; 32].into(),
             audit: [0; 32].into(),
+            secrets: Arc::default(),
         };
         TenantView::new(&self.settings, tenant, keys, Arc::default(), Arc::default())
     }

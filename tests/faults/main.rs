@@ -12,6 +12,7 @@ mod support;
 mod database_faults;
 mod drain;
 mod load;
+mod metering;
 mod overload;
 mod refusals;
 mod server_killed;

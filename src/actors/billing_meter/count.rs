@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::ingest::MeterContext;
 use super::limits;
 use super::metrics::Via;
-use crate::actors::tenant::{TenantHandle, TenantView};
+use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::db::usage_counters::CounterChange;
 use crate::db::usage_ingest::{self, CounterSum, HourSum, NewEvent, SeenValue};
@@ -16,7 +16,7 @@ use crate::db::{DbError, TenantTx, reservations};
 use crate::domain::ids::ReservationId;
 use crate::domain::meter::MeterName;
 use crate::domain::period::Period;
-use crate::domain::quota::{QuotaStatus, Quotas};
+use crate::domain::quota::Quotas;
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 use crate::domain::usage_intake::{Placed, is_name, payload_hash};
 use crate::domain::usage_tally::{Counted as Tallied, Figure, HourFigure};
@@ -71,7 +71,7 @@ pub(super) async fn count(
     if !given_back.is_empty() {
         reservations::give_back(&mut tx, &given_back).await?;
     }
-    let changes = add_up(&mut tx, &view, &items, &fresh, &locked).await?;
+    let changes = add_up(&mut tx, &items, &fresh, &locked).await?;
     if !changes.is_empty() {
         limits::announce(&mut tx, &view, &changes).await?;
     }
@@ -190,7 +190,6 @@ fn answer(item: &Item<'_>, fresh: &Fresh<'_>, known: &Known) -> Result<UsageAnsw
 /// Adds the new events to hours and counters; returns the counters that changed.
 async fn add_up(
     tx: &mut TenantTx,
-    view: &TenantView,
     items: &[Item<'_>],
     fresh: &Fresh<'_>,
     locked: &Locked,
@@ -228,19 +227,9 @@ async fn add_up(
     let written = usage_ingest::write_counters(tx, &sums).await?;
     Ok(written
         .into_iter()
-        .map(|row| {
-            let before = locked.get(&(row.meter.clone(), row.period.start)).map_or(0, |figure| figure.used);
-            let limits = view.plan.meters.get(&row.meter);
-            let is_resumed =
-                row.resumed_version.is_some_and(|version| limits.is_some_and(|limits| *limits.version == *version));
-            let now = QuotaStatus {
-                period: row.period,
-                used: row.used,
-                reserved: row.reserved,
-                is_resumed,
-                revision: row.revision,
-            };
-            CounterChange { meter: row.meter, before, now }
+        .map(|(meter, now)| {
+            let before = locked.get(&(meter.clone(), now.period.start)).map_or(0, |figure| figure.used);
+            CounterChange { meter, before, now }
         })
         .collect())
 }

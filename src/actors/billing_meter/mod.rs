@@ -13,7 +13,6 @@ mod metrics;
 mod news;
 pub mod plan_change;
 pub mod reservations;
-pub mod reservations;
 pub mod resume;
 mod settle;
 pub mod spool;

@@ -41,6 +41,7 @@ pub struct TenantHandle {
     /// The same for each meter past a soft limit that slows its calls; nobody else takes the lock.
     throttled_tat_ns: Mutex<BTreeMap<MeterName, u64>>,
     in_flight: AtomicU32,
+    websockets: AtomicU32,
     last_used_ns: AtomicU64,
     supervisor: OnceLock<ActorRef<TenantSupervisor>>,
 }
@@ -57,6 +58,7 @@ impl TenantHandle {
             anonymous_tat_ns: AtomicU64::new(0),
             throttled_tat_ns: Mutex::default(),
             in_flight: AtomicU32::new(0),
+            websockets: AtomicU32::new(0),
             last_used_ns: AtomicU64::new(clock::monotonic_ns()),
             supervisor: OnceLock::new(),
         }
@@ -118,6 +120,7 @@ impl TenantHandle {
     pub(super) fn is_idle(&self, now_ns: u64, idle_ns: u64) -> bool {
         now_ns.saturating_sub(self.last_used_ns.load(Ordering::Relaxed)) >= idle_ns
             && self.in_flight.load(Ordering::Relaxed) == 0
+            && self.websockets.load(Ordering::Relaxed) == 0
     }
 
     /// Counts one request against the tenant's limit, without a lock.
@@ -155,6 +158,29 @@ impl TenantHandle {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let entered = InFlight { tenant: Arc::clone(self) };
         (before < limit).then_some(entered)
+    }
+}
+
+impl TenantHandle {
+    /// Enters one WebSocket, unless `limit` of them are open already. The guard leaves when dropped, and until then the tenant is not
+    /// passivated.
+    #[must_use]
+    pub fn enter_websocket(self: &Arc<Self>, limit: u32) -> Option<OpenWebSocket> {
+        let before = self.websockets.fetch_add(1, Ordering::Relaxed);
+        let entered = OpenWebSocket { tenant: Arc::clone(self) };
+        (before < limit).then_some(entered)
+    }
+}
+
+/// One open WebSocket of a tenant.
+#[derive(Debug)]
+pub struct OpenWebSocket {
+    tenant: Arc<TenantHandle>,
+}
+
+impl Drop for OpenWebSocket {
+    fn drop(&mut self) {
+        self.tenant.websockets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

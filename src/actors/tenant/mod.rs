@@ -11,7 +11,7 @@ mod state;
 mod supervisor;
 mod view;
 
-pub use handle::{Bucket, InFlight, TenantHandle};
+pub use handle::{Bucket, InFlight, OpenWebSocket, TenantHandle};
 pub use loader::{LoadError, Loaded, Loader};
 pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 pub use registry::{ResolveError, TenantRegistry, Wanted};

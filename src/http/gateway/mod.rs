@@ -20,6 +20,7 @@ mod retry;
 pub mod routes;
 pub mod tls;
 pub mod transport;
+pub mod tunnel;
 
 pub use forward::{ClientBody, ForwardError, ForwardSettings, Forwarded, forward};
 pub use routes::{Route, RouteError, RouteMiss, RouteTable};

@@ -114,7 +114,7 @@ pub(super) async fn lease(
         .map_err(io::Error::other)?;
     let task = spawn_here(async move {
         // Whoever waits for the exchange is told of an error; an idle connection's has no reader.
-        drop(connection.await);
+        drop(connection.with_upgrades().await);
     })
     .abort_handle();
     Ok(Lease { connection: Connection { sender, task }, endpoint_id, reused: false, settings })

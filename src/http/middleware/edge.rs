@@ -50,6 +50,7 @@ pub async fn edge(
         status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         bytes: 0,
         is_complete: false,
+        switched: None,
         state: state.clone(),
     };
     let n_in_flight = state.metrics.enter();
@@ -143,6 +144,9 @@ fn finish(
         add_rate_limit(headers, policy, decision);
     }
     measure.status = status;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        measure.switch();
+    }
     let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
     measure.is_complete = is_head || is_empty;
     response.map_body(|_, body| Measured::new(body, measure))

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::clock;
 use crate::http::access_log::{AccessLine, timestamp};
 use crate::http::context::RequestContext;
+use crate::http::drain::OpenWebSocket;
 use crate::http::metrics::Finished;
 use crate::http::state::AppState;
 
@@ -26,25 +27,44 @@ pub(super) struct Measure {
     pub(super) bytes: u64,
     /// Whether the answer's body was handed over whole.
     pub(super) is_complete: bool,
+    /// Set once the protocol was switched: the request has been counted and left the caps, and the line of the log is still to come.
+    pub(super) switched: Option<OpenWebSocket>,
+}
+
+impl Measure {
+    /// Takes note that the connection speaks another protocol from here on. That is no request in flight any more, however long it
+    /// lasts: neither the caps nor the drain wait for it, and the time that counts is the handshake's.
+    pub(super) fn switch(&mut self) {
+        self.leave("");
+        self.switched = Some(self.state.drain.switch());
+    }
+
+    fn leave(&self, flag: &'static str) -> Duration {
+        let context = &self.context;
+        drop(context.in_flight.take());
+        let duration = Duration::from_nanos(clock::monotonic_ns().saturating_sub(context.started_ns));
+        if self.switched.is_none() {
+            self.state.metrics.leave(&Finished {
+                route: &context.route.borrow(),
+                method: method_label(&self.method),
+                status: self.status.as_u16(),
+                flag,
+                duration,
+                upstream: context.upstream.get(),
+            });
+        }
+        duration
+    }
 }
 
 impl Drop for Measure {
     fn drop(&mut self) {
         let context = &self.context;
-        drop(context.in_flight.take());
         let flag = if !self.is_complete && context.flag.get().is_empty() { "DC" } else { context.flag.get() };
-        let duration = Duration::from_nanos(clock::monotonic_ns().saturating_sub(context.started_ns));
+        let duration = self.leave(flag);
         let route = context.route.borrow();
         let upstream = context.upstream.get();
         let method = method_label(&self.method);
-        self.state.metrics.leave(&Finished {
-            route: &route,
-            method,
-            status: self.status.as_u16(),
-            flag,
-            duration,
-            upstream,
-        });
         if !self.state.access_log.is_on() {
             return;
         }

@@ -111,6 +111,8 @@ kinds! {
     EXPECTATION_FAILED = 417 "expectation-failed" "The expectation cannot be met" "PE";
     /// Fields are wrong.
     VALIDATION_FAILED = 422 "validation-failed" "Some fields are not valid" "";
+    /// RFC 9110 §15.5.22: only a change of protocol is served here.
+    UPGRADE_REQUIRED = 426 "upgrade-required" "A WebSocket handshake is required" "";
     /// `If-Match` is missing.
     PRECONDITION_REQUIRED = 428 "precondition-required" "If-Match is required" "";
     /// The tenant has not stored the key that a route needs for its provider. Not 409, which some clients of providers repeat by
@@ -122,6 +124,8 @@ kinds! {
     QUOTA_EXCEEDED = 429 "quota-exceeded" "The quota is used up" "QE";
     /// A meter is past its soft limit, and its calls are slowed.
     QUOTA_THROTTLED = 429 "quota-throttled" "The quota is used up, and calls are slowed" "QT";
+    /// Too many connections that stay open.
+    TOO_MANY_CONNECTIONS = 429 "too-many-connections" "Too many connections are open" "RL";
     /// Too many wrong passwords for an account.
     TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many attempts for this account" "RL";
     /// Too many bytes in the head.

@@ -2,8 +2,8 @@
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
+use actix_web::http::{Method, StatusCode};
 use actix_web::web;
 use aws_lc_rs::digest;
 use http::HeaderValue;
@@ -45,8 +45,9 @@ pub(super) fn finish(call: &Call<'_>, metered: MeteredCall, response: HttpRespon
     }
     let quantity = u64::try_from(call.route.settings().meter_quantity).unwrap_or(0);
     let is_empty = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
-    if is_empty || *call.request.method() == Method::HEAD {
-        // Nobody polls such a body: the head is the whole answer.
+    let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_empty || is_tunnel || *call.request.method() == Method::HEAD {
+        // Nobody polls such a body: the head is the whole answer. A tunnel is what was asked for once it is open.
         metered.count(quantity).map_err(|_reported| quota::unavailable())?;
         return Ok(response);
     }

@@ -1,0 +1,97 @@
+//! WebSockets of the company's services: what the platform asks of a handshake before the gateway opens a tunnel, and what ends one.
+//!
+//! A browser cannot send a header with a WebSocket. Tokens in the query are not taken for that reason (`?access_token=`): they would
+//! be in every log and history. A page asks its service for a ticket of its own, on a route with `auth = "none"` or
+//! `"optional"`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use http::header::HeaderMap;
+use tokio::time::sleep;
+
+use super::context::RequestContext;
+use super::credential::Identity;
+use super::gateway::tunnel::{self, Farewell, HandshakeError, TunnelRequest};
+use super::gateway::{ForwardSettings, Forwarded, Route};
+use super::problem::{Problem, kinds};
+use super::standing::Standing;
+use super::state::AppState;
+use crate::actors::tenant::TenantHandle;
+use crate::clock;
+use crate::domain::ids::TenantId;
+
+/// How often it is looked whether the caller of an open tunnel was shut out.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A tunnel could not be opened.
+pub(super) enum Failure {
+    /// The platform refuses it.
+    Refused(Problem),
+    /// The service cannot be had.
+    Forward(super::gateway::ForwardError),
+}
+
+/// Opens a tunnel for a caller whom the route lets in.
+pub(super) async fn open(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &web::Data<AppState>,
+    route: &Arc<Route>,
+    tenant: &Arc<TenantHandle>,
+    caller: Option<&Identity>,
+    headers: HeaderMap,
+) -> Result<HttpResponse, Failure> {
+    let key = tunnel::check(request).map_err(|error| Failure::Refused(malformed(error)))?;
+    if state.drain.is_draining() {
+        let problem = Problem::new(&kinds::UNAVAILABLE, "the server is stopping; come back").retry_after(1);
+        return Err(Failure::Refused(problem));
+    }
+    let place = tenant.enter_websocket(state.settings.limits.tenant_websockets).ok_or_else(|| {
+        let detail = "the tenant has as many WebSockets open as it may";
+        Failure::Refused(Problem::new(&kinds::TOO_MANY_CONNECTIONS, detail).retry_after(5))
+    })?;
+    let pool = ForwardSettings::from(&state.settings.gateway).pool;
+    let end = ended(state.clone(), tenant.id(), caller.map(Standing::of));
+    let tunnel = TunnelRequest { request, key, headers, route, pool };
+    let Forwarded { response, upstream_latency, .. } =
+        tunnel::open(tunnel, payload, place, end).await.map_err(Failure::Forward)?;
+    if let Some(context) = RequestContext::of(request) {
+        context.upstream.set(Some(upstream_latency));
+    }
+    Ok(response)
+}
+
+fn malformed(error: HandshakeError) -> Problem {
+    match error {
+        HandshakeError::Version => Problem::new(&kinds::UPGRADE_REQUIRED, error.to_string())
+            .header(UPGRADE, HeaderValue::from_static("websocket"))
+            .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        HandshakeError::Method | HandshakeError::Upgrade | HandshakeError::Key => {
+            Problem::new(&kinds::MALFORMED_REQUEST, error.to_string())
+        }
+    }
+}
+
+/// Waits until a tunnel must end: the server stops, or the caller was shut out. That the access token runs out ends nothing: a
+/// tunnel is one request, and was let in while the token was good.
+async fn ended(state: web::Data<AppState>, tenant: TenantId, standing: Option<Standing>) -> Farewell {
+    loop {
+        tokio::select! {
+            () = state.drain.begun() => {
+                sleep(state.drain.spread()).await;
+                return Farewell { code: 1012, reason: "restarting" };
+            }
+            () = sleep(LOOK_EVERY) => {}
+        }
+        // A tenant with an open tunnel is not passivated; only a registry that is being built anew has lost it.
+        let Some(tenant) = state.registry.find_id(tenant) else { continue };
+        if let Err(lost) = Standing::check_shut_out(standing.as_ref(), &tenant.view(), clock::now_s()) {
+            let (code, reason) = lost.close();
+            return Farewell { code, reason };
+        }
+    }
+}
