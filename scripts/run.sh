@@ -207,6 +207,9 @@ case $status in
   *) die "onboarding the demo tenant: $status $(cat "$body")" ;;
 esac
 
+# A made-up key: the example model takes any.
+printf 'sk-made-up' | "$businessos" secret put "$DEMO_SUBDOMAIN" openai >/dev/null || die 'the demo key cannot be stored'
+
 # --- what to try ----------------------------------------------------------------------------------------------------
 
 # The commands are printed as they work on this machine: since 7.77 curl resolves *.localhost by itself, for older ones
@@ -242,6 +245,13 @@ cat <<MESSAGE
   Reach the CRM through the gateway, which tells it the tenant and the user:
     $curl $url/crm/contacts -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{"name":"Ada Lovelace","email":"ada@example.com"}'
     $curl $url/crm/contacts -H "Authorization: Bearer \$TOKEN"
+
+  Ask the model, and see what is counted and what is left (the demo tenant has a made-up key for it):
+    $curl -i $url/ai/chat/completions -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2000}'
+    $curl $url/billing/usage -H "Authorization: Bearer \$TOKEN"
+
+  Run a workflow; at 10000 tokens these pause:
+    $curl -i $url/workflows/runs -H "Authorization: Bearer \$TOKEN" -X POST
 
   Without a token the answer is 401:
     $curl -i $url/crm/contacts

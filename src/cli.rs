@@ -2,6 +2,7 @@
 
 mod audit;
 mod commands;
+mod secret;
 mod totp;
 mod watch;
 
@@ -56,6 +57,11 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Secrets that the platform uses on a tenant's behalf, such as its key for an AI provider.
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// Print the database URL for a role of `database.service_roles`.
     DbUrl {
         /// The role.
@@ -92,6 +98,17 @@ enum AuditCommand {
         /// Print the report as JSON.
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SecretCommand {
+    /// Store one, read from standard input, in place of one of that name. It never comes back out.
+    Put {
+        /// Subdomain of the tenant.
+        tenant: String,
+        /// Name of the secret, such as `openai`.
+        name: String,
     },
 }
 
@@ -166,6 +183,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Operator { command: OperatorCommand::Create { email, password } } => {
             commands::create_operator(&settings()?, &email, password)
         }
+        Command::Secret { command: SecretCommand::Put { tenant, name } } => secret::put(&settings()?, &tenant, &name),
         Command::Audit { command: AuditCommand::Verify { tenant, json } } => {
             audit::verify_trails(&settings()?, tenant.as_deref(), json)
         }

@@ -10,6 +10,7 @@ mod stored;
 pub use due::rotate_due;
 pub use keys::{KeysError, NewTenantKeys, NewTenantSigningKey, TenantKeys, make_tenant_keys};
 pub use messages::{AdvanceKeys, OpenSecret, ReplaceKeys, SealSecret, StoredSecret, UnlockTenant};
+pub use stored::seal_secret;
 
 use std::sync::Arc;
 
@@ -75,7 +76,9 @@ impl Handle<UnlockTenant> for SecretsActor {
 
 impl Handle<SealSecret> for SecretsActor {
     fn handle(&mut self, message: SealSecret, responder: Responder<SealSecret>, ctx: &mut Ctx<'_, Self>) {
-        self.run(message, responder, ctx, |context, message| async move { stored::seal(&context, message).await });
+        self.run(message, responder, ctx, |context, message| async move {
+            seal_secret(&context.db, &context.master, message).await
+        });
     }
 }
 

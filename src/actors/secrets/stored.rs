@@ -9,16 +9,19 @@ use super::messages::{OpenSecret, SealSecret, StoredSecret};
 use crate::clients::kms::{MasterKey, random};
 use crate::db::data_keys::DataKeyRow;
 use crate::db::totp_factors::{self, SealedSecret};
-use crate::db::{TenantTx, data_keys, tenant_secrets};
+use crate::db::{Db, TenantTx, data_keys, tenant_secrets};
 use crate::domain::envelope::{self, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
 use crate::domain::tenant_secret::{SecretName, TenantSecrets};
 
 /// Seals under the newest data key.
-pub(super) async fn seal(context: &SecretsContext, message: SealSecret) -> Result<SealedSecret, KeysError> {
+///
+/// # Errors
+/// [`KeysError`].
+pub async fn seal_secret(db: &Db, master: &MasterKey, message: SealSecret) -> Result<SealedSecret, KeysError> {
     let SealSecret { tenant, secret, plaintext } = message;
-    let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
-    let (key_version, key) = data_key(&mut tx, &context.master, None).await?;
+    let mut tx = TenantTx::begin_secrets(db, tenant).await?;
+    let (key_version, key) = data_key(&mut tx, master, None).await?;
     tx.finish();
     let salt = random::<SALT_BYTES>().map_err(|_random: crate::clients::kms::MasterKeyError| KeysError::Generation)?;
     let row = row_of(&secret);
