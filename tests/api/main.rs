@@ -42,5 +42,6 @@ mod throttle;
 mod upstream;
 mod usage_stream;
 mod users;
+mod watch;
 mod websocket_service;
 mod websocket_tunnels;
