@@ -17,4 +17,5 @@ pub mod secrets;
 pub mod sessions;
 pub mod supervisor;
 pub mod tenant;
+pub mod tenants_in_turn;
 pub mod usage_feed;

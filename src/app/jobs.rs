@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::forget;
+use crate::actors::billing_meter::{reservations, upkeep};
 use crate::actors::cron::Job;
 use crate::actors::mailer::tidy;
 use crate::actors::sealer;
 use crate::actors::secrets::{SecretsActor, rotate_due};
 use crate::actors::tenant::registry::{PassivateIdle, RegistryActor};
+use crate::actors::usage_feed;
 use crate::config::Settings;
 use crate::db::{Db, SystemReason, SystemTx, job_runs};
 use crate::http::middleware::ip_limit::IpLimit;
@@ -42,6 +44,9 @@ impl JobGround<'_> {
         let (registry, sealing, rotating) = (self.registry.clone(), self.secrets.clone(), self.secrets.clone());
         let db = || self.db.clone();
         let (seal_db, rotate_db, mail_db, sessions_db, runs_db) = (db(), db(), db(), db(), db());
+        let (months_db, keys_db, reservations_db, streams_db) = (db(), db(), db(), db());
+        let metering = &self.settings.metering;
+        let (event_months, key_days) = (metering.event_retention_months, metering.dedup_retention_days);
         let mut jobs = vec![
             Job::cluster(
                 "rotate_signing_keys",
@@ -72,6 +77,42 @@ impl JobGround<'_> {
                 move || {
                     let db = sessions_db.clone();
                     async move { Ok(forget::forget_ended(&db).await?) }
+                },
+            ),
+            Job::cluster(
+                "make_usage_months",
+                "makes the partitions of usage events months ahead, and drops those that are kept no longer",
+                HOUR,
+                move || {
+                    let db = months_db.clone();
+                    async move { Ok(upkeep::keep_months(&db, event_months).await?) }
+                },
+            ),
+            Job::cluster(
+                "forget_usage_keys",
+                "deletes keys of usage events that are too old to be sent again",
+                HOUR,
+                move || {
+                    let db = keys_db.clone();
+                    async move { Ok(upkeep::forget_keys(&db, key_days).await?) }
+                },
+            ),
+            Job::cluster(
+                "sweep_reservations",
+                "gives back usage that was set aside for calls that never ended",
+                MINUTE,
+                move || {
+                    let db = reservations_db.clone();
+                    async move { Ok(reservations::sweep(&db).await?) }
+                },
+            ),
+            Job::cluster(
+                "forget_stream_events",
+                "deletes events of usage streams that are older than 90 days, and tickets that ran out",
+                HOUR,
+                move || {
+                    let db = streams_db.clone();
+                    async move { Ok(usage_feed::forget::forget_old(&db).await?) }
                 },
             ),
             Job::cluster("forget_job_runs", "deletes runs of jobs that ended over a week ago", HOUR, move || {

@@ -1,12 +1,9 @@
 //! Forgetting sign-ins that are over: rows of sessions and of half-made sign-ins name people, and nobody needs them any more.
 
-use crate::db::{
-    Db, DbError, SystemReason, SystemTx, TenantTx, directory, mfa_challenges, passkey_ceremonies, sessions,
-};
+use crate::actors::tenants_in_turn;
+use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, sessions};
 use crate::domain::ids::TenantId;
 
-/// Tenants that are looked up at once.
-const PAGE: i64 = 500;
 /// Sessions that are deleted at once.
 const BATCH: i64 = 1_000;
 
@@ -15,18 +12,7 @@ const BATCH: i64 = 1_000;
 /// # Errors
 /// [`DbError`]. What was deleted before it stays deleted.
 pub async fn forget_ended(db: &Db) -> Result<u64, DbError> {
-    let system = SystemTx::new(db, SystemReason::ListTenants);
-    let (mut after, mut n_deleted) = (String::new(), 0);
-    loop {
-        let page = directory::list(&system, &after, None, PAGE).await?;
-        for tenant in &page {
-            n_deleted += forget_of(db, tenant.tenant_id.into()).await?;
-        }
-        match page.last() {
-            Some(last) => after.clone_from(&last.slug),
-            None => return Ok(n_deleted),
-        }
-    }
+    tenants_in_turn::each(db, async |tenant| forget_of(db, tenant).await).await
 }
 
 async fn forget_of(db: &Db, tenant: TenantId) -> Result<u64, DbError> {

@@ -16,9 +16,10 @@ pub mod reservations;
 pub mod resume;
 mod settle;
 pub mod spool;
+pub mod upkeep;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use ingest::{MeterContext, rules_of};
 pub use messages::{RecordUsage, RecordUsageError};
@@ -29,22 +30,19 @@ use self::metrics::Via;
 use self::settle::Round;
 use self::spool::leftovers;
 use super::ask::{ChildActor, Ctx, Handle, Responder};
-use crate::db::{DbError, SystemReason, SystemTx, usage_upkeep};
 use crate::domain::ids::TenantId;
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 
 /// What waits and what is under way. At a few hundred bytes an event, all that waits is some tens of megabytes.
 const BOUNDS: Bounds = Bounds { n_running: 3, per_batch: 5_000, per_tenant: 20_000, in_total: 100_000 };
+/// A round is followed by so many times its length, so that rounds take a twentieth of the time,
+const REST_FACTOR: u32 = 19;
+/// but by no more than this: so late are figures at worst.
+const MAX_REST: Duration = Duration::from_secs(10);
 /// Longest wait after a round that failed.
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// Time between two looks for what dead processes left.
 const LEFTOVERS_EVERY: Duration = Duration::from_secs(30);
-/// Months of events that are made ahead.
-const MONTHS_AHEAD: i32 = 3;
-/// Time between two looks whether they are there.
-const PARTITIONS_EVERY: Duration = Duration::from_secs(6 * 3_600);
-/// The same when the last one failed.
-const PARTITIONS_AGAIN: Duration = Duration::from_secs(5);
 /// Longest last round; what is left then waits for the next start. Below the child's shutdown timeout.
 const LAST_ROUND: Duration = Duration::from_secs(4);
 
@@ -81,13 +79,16 @@ impl BillingMeter {
 
     fn settle_own(&mut self, ctx: &mut Ctx<'_, Self>) {
         let context = Arc::clone(&self.context);
-        ctx.spawn(async move { settle::own(&context).await }, |actor, round, ctx| {
-            let wait = actor.wait_after(round);
+        let began = Instant::now();
+        ctx.spawn(async move { settle::own(&context).await }, move |actor, round, ctx| {
+            let wait = actor.wait_after(round, began.elapsed());
             ctx.run_later(wait, Self::settle_own);
         });
     }
 
-    fn wait_after(&mut self, round: Round) -> Duration {
+    /// Each tenant costs a transaction, so where many tenants are busy at once, rounds take long; then they come less often, and a
+    /// round adds up more. Counting calls must not cost what answering them needs.
+    fn wait_after(&mut self, round: Round, took: Duration) -> Duration {
         let every = Duration::from_millis(self.context.settings.metering.flush_ms);
         if round == Round::Failed {
             self.context.metrics.failed_rounds.inc();
@@ -95,7 +96,7 @@ impl BillingMeter {
             return self.back_off;
         }
         self.back_off = Duration::ZERO;
-        if round == Round::More { Duration::from_millis(1) } else { every }
+        if round == Round::More { Duration::from_millis(1) } else { every.max((took * REST_FACTOR).min(MAX_REST)) }
     }
 
     fn settle_leftovers(&mut self, ctx: &mut Ctx<'_, Self>) {
@@ -109,24 +110,14 @@ impl BillingMeter {
         });
     }
 
-    fn make_partitions(&mut self, ctx: &mut Ctx<'_, Self>) {
+    /// Before the first event, which may be the first of a month that nobody has made. From then on cron makes them ahead.
+    fn make_months(&mut self, ctx: &mut Ctx<'_, Self>) {
         let context = Arc::clone(&self.context);
-        let made = async move {
-            let system = SystemTx::new(&context.db, SystemReason::KeepUsage);
-            usage_upkeep::make_partitions(&system, MONTHS_AHEAD).await
-        };
-        ctx.spawn(made, |_actor, made: Result<i32, DbError>, ctx| {
-            let wait = match made {
-                Ok(_) => PARTITIONS_EVERY,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "months of usage events were not made ahead"
-                    );
-                    PARTITIONS_AGAIN
-                }
-            };
-            ctx.run_later(wait, Self::make_partitions);
+        ctx.spawn(async move { upkeep::make_months(&context.db).await }, |_actor, made, ctx| {
+            if let Err(error) = made {
+                tracing::warn!(error = &error as &dyn std::error::Error, "months of usage events were not made ahead");
+                ctx.run_later(MAX_BACK_OFF, Self::make_months);
+            }
         });
     }
 }
@@ -135,7 +126,7 @@ impl ChildActor for BillingMeter {
     const KIND: &'static str = "billing_meter";
 
     fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
-        self.make_partitions(ctx);
+        self.make_months(ctx);
         self.settle_leftovers(ctx);
         self.settle_own(ctx);
     }

@@ -86,7 +86,8 @@ impl ChildActor for CronActor {
 
     fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
         let now = clock::now();
-        for job in self.jobs.to_vec() {
+        let jobs = Arc::clone(&self.jobs);
+        for job in jobs.iter().cloned() {
             match job.scope {
                 // The slot that the start falls into may have been missed by everybody.
                 JobScope::Cluster => {

@@ -3,6 +3,7 @@
 //! One query for all tenants with a listener, a few times a second, and none while nobody listens. It looks into the database
 //! rather than being told, so it makes no difference which process counted the usage, and a lost message cannot be.
 
+pub mod forget;
 pub mod hub;
 mod pace;
 
