@@ -75,13 +75,16 @@ class Client:
     def __init__(self, port):
         self.port, self.connection = port, None
 
+    def connect(self):
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self.connection.connect()
+
     def post(self, host, path, body):
         """(status, answer, milliseconds); one new try if the kept connection had been closed."""
         payload = json.dumps(body)
         for attempt in (1, 2):
             if self.connection is None:
-                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                self.connection.connect()
+                self.connect()
             began = time.monotonic()
             try:
                 self.connection.request("POST", path, payload, {"Host": host, "Content-Type": "application/json"})

@@ -51,6 +51,11 @@ ROWS = [
     Row("storm_ratio", "storm", "gateway p99 during a sign-in storm against that without", "×", "≤ 2", at_most(2)),
     Row("metered_ratio", "metered", "throughput of a metered route against the same without a meter", "×", "≥ 0.95", at_least(0.95)),
     Row("metered_counted", "metered", "calls counted beyond those answered", "", "0 to 64 a round", at_least(0)),
+    Row("usage_rate", "usage", "usage events taken in over HTTP, durable and counted once", "1/s", "≥ 10,000", at_least(10000)),
+    Row("usage_ratio_sql", "usage", "against the same writes as bare SQL (pgbench)", "×", "–", None),
+    Row("usage_ratio_copy", "usage", "against COPY of the same rows", "×", "≥ 0.4", at_least(0.4)),
+    Row("usage_p50", "usage", "answer to 100 events at half that rate, p50", "ms", "–", None),
+    Row("usage_p99", "usage", "answer to 100 events at half that rate, p99", "ms", "–", None),
     Row("admins_rss", "admins", "memory of 1,000 connected admins", "MB", "–", None),
     Row("tenant_tx_round_trips", "tenant_tx", "round trips of a tenant-scoped read on the request's path", "", "≤ 2", at_most(2)),
 ]

@@ -97,7 +97,7 @@ def _post(port, reporters, seconds, size, events_per_second=None):
         tenant, client = reporters[number % len(reporters)], Client(port)
         head = {"Host": tenant["host"], "Authorization": f"Bearer {tenant['token']}", "Content-Type": "application/json"}
         try:
-            client.open()
+            client.connect()
             gate.wait(30)
             began = time.monotonic()
             for n, body in enumerate(bodies[number]):

@@ -181,19 +181,21 @@ pub async fn distrust(tx: &mut TenantTx, meters: &[String], period: Period) -> R
     Ok(())
 }
 
-/// Lifts the pause that a version of the limits brought. Every node hears of it.
+/// Lifts the pause that a version of the limits brought, and notes what is said of the counter then. Every node hears of it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_resumed(tx: &mut TenantTx, meter: &MeterName, period: Period, version: &str) -> Result<(), DbError> {
+pub async fn set_resumed(tx: &mut TenantTx, meter: &MeterName, period: Period, judged: &Judged) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE billing.usage_counters SET resumed_version = $4, revision = revision + 1, updated_at = now()
+        "UPDATE billing.usage_counters
+         SET resumed_version = $4, judged_version = $4, judged_state = $5, revision = revision + 1, updated_at = now()
          WHERE tenant_id = $1 AND meter = $2 AND period_start = $3",
         tenant,
         meter.as_str(),
         period.start,
-        version
+        &*judged.version,
+        judged.state.as_str()
     )
     .execute(tx.connection()?)
     .await?;

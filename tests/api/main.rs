@@ -52,3 +52,6 @@ mod usage_figures;
 mod usage_spool;
 mod usage_stream;
 mod users;
+mod watch;
+mod websocket_service;
+mod websocket_tunnels;

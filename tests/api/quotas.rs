@@ -108,7 +108,7 @@ async fn another_plan_holds_at_once_and_lets_paused_work_go_on() {
     for (body, pointer) in [
         (json!({ "plan": "gold" }), "/plan"),
         (json!({ "plan": "" }), "/plan"),
-        (json!({}), "/plan"),
+        (json!({}), ""),
         (json!({ "plan": 5 }), "/plan"),
         (json!({ "plan": "pro", "free": true }), "/free"),
     ] {

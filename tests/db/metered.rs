@@ -14,7 +14,8 @@ use businessos::domain::meter::MeterName;
 use businessos::domain::period::Period;
 use businessos::domain::token::{KeyAlgorithm, SigningKey};
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::sync::Mutex;
 
 use crate::support::TestDatabase;
 
@@ -26,6 +27,8 @@ pub struct Metered {
     pub database: TestDatabase,
     pub tenant: TenantId,
     pub settings: Settings,
+    /// One for everybody: the cluster has few.
+    admin: Mutex<PgConnection>,
 }
 
 impl Metered {
@@ -37,7 +40,8 @@ impl Metered {
         let free = settings.plans.get_mut("free").unwrap().meters.get_mut("ai_tokens").unwrap();
         (free.soft_limit, free.hard_limit) = (Some(100), hard);
         let tenant: TenantId = clock::new_id();
-        let metered = Self { database, tenant, settings };
+        let admin = Mutex::new(database.connect("postgres").await);
+        let metered = Self { database, tenant, settings, admin };
         let insert = format!(
             "INSERT INTO platform.tenants (tenant_id, slug, name, region, plan)
              VALUES ('{tenant}', 'acme', 'Acme Ltd', 'global', 'free')"
@@ -99,15 +103,15 @@ impl Metered {
 
     /// A number, as the superuser sees it.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut admin = self.database.connect("postgres").await;
-        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut admin).await.unwrap()
+        let mut admin = self.admin.lock().await;
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut *admin).await.unwrap()
     }
 
     /// What the tenant's stream shows, in its order.
     pub async fn stream(&self) -> Vec<(String, Value)> {
-        let mut admin = self.database.connect("postgres").await;
+        let mut admin = self.admin.lock().await;
         let sql = "SELECT kind, payload FROM billing.stream_events ORDER BY id";
-        sqlx::query_as(sql).fetch_all(&mut admin).await.unwrap()
+        sqlx::query_as(sql).fetch_all(&mut *admin).await.unwrap()
     }
 
     /// Kinds of what the stream shows; of thresholds with their percentage.
@@ -121,10 +125,10 @@ impl Metered {
 
     /// Mails: to whom, and of which threshold.
     pub async fn mails(&self) -> Vec<(String, i64)> {
-        let mut admin = self.database.connect("postgres").await;
+        let mut admin = self.admin.lock().await;
         let sql = "SELECT recipient, (detail ->> 'threshold')::bigint FROM platform.mail_outbox
                    WHERE kind = 'usage_threshold' ORDER BY created_at, recipient";
-        sqlx::query_as(sql).fetch_all(&mut admin).await.unwrap()
+        sqlx::query_as(sql).fetch_all(&mut *admin).await.unwrap()
     }
 }
 

@@ -51,11 +51,11 @@ pub async fn resume(
     if state != QuotaState::Paused {
         return Err(not_paused(state));
     }
-    usage_counters::set_resumed(&mut tx, meter, status.period, &limits.version).await?;
     status.resumed_version = Some(Arc::clone(&limits.version));
-    status.revision += 1;
     let judged = Judged { version: Arc::clone(&limits.version), state: status.state(Some(limits)) };
-    usage_counters::set_judged(&mut tx, meter, status.period, Some(&judged)).await?;
+    usage_counters::set_resumed(&mut tx, meter, status.period, &judged).await?;
+    status.judged = Some(judged);
+    status.revision += 1;
     let mut news = News::new(Terms::of(view));
     let facts = news.add_resumed(meter, &status);
     audit::insert(&mut tx, &about(actor, "usage.resume", meter, source, facts)).await?;

@@ -47,7 +47,7 @@ fn what_lies_after_the_lowest_cursor_is_asked_for_and_nobody_is_told_twice() {
 
 #[test]
 fn a_listener_that_came_after_the_question_is_not_moved_past_what_was_not_asked_for() {
-    let hub = hub(9, 9, 9);
+    let hub = hub(9, 9, 99);
     let mut early = hub.enter(tenant(TENANT)).unwrap();
     let mut of_early = early.listen(10);
     let asked = ask(&hub);

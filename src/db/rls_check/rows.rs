@@ -199,6 +199,7 @@ fn candidates(column: &Column) -> Vec<Value> {
                 json!(format!("{tag}.probe.example")),
                 json!(format!("https://{tag}.probe.example/")),
                 json!(tag.chars().take(8).collect::<String>()),
+                json!("probe.happened"),
                 json!("EUR"),
                 json!("de"),
                 json!("a"),
