@@ -53,18 +53,6 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
                 ),
             );
         }
-        for (name, meters) in [
-            ("meter", route.meter.as_slice()),
-            ("usage_header", &route.usage_header),
-            ("pauses_with", &route.pauses_with),
-        ] {
-            for meter in meters {
-                check(
-                    settings.meters.contains_key(meter),
-                    format!("{key}.{name}: found {:?}, expected a name of [meters]", meter.as_str()),
-                );
-            }
-        }
         if let Some(module) = &route.module {
             check(
                 settings.plans.values().any(|plan| plan.modules.contains(module)),

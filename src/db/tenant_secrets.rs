@@ -50,13 +50,14 @@ pub async fn upsert(
     sqlx::query!("SELECT tenant_id FROM platform.tenants WHERE tenant_id = $1 FOR NO KEY UPDATE", tenant)
         .fetch_one(tx.connection()?)
         .await?;
+    // Not `excluded.secret_enc`: that would be reading it, which this role may not.
     Ok(sqlx::query_as!(
         TenantSecretRow,
         "INSERT INTO platform.tenant_secrets (tenant_id, name, purpose, secret_enc, key_version)
          SELECT $1, $2, $3, $4, $5
          WHERE (SELECT count(*) FROM platform.tenant_secrets WHERE tenant_id = $1 AND name <> $2) < $6
          ON CONFLICT (tenant_id, name) DO UPDATE
-         SET purpose = excluded.purpose, secret_enc = excluded.secret_enc, key_version = excluded.key_version, updated_at = now()
+         SET purpose = $3, secret_enc = $4, key_version = $5, updated_at = now()
          RETURNING name, purpose, created_at, updated_at",
         tenant,
         name.as_str(),

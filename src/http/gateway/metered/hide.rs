@@ -24,8 +24,8 @@ pub(super) struct Hider {
     held: BytesMut,
     /// The present event is passed as it comes, because it is too large to be held.
     is_passing: bool,
-    /// A hidden event ended in a carriage return, so a line feed that follows belongs to it.
-    may_eat_lf: bool,
+    /// What became of the event that ended with the last chunk. If it ended in a carriage return, a line feed that follows is its.
+    ended: Option<Verdict>,
 }
 
 impl Hider {
@@ -33,23 +33,29 @@ impl Hider {
     pub(super) fn push(&mut self, chunk: &Bytes, mut judge: impl FnMut(&[u8]) -> Verdict) -> Bytes {
         let mut out = Out::new(chunk);
         let mut start = 0;
-        if std::mem::take(&mut self.may_eat_lf) && chunk.first() == Some(&b'\n') {
+        if let Some(verdict) = self.ended.take_if(|_| !chunk.is_empty())
+            && self.scanner.may_skip_lf()
+            && chunk.first() == Some(&b'\n')
+        {
             start = 1;
+            if verdict == Verdict::Pass {
+                out.add(0, start);
+            }
         }
         let mut at = 0;
         while let Some(n) = chunk.get(at..).and_then(|rest| self.scanner.feed(rest)) {
             at += n;
             let verdict = self.scanner.take_data().map_or(Verdict::Pass, |data| judge(&data));
+            // What has begun to pass goes on.
+            let verdict = if self.is_passing { Verdict::Pass } else { verdict };
             match verdict {
-                Verdict::Hide if !self.is_passing => {
-                    self.held.clear();
-                    self.may_eat_lf = at == chunk.len() && self.scanner.may_skip_lf();
-                }
-                Verdict::Hide | Verdict::Pass => {
+                Verdict::Hide => self.held.clear(),
+                Verdict::Pass => {
                     out.add_held(self.held.split());
                     out.add(start, at);
                 }
             }
+            self.ended = Some(verdict).filter(|_| at == chunk.len());
             self.is_passing = false;
             start = at;
         }
@@ -180,9 +186,12 @@ mod tests {
     fn an_event_that_is_too_large_to_be_held_passes_as_it_comes() {
         let large = [b"data: x", vec![b'-'; MAX_HELD].as_slice(), b"\n\n"].concat();
         let mut hider = Hider::default();
-        let (head, tail) = large.split_at(MAX_HELD);
-        assert!(hider.push(&Bytes::copy_from_slice(head), judge).is_empty());
-        assert_eq!(hider.push(&Bytes::copy_from_slice(tail), judge), large);
+        let (held, rest) = large.split_at(MAX_HELD);
+        let (too_much, end) = rest.split_at(1);
+        let mut push = |bytes: &[u8]| hider.push(&Bytes::copy_from_slice(bytes), judge);
+        assert!(push(held).is_empty());
+        assert!(push(too_much) == large[..=MAX_HELD]);
+        assert!(push(end) == end);
         assert_eq!(&hider.push(&Bytes::from_static(b"data: x\n\ndata: y\n\n"), judge)[..], b"data: y\n\n");
     }
 
