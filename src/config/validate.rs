@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use super::{SessionStore, Settings};
 use crate::domain::api_key::is_environment;
-use crate::domain::meter::Aggregation;
 
 /// Every mistake in `settings`, each as `key: found, expected`.
 pub(super) fn validate(settings: &Settings) -> Vec<String> {
@@ -120,17 +119,6 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         ("auth.api_key_use_flush_s", settings.auth.api_key_use_flush_s, 1, 3_600),
         ("audit.denials_per_minute", u64::from(settings.audit.denials_per_minute), 1, 10_000),
         ("audit.seal_every_s", settings.audit.seal_every_s, 1, 86_400),
-        ("metering.flush_ms", settings.metering.flush_ms, 10, 60_000),
-        ("metering.spool_max_bytes", settings.metering.spool_max_bytes, 1 << 20, 1 << 50),
-        ("metering.max_age_days", u64::from(settings.metering.max_age_days), 1, 366),
-        ("metering.late_grace_h", u64::from(settings.metering.late_grace_h), 0, 744),
-        ("metering.event_retention_months", u64::from(settings.metering.event_retention_months), 3, 1_200),
-        (
-            "metering.dedup_retention_days",
-            u64::from(settings.metering.dedup_retention_days),
-            u64::from(settings.metering.max_age_days) + 35,
-            3_650,
-        ),
         ("stream.max_per_tenant", settings.stream.max_per_tenant as u64, 1, 100_000),
         ("stream.max_total", settings.stream.max_total as u64, 1, 1_000_000),
         ("stream.poll_ms", settings.stream.poll_ms, 10, 10_000),
@@ -146,12 +134,6 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         ("sessions.absolute_timeout_s", settings.sessions.absolute_timeout_s, 60, 315_360_000),
     ] {
         check((min..=max).contains(&value), format!("{key}: found {value}, expected {min} to {max}"));
-    }
-    for (name, meter) in &settings.meters {
-        check(
-            (meter.aggregation == Aggregation::Unique) == meter.unique_by.is_some(),
-            format!("meters.{name}.unique_by: found {:?}, expected a dimension for \"unique\" alone", meter.unique_by),
-        );
     }
     check(
         is_environment(&settings.auth.api_key_env),

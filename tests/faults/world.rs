@@ -71,7 +71,7 @@ impl World {
         Self::with("")
     }
 
-    /// A world with these lines at the end of its configuration.
+    /// A world with these lines at the end of its configuration, in which `UPSTREAM` is the service's address.
     pub fn with(more: &str) -> Self {
         let dir = open_tempdir();
         let upstream = Upstream::start(free_address());
@@ -113,7 +113,8 @@ impl World {
 
     /// Writes a configuration of its own for each server.
     fn configuration(&self, public: SocketAddr, admin: SocketAddr, database: &str) -> PathBuf {
-        let (data_dir, upstream, more) = (self.data_dir(), self.upstream_address, &self.more);
+        let (data_dir, upstream) = (self.data_dir(), self.upstream_address);
+        let more = self.more.replace("UPSTREAM", &upstream.to_string());
         let text = format!(
             r#"data_dir = {data_dir:?}
 [server]

@@ -117,7 +117,7 @@ async fn until_lost(db: &Db, held: Option<&HeldRun>) {
     let Some(held) = held else { return std::future::pending().await };
     let system = SystemTx::new(db, SystemReason::RunJobs);
     loop {
-        actix_rt::time::sleep(RENEW_EVERY).await;
+        tokio::time::sleep(RENEW_EVERY).await;
         if matches!(job_runs::renew(&system, held, LEASE).await, Ok(false)) {
             return;
         }

@@ -38,6 +38,6 @@ pub async fn rotate_due(db: &Db, secrets: &ActorRef<SecretsActor>) -> Result<u64
                 Err(error) => tracing::warn!(tenant.id = %tenant, %error, "signing keys wait for their rotation"),
             }
         }
-        actix_rt::time::sleep(REST).await;
+        tokio::time::sleep(REST).await;
     }
 }

@@ -40,9 +40,17 @@ fn check_metering(settings: &Settings, mistakes: &mut Vec<String>) {
     for (key, value, min, max) in [
         ("flush_ms", metering.flush_ms, 10, 60_000),
         ("spool_max_bytes", metering.spool_max_bytes, 65_536, 1_099_511_627_776),
-        ("max_age_days", u64::from(metering.max_age_days), 1, 3_650),
+        ("max_age_days", u64::from(metering.max_age_days), 1, 366),
         ("late_grace_h", u64::from(metering.late_grace_h), 0, 720),
         ("reservation_ttl_s", metering.reservation_ttl_s, 1, 86_400),
+        ("event_retention_months", u64::from(metering.event_retention_months), 3, 1_200),
+        // A key must live longer than anybody may send its event again.
+        (
+            "dedup_retention_days",
+            u64::from(metering.dedup_retention_days),
+            u64::from(metering.max_age_days) + 35,
+            3_650,
+        ),
     ] {
         expect((min..=max).contains(&value), mistakes, || {
             format!("metering.{key}: found {value}, expected {min} to {max}")
