@@ -123,7 +123,7 @@ pub async fn completions(request: HttpRequest, pace: web::Data<Pace>, chat: web:
 }
 
 fn word(n: u64) -> &'static str {
-    WORDS[usize::try_from(n).unwrap_or(0) % WORDS.len()]
+    usize::try_from(n).ok().and_then(|n| WORDS.iter().cycle().nth(n % WORDS.len())).copied().unwrap_or_default()
 }
 
 /// One event for each token, one that says why it ended, one with the usage if that was asked for, and `[DONE]`.
@@ -133,8 +133,8 @@ fn streamed(id: &str, chat: &ChatRequest, tokens: Tokens, Pace(pace): Pace) -> H
     let event = move |choices: Value, usage: Option<Value>| {
         let mut chunk =
             json!({ "id": id, "object": "chat.completion.chunk", "created": 0, "model": model, "choices": choices });
-        if includes_usage {
-            chunk["usage"] = usage.unwrap_or(Value::Null);
+        if let Some(fields) = chunk.as_object_mut().filter(|_| includes_usage) {
+            fields.insert("usage".to_owned(), usage.unwrap_or(Value::Null));
         }
         Bytes::from(format!("data: {chunk}\n\n"))
     };

@@ -89,7 +89,12 @@ async fn every_node_uses_a_new_secret_at_once() {
     });
     let here = app_with(provider.ai_route(), |_| {}).await;
     let routes = crate::helpers::routes(&provider.ai_route());
-    let there = spawn_app_on(Arc::clone(&here.db), None, move |settings| settings.gateway.routes = routes).await;
+    let there = spawn_app_on(Arc::clone(&here.db), None, |settings| {
+        settings.gateway.routes = routes;
+        // Tokens name the tenant's one URL.
+        settings.gateway.public_port = here.port;
+    })
+    .await;
     let (tenant, owner) = here.tenant_with_owner("acme").await;
     let owner = here.stepped_up("acme", &owner).await;
     let ask = async |app: &App| app.post("acme", "/ai/chat/completions").token(&owner).json(&json!({})).await;
