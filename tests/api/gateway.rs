@@ -143,7 +143,13 @@ async fn a_route_asks_for_a_role() {
 #[tokio::test]
 async fn a_route_asks_for_a_module_of_the_plan() {
     let upstream = Upstream::start();
-    let app = app_with(upstream.route("/flows", "module = \"workflows\"")).await;
+    let table = upstream.route("/flows", "module = \"workflows\"");
+    let app = spawn_app(|settings| {
+        settings.gateway.routes = routes(&table);
+        settings.gateway.upgrade_url = "https://acme.test/upgrade".to_owned();
+        settings.plans.get_mut("free").unwrap().modules = vec!["crm".to_owned()];
+    })
+    .await;
     let (_, free) = app.tenant_with_owner("acme").await;
     let mut body = onboard_body("globex");
     body["plan"] = "basic".into();
