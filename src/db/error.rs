@@ -9,6 +9,9 @@ pub enum DbError {
     /// The database cannot be reached, or is starting or stopping.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
+    /// The database said nothing in time; whatever was begun is over, because its connection is closed.
+    #[error("the database did not answer in time")]
+    Silent,
     /// The statement ran longer than it may.
     #[error("the statement took too long")]
     Timeout(#[source] sqlx::Error),
@@ -46,6 +49,7 @@ impl DbError {
             Self::Constraint { name, .. } => Some(name),
             Self::Busy
             | Self::Unavailable(_)
+            | Self::Silent
             | Self::Timeout(_)
             | Self::GaveWay(_)
             | Self::OutcomeUnknown(_)

@@ -79,7 +79,9 @@ impl TenantTx {
             "{begin}; SET LOCAL app.current_tenant_id = '{tenant}'; SET LOCAL statement_timeout = {}",
             timeout.as_millis()
         );
-        tx.connection()?.execute(sqlx::raw_sql(AssertSqlSafe(batch))).await?;
+        // A database that is frozen, or behind a dead network, ends no statement by itself.
+        let begun = tx.connection()?.execute(sqlx::raw_sql(AssertSqlSafe(batch)));
+        tokio::time::timeout(timeout, begun).await.map_err(|_elapsed| DbError::Silent)??;
         Ok(tx)
     }
 

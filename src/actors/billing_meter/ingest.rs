@@ -103,7 +103,11 @@ fn outward(tenant: TenantId, error: &DbError) -> RecordUsageError {
     let cause = error as &dyn std::error::Error;
     match error {
         DbError::Busy => RecordUsageError::Overloaded,
-        DbError::Unavailable(_) | DbError::Timeout(_) | DbError::GaveWay(_) | DbError::OutcomeUnknown(_) => {
+        DbError::Unavailable(_)
+        | DbError::Silent
+        | DbError::Timeout(_)
+        | DbError::GaveWay(_)
+        | DbError::OutcomeUnknown(_) => {
             tracing::warn!(tenant.id = %tenant, error = cause, "usage could not be counted");
             RecordUsageError::Unavailable
         }

@@ -26,9 +26,11 @@ impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::Busy => overloaded(&error),
-            DbError::Unavailable(_) | DbError::Timeout(_) | DbError::GaveWay(_) | DbError::OutcomeUnknown(_) => {
-                unavailable(&error)
-            }
+            DbError::Unavailable(_)
+            | DbError::Silent
+            | DbError::Timeout(_)
+            | DbError::GaveWay(_)
+            | DbError::OutcomeUnknown(_) => unavailable(&error),
             DbError::BadValue(_) => Self::new(&kinds::MALFORMED_REQUEST, "a value cannot be stored"),
             DbError::Constraint { .. } | DbError::Corrupt(_) | DbError::Statement(_) => internal(&error),
         }
