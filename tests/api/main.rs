@@ -49,6 +49,7 @@ mod upstream;
 mod upstream_tls;
 mod usage;
 mod usage_figures;
+mod usage_nodes;
 mod usage_spool;
 mod usage_stream;
 mod users;
