@@ -108,6 +108,9 @@ fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: 
     expect((1..=MAX_QUANTITY).contains(&route.meter_quantity), mistakes, || {
         format!("{key}.meter_quantity: found {}, expected 1 to {MAX_QUANTITY}", route.meter_quantity)
     });
+    expect((1..=720).contains(&route.idempotency_key_ttl_h), mistakes, || {
+        format!("{key}.idempotency_key_ttl_h: found {}, expected 1 to 720", route.idempotency_key_ttl_h)
+    });
     match route.kind {
         RouteKind::Http => expect(route.provider_secret.is_none(), mistakes, || {
             format!("{key}.provider_secret: found one, expected none, because the route's kind is not \"openai\"")
@@ -115,6 +118,9 @@ fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: 
         RouteKind::OpenAi => {
             expect(route.meter_quantity == 1, mistakes, || {
                 format!("{key}.meter_quantity: found {}, expected none: tokens are counted", route.meter_quantity)
+            });
+            expect(!route.websocket, mistakes, || {
+                format!("{key}.websocket: found true, expected false: nobody counts the tokens of a tunnel")
             });
             expect(route.max_output_tokens >= 1, mistakes, || {
                 format!("{key}.max_output_tokens: found 0, expected 1 or more")

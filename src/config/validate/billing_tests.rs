@@ -82,6 +82,11 @@ fn routes_count_something() {
     assert_names(&of_route("meter_quantity = 0"), &format!("{route}.meter_quantity"));
     assert_names(&of_route("meter_quantity = 2\nkind = \"openai\""), &format!("{route}.meter_quantity"));
     assert_names(&of_route("max_output_tokens = 0\nkind = \"openai\""), &format!("{route}.max_output_tokens"));
+    assert_names(&of_route("websocket = true\nkind = \"openai\""), &format!("{route}.websocket"));
+    for hours in [0, 721] {
+        let text = format!("idempotency_key_ttl_h = {hours}");
+        assert_names(&of_route(&text), &format!("{route}.idempotency_key_ttl_h"));
+    }
     assert_names(&of_route("provider_secret = \"x\""), &format!("{route}.provider_secret"));
     assert_eq!(of_route("kind = \"openai\"\nprovider_secret = \"x\"\nmeter = \"ai_tokens\""), Vec::<String>::new());
 }
