@@ -160,6 +160,9 @@ async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
     assert_eq!(second.header("link"), format!("<{UPGRADE}>; rel=\"payment\"; title=\"upgrade\""));
     counted(&app, &owner, "ai_tokens", 1_600).await;
 
+    // What fails is not counted.
+    let is_shut = async || app.get("acme", "/run/missing").token(&owner).await.status == 429;
+    until("the gateway knows of the pause", is_shut).await;
     let refused = app.get("acme", "/run/ok").token(&owner).await;
     let problem = refused.problem(429, "quota-exceeded");
     assert_eq!(
@@ -185,7 +188,7 @@ async fn whoever_shows_no_credential_is_not_told_the_tenants_figures() {
     let text = service.route("/run", "meter = \"workflow_runs\"\nauth = \"optional\"")
         + &service.route("/set", "meter = \"connector_calls\"\nauth = \"none\"");
     let app = app_with(text, |settings| {
-        limit(settings, "workflow_runs", Some(0), None);
+        limit(settings, "workflow_runs", None, Some(0));
         limit(settings, "connector_calls", None, Some(0));
     })
     .await;

@@ -92,6 +92,18 @@ fn routes_count_something() {
 }
 
 #[test]
+fn a_metered_call_is_shorter_than_what_is_set_aside_for_it_lasts() {
+    let key = "gateway.routes[0] (/x).first_byte_timeout_ms";
+    // 900 s, without 300 s for the rest of an answer and twice a second to connect.
+    assert_names(&of_route("meter = \"ai_tokens\"\nfirst_byte_timeout_ms = 598000"), key);
+    assert_eq!(of_route("meter = \"ai_tokens\"\nfirst_byte_timeout_ms = 597999"), Vec::<String>::new());
+    assert_eq!(of_route("first_byte_timeout_ms = 9000000"), Vec::<String>::new());
+    let text = "[metering]\nreservation_ttl_s = 60\n[[gateway.routes]]\nprefix = \"/x\"\nupstreams = [\"http://127.0.0.1:1\"]\n\
+                meter = \"ai_tokens\"\n";
+    assert_names(&mistakes(text), key);
+}
+
+#[test]
 fn metering_has_ranges() {
     for (key, value) in
         [("flush_ms", 0), ("spool_max_bytes", 0), ("max_age_days", 0), ("late_grace_h", 721), ("reservation_ttl_s", 0)]

@@ -138,7 +138,12 @@ fn a_mistake_is_named_with_its_route_and_key() {
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"", "provider_secret"),
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"A\"", "provider_secret"),
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nauth = \"none\"", "auth"),
-        ("/ai", "https://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nwebsocket = true", "websocket"),
+        (
+            "/ai",
+            "https://h:1",
+            "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nwebsocket = true",
+            "websocket",
+        ),
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),
         ("/ai", "http://10.0.0.1:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),
         ("/ai", "http://localhost.com", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),

@@ -34,10 +34,9 @@ pub(super) async fn forward_call(call: &Call<'_>, payload: Payload) -> Result<Ht
     let mut headers = provider_headers(call)?;
     let meter = match (&call.route.settings().meter, operation) {
         (None, _) | (Some(_), Operation::Models) => return forward_uncounted(call, payload, headers).await,
-        (
-            Some(meter),
-            Operation::Chat | Operation::Completions | Operation::Responses | Operation::WithoutOutput,
-        ) => meter,
+        (Some(meter), Operation::Chat | Operation::Completions | Operation::Responses | Operation::WithoutOutput) => {
+            meter
+        }
     };
     let request = read_request(call, operation, payload).await?;
     // As what it was read; a provider may read another kind in another way.
@@ -99,12 +98,7 @@ async fn forward_counted(
     beside::run(call, exchange).await
 }
 /// Has the answer read while it passes.
-fn watch(
-    response: HttpResponse,
-    version: Version,
-    asked: TokenRequest,
-    metered: MeteredCall,
-) -> HttpResponse {
+fn watch(response: HttpResponse, version: Version, asked: TokenRequest, metered: MeteredCall) -> HttpResponse {
     if matches!(response.body().size(), BodySize::None | BodySize::Sized(0)) {
         return response;
     }

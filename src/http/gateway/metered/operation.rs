@@ -87,7 +87,8 @@ mod tests {
         ] {
             assert_eq!(Operation::of(&Method::POST, path), None, "{path}");
         }
-        for path in ["/models/", "/models/a/b", "/models/a%2fb", "/responses/x", "/files/x/content", "/chat/completions/x"]
+        for path in
+            ["/models/", "/models/a/b", "/models/a%2fb", "/responses/x", "/files/x/content", "/chat/completions/x"]
         {
             assert_eq!(Operation::of(&Method::GET, path), None, "{path}");
         }

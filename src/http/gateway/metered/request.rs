@@ -139,7 +139,9 @@ mod tests {
         assert!(request.hides_usage);
         let (request, _) = prepared(CHAT, r#"{"stream":true,"stream_options":{"include_usage":true}}"#, false);
         assert!(!request.hides_usage && request.is_streamed, "the client asked for it");
-        for (operation, body) in [(CHAT, r#"{"stream":false}"#), (CHAT, "{}"), (Operation::Responses, r#"{"stream":true}"#)] {
+        for (operation, body) in
+            [(CHAT, r#"{"stream":false}"#), (CHAT, "{}"), (Operation::Responses, r#"{"stream":true}"#)]
+        {
             let (request, sent) = prepared(operation, body, false);
             assert!(!request.hides_usage, "{body}");
             assert_eq!(sent, serde_json::from_str::<Value>(body).expect("JSON"));
@@ -226,7 +228,10 @@ mod tests {
         ] {
             let body = format!("{{\"{name}\":{bad}}}");
             let error = prepare(CHAT, body.as_bytes(), false, 1).expect_err(&body);
-            assert!(matches!(error, BodyError::Fields(FieldsError::Type { name: found, .. }) if found == name), "{body}");
+            assert!(
+                matches!(error, BodyError::Fields(FieldsError::Type { name: found, .. }) if found == name),
+                "{body}"
+            );
         }
         let body = br#"{"stream":true,"stream_options":[]}"#;
         let error = prepare(CHAT, body, false, 1).expect_err("no object");
