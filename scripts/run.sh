@@ -207,8 +207,10 @@ case $status in
   *) die "onboarding the demo tenant: $status $(cat "$body")" ;;
 esac
 
-# A made-up key: the example model takes any.
-printf 'sk-made-up' | "$businessos" secret put "$DEMO_SUBDOMAIN" openai >/dev/null || die 'the demo key cannot be stored'
+# A made-up key: the example model takes any. Only once: whoever has stored a real one since keeps it.
+if [ "$tenant_note" = created ]; then
+  printf 'sk-made-up' | "$businessos" secret put "$DEMO_SUBDOMAIN" openai >/dev/null || die 'the demo key cannot be stored'
+fi
 
 # --- what to try ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use billing::{MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
+pub use billing::{MAX_REST_S, MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
 pub use stream::StreamSettings;

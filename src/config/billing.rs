@@ -8,6 +8,9 @@ use serde::Deserialize;
 use crate::domain::meter::{Aggregation, MeterName};
 use crate::domain::quota::{MeterLimits, OnExceed};
 
+/// Longest time, in seconds, for which the rest of an answer is read after its client has left.
+pub const MAX_REST_S: u64 = 300;
+
 /// `[metering]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -131,6 +131,9 @@ pub struct RouteSettings {
     /// The service honours `Idempotency-Key`: calls of one caller with the same key are counted once.
     #[serde(default)]
     pub idempotency_key: bool,
+    /// How long the service remembers such a key at least, in hours; 1 to 720. A call that is repeated later counts again.
+    #[serde(default = "defaults::idempotency_key_ttl_h")]
+    pub idempotency_key_ttl_h: u64,
     /// For `openai`: name of the tenant's secret with its key for the provider.
     pub provider_secret: Option<String>,
     /// For `openai`: tokens of an answer whose request sets no maximum, for what is set aside under a hard limit.
@@ -159,6 +162,9 @@ mod defaults {
     }
     pub fn meter_quantity() -> i64 {
         1
+    }
+    pub fn idempotency_key_ttl_h() -> u64 {
+        24
     }
     pub fn max_output_tokens() -> u32 {
         4_096

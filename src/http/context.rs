@@ -10,6 +10,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpMessage, HttpRequest};
 
+use super::metrics::Place;
 use crate::actors::tenant::{InFlight, TenantHandle};
 use crate::clock;
 use crate::domain::audit::AuditSource;
@@ -21,6 +22,16 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Label of requests that matched no route.
 pub const NO_ROUTE: &str = "none";
+
+/// The places of a request among those in flight. Whoever holds a copy holds them: work that goes on without its client takes up as
+/// much as before.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Among all requests, for `server.max_in_flight`.
+    pub server: Option<Rc<Place>>,
+    /// Among its tenant's, for `limits.tenant_in_flight`.
+    pub tenant: Option<Rc<InFlight>>,
+}
 
 /// One request.
 #[derive(Debug)]
@@ -51,8 +62,8 @@ pub struct RequestContext {
     pub rate: Cell<Option<(RatePolicy, Decision)>>,
     /// Time until the service's answer began.
     pub upstream: Cell<Option<Duration>>,
-    /// Place among the tenant's requests in flight; held until the body is sent.
-    pub in_flight: RefCell<Option<InFlight>>,
+    /// Its places among the requests in flight; held until the body is sent.
+    pub places: RefCell<Places>,
 }
 
 impl RequestContext {
@@ -73,7 +84,7 @@ impl RequestContext {
             flag: Cell::new(""),
             rate: Cell::new(None),
             upstream: Cell::new(None),
-            in_flight: RefCell::new(None),
+            places: RefCell::default(),
         }
     }
 

@@ -51,8 +51,18 @@ pub struct HttpMetrics {
     /// What went wrong, or was guessed, when calls were counted.
     pub metering: MeteringMetrics,
     usage_streams: Gauge,
-    /// Requests in flight, as a number to compare with the cap.
+    /// Places that are taken, to compare with the cap.
     n_in_flight: AtomicU64,
+}
+
+/// One place among the requests in flight. It is given back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<HttpMetrics>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.n_in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One finished request.
@@ -129,13 +139,14 @@ impl HttpMetrics {
         self.usage_streams.set(i64::try_from(n).unwrap_or(i64::MAX));
     }
 
-    /// Enters a request; returns how many there are with it.
-    pub fn enter(&self) -> u64 {
+    /// Enters a request; returns how many there are with it, and its place.
+    pub fn enter(self: &Arc<Self>) -> (u64, Place) {
         self.in_flight.inc();
-        self.n_in_flight.fetch_add(1, Ordering::Relaxed) + 1
+        let before = self.n_in_flight.fetch_add(1, Ordering::Relaxed);
+        (before + 1, Place(Arc::clone(self)))
     }
 
-    /// Requests being answered.
+    /// Requests being answered, and work that goes on without its request.
     #[must_use]
     pub fn n_in_flight(&self) -> u64 {
         self.n_in_flight.load(Ordering::Relaxed)
@@ -144,7 +155,6 @@ impl HttpMetrics {
     /// Counts a finished request.
     pub fn leave(&self, finished: &Finished<'_>) {
         self.in_flight.dec();
-        self.n_in_flight.fetch_sub(1, Ordering::Relaxed);
         if !finished.flag.is_empty() {
             self.flags.get_or_create(&FlagLabels { flag: finished.flag }).inc();
         }

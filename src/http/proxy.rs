@@ -1,5 +1,6 @@
 //! The gateway's pipeline for the company's own services: tenant → credential → limit → route → quota → headers → service.
 
+mod beside;
 mod counted;
 mod openai;
 
@@ -13,7 +14,7 @@ use super::challenge;
 use super::context::RequestContext;
 use super::credential::{self, Identity};
 use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
-use super::gateway::{ForwardError, ForwardSettings, Route, RouteMiss, forward, tunnel};
+use super::gateway::{ForwardError, ForwardSettings, Forwarded, Route, RouteMiss, forward, tunnel};
 use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::quota;
@@ -52,7 +53,7 @@ pub(super) async fn proxy(
         tenancy::honour_min_version(request.headers(), &tenant).await?;
     }
     permit(&state, settings, &view, caller.as_ref())?;
-    let quota = quota::check(&state, &tenant, &view, settings)?;
+    let quota = quota::check(&state, &tenant, &view, settings, caller.is_some())?;
     let call = Call {
         request: &request,
         state: &state,
@@ -66,6 +67,7 @@ pub(super) async fn proxy(
     }
     let payload: Payload = payload.into_inner();
     let mut response = match settings.kind {
+        RouteKind::Http if counted::is_counted(settings) => counted::forward_call(&call, payload).await?,
         RouteKind::Http => call.forward(payload).await?,
         RouteKind::OpenAi => openai::forward_call(&call, payload).await?,
     };
@@ -102,38 +104,30 @@ impl Call<'_> {
         let (headers, authorization) = self.identity_headers();
         let headers = hygiene::upstream_headers(self.request, &headers, authorization);
         let opened = websocket::open(self.request, payload, self.state, self.route, tenant, self.caller, headers).await;
-        let response = opened.map_err(|refused| match refused {
+        let Forwarded { response, usage, .. } = opened.map_err(|refused| match refused {
             websocket::Failure::Refused(problem) => problem,
             websocket::Failure::Forward(error) => self.failure(error),
         })?;
+        let settings = self.route.settings();
+        counted::report(self.state, self.view.tenant.id, settings, &usage)?;
         match metered {
             None => Ok(response),
-            Some(metered) => counted::finish(self, metered, response),
+            Some(metered) => counted::finish(settings, self.request.method(), metered, response),
         }
     }
 
-    /// Forwards it as it is, and counts it if its route is metered.
+    /// Forwards it as it is. It ends with its client.
     async fn forward(&self, payload: Payload) -> Result<HttpResponse, Problem> {
-        let settings = self.route.settings();
-        let metered = counted::begin(self).await?;
         let (headers, authorization) = self.identity_headers();
         let keeps_host = self.route.preserves_host();
-        let make_headers = || {
-            let mut headers = hygiene::upstream_headers(self.request, &headers, authorization);
-            if !keeps_host {
-                headers.remove(http::header::HOST);
-            }
-            headers
-        };
+        let make_headers = || hygiene::service_headers(self.request, &headers, authorization, keeps_host);
         let forward_settings = ForwardSettings::from(&self.state.settings.gateway);
         let answer = forward(self.request, payload, self.route, make_headers, &forward_settings).await;
         let answer = answer.map_err(|error| self.failure(error))?;
         self.context.upstream.set(Some(answer.upstream_latency));
-        counted::report(self.state, self.view.tenant.id, settings, &answer.usage)?;
-        match metered {
-            None => Ok(answer.response),
-            Some(metered) => counted::finish(self, metered, answer.response),
-        }
+        // The route lists no meters, so what the service reports all the same is complained of.
+        counted::report(self.state, self.view.tenant.id, self.route.settings(), &answer.usage)?;
+        Ok(answer.response)
     }
 
     fn failure(&self, error: ForwardError) -> Problem {

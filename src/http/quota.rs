@@ -34,9 +34,12 @@ const RETRY_SPOOL_S: u64 = 5;
 pub(super) struct Quota {
     meter: MeterName,
     standing: Standing,
+    /// The caller has proved to belong to the tenant, and may know its figures.
+    is_shown: bool,
 }
 
-/// Lets a call pass, or says why not. Returns where the tenant stands with the route's own meter, if it has one.
+/// Lets a call pass, or says why not. Returns where the tenant stands with the route's own meter, if it has one. The figures are in
+/// answers only if `is_shown`: they are nothing for a caller without a credential.
 ///
 /// # Errors
 /// `quota-exceeded`, `quota-throttled` or `metering-unavailable`.
@@ -45,6 +48,7 @@ pub(super) fn check(
     tenant: &TenantHandle,
     view: &TenantView,
     route: &RouteSettings,
+    is_shown: bool,
 ) -> Result<Option<Quota>, Problem> {
     if route.meter.is_none() && route.pauses_with.is_empty() && route.usage_header.is_empty() {
         return Ok(None);
@@ -58,6 +62,7 @@ pub(super) fn check(
     let of = |meter: &MeterName| Quota {
         meter: meter.clone(),
         standing: standing(view.plan.meters.get(meter), quotas.get(meter), now),
+        is_shown,
     };
     let shut = route.pauses_with.iter().map(of).find(|quota| quota.standing.state >= QuotaState::Paused);
     if let Some(quota) = shut {
@@ -72,7 +77,7 @@ pub(super) fn check(
     }
 }
 
-/// Sets usage aside if the meter has a hard limit.
+/// Sets usage aside if the meter has a hard limit. A refusal has the figures if `is_shown`.
 ///
 /// # Errors
 /// `quota-exceeded`, or that the database does not answer.
@@ -81,6 +86,7 @@ pub(super) async fn set_aside(
     view: &TenantView,
     meter: &MeterName,
     quantity: i64,
+    is_shown: bool,
 ) -> Result<Option<Held>, Problem> {
     let limits = view.plan.meters.get(meter).filter(|limits| limits.hard.is_some());
     let Some(limits) = limits else { return Ok(None) };
@@ -89,7 +95,7 @@ pub(super) async fn set_aside(
         Ok(reserved) => Ok(reserved.id.map(|id| Held::new(state, view.tenant.id, id))),
         Err(ReserveError::Exceeded { limit: _, used, reserved, period }) => {
             let standing = Standing { period, used, reserved, limits: Some(limits.clone()), state: QuotaState::Hard };
-            Err(Quota { meter: meter.clone(), standing }.exceeded(state))
+            Err(Quota { meter: meter.clone(), standing, is_shown }.exceeded(state))
         }
         Err(ReserveError::Db(error)) => Err(error.into()),
     }
@@ -125,13 +131,16 @@ impl Quota {
     }
 
     fn problem(&self, state: &AppState, kind: &'static Kind, detail: String) -> Problem {
+        let url = &state.settings.gateway.upgrade_url;
+        if !self.is_shown {
+            return Problem::new(kind, detail).upgrade_url(url);
+        }
         let facts = QuotaFacts {
             meter: self.meter.clone(),
             limit: self.limit(),
             used: self.standing.used,
             resets_at: self.standing.period.end,
         };
-        let url = &state.settings.gateway.upgrade_url;
         let mut headers = HeaderMap::new();
         self.add_headers(&mut headers, url);
         let problem = Problem::new(kind, detail).upgrade_url(url).quota(facts);
@@ -152,6 +161,9 @@ impl Quota {
 
     /// Says in an answer where the tenant stands and, once that is not well, where more is to be had.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap, upgrade_url: &str) {
+        if !self.is_shown {
+            return;
+        }
         let mut set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
         if let Ok(meter) = HeaderValue::from_str(self.meter.as_str()) {
             set(&X_QUOTA_METER, meter);

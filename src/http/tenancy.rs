@@ -1,5 +1,6 @@
 //! Which tenant a request is for. Host, header and token must agree; none of them wins over another, and nobody gets a default.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
@@ -192,7 +193,7 @@ pub fn admit(
     context.rate.set(Some((view.rate, decision)));
     match decision {
         Decision::Allowed { .. } => {
-            context.in_flight.replace(Some(in_flight));
+            context.places.borrow_mut().tenant = Some(Rc::new(in_flight));
             Ok(())
         }
         Decision::Refused { retry_after } => {

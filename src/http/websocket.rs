@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use http::header::HeaderMap;
 use tokio::time::sleep;
 
@@ -44,7 +44,7 @@ pub(super) async fn open(
     tenant: &Arc<TenantHandle>,
     caller: Option<&Identity>,
     headers: HeaderMap,
-) -> Result<HttpResponse, Failure> {
+) -> Result<Forwarded, Failure> {
     let key = tunnel::check(request).map_err(|error| Failure::Refused(malformed(error)))?;
     if state.drain.is_draining() {
         let problem = Problem::new(&kinds::UNAVAILABLE, "the server is stopping; come back").retry_after(1);
@@ -57,12 +57,11 @@ pub(super) async fn open(
     let pool = ForwardSettings::from(&state.settings.gateway).pool;
     let end = ended(state.clone(), tenant.id(), caller.map(Standing::of));
     let tunnel = TunnelRequest { request, key, headers, route, pool };
-    let Forwarded { response, upstream_latency, .. } =
-        tunnel::open(tunnel, payload, place, end).await.map_err(Failure::Forward)?;
+    let opened = tunnel::open(tunnel, payload, place, end).await.map_err(Failure::Forward)?;
     if let Some(context) = RequestContext::of(request) {
-        context.upstream.set(Some(upstream_latency));
+        context.upstream.set(Some(opened.upstream_latency));
     }
-    Ok(response)
+    Ok(opened)
 }
 
 fn malformed(error: HandshakeError) -> Problem {

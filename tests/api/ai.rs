@@ -13,7 +13,7 @@ use crate::provider::{Provider, begin_events, reply, send_chunk};
 use crate::usage::used;
 
 /// Onboards acme and stores a key for the provider.
-async fn with_key(app: &App) -> (Tenant, Session) {
+pub async fn with_key(app: &App) -> (Tenant, Session) {
     let (tenant, owner) = app.tenant_with_owner("acme").await;
     let owner = app.stepped_up("acme", &owner).await;
     let path = format!("/tenants/{}/secrets/openai", tenant.id);
@@ -22,7 +22,7 @@ async fn with_key(app: &App) -> (Tenant, Session) {
     (tenant, owner)
 }
 
-fn chat(stream: bool) -> Value {
+pub fn chat(stream: bool) -> Value {
     json!({ "model": "m-1", "stream": stream, "messages": [{ "role": "user", "content": "what only we two know" }] })
 }
 
@@ -238,16 +238,68 @@ async fn under_a_hard_limit_tokens_are_set_aside_first() {
 
 #[tokio::test]
 async fn what_cannot_be_counted_is_refused_and_what_has_no_tokens_passes() {
-    let provider = Provider::start(|_, stream| reply(stream, 200, "", r#"{"object":"list","data":[]}"#));
+    let (seen, sees) = channel();
+    let seen = Mutex::new(seen);
+    let provider = Provider::start(move |request, stream| {
+        seen.lock().unwrap().send(request.line).unwrap();
+        reply(stream, 200, "", r#"{"object":"list","data":[]}"#);
+    });
     let app = app_with(provider.ai_route(), |_| {}).await;
     let (_, owner) = with_key(&app).await;
-    let post = || app.post("acme", "/ai/audio/transcriptions").token(&owner);
-    post()
+    let post = |path: &str| app.post("acme", &format!("/ai/{path}")).token(&owner);
+    post("chat/completions")
         .header("content-type", "multipart/form-data; boundary=x")
         .body("--x--")
         .await
         .problem(415, "unsupported-media-type");
-    post().body("not JSON").await.problem(400, "malformed-request");
-    assert_eq!(app.get("acme", "/ai/models").token(&owner).await.status, 200);
+    post("chat/completions").body("not JSON").await.problem(400, "malformed-request");
+    post("responses").json(&json!({ "background": true })).await.problem(400, "malformed-request");
+    let refused = post("chat/completions").json(&json!({ "n": "5" })).await.problem(422, "validation-failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/n", "{refused}");
+    let refused = post("chat/completions").json(&json!({ "Max_Tokens": 5 })).await.problem(422, "validation-failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/max_tokens", "{refused}");
+    for path in [
+        "audio/transcriptions",
+        "images/generations",
+        "threads/x/runs",
+        "batches",
+        "v1/chat/completions",
+        "chat/completions/",
+        "chat/Completions",
+        "chat%20/completions",
+        "models",
+        "",
+    ] {
+        let detail = post(path).json(&json!({})).await.problem(404, "no-route")["detail"].clone();
+        assert!(detail.as_str().unwrap().contains("chat/completions"), "{path}: {detail}");
+    }
+    for path in ["responses/r1", "models/", "models/a%20b", "files/f/content"] {
+        app.get("acme", &format!("/ai/{path}")).token(&owner).await.problem(404, "no-route");
+    }
+    for path in ["models", "models/m-1"] {
+        assert_eq!(app.get("acme", &format!("/ai/{path}")).token(&owner).await.status, 200);
+        assert_eq!(sees.recv_timeout(PATIENCE).unwrap(), format!("GET /v1/{path} HTTP/1.1"));
+    }
+    assert!(sees.try_recv().is_err(), "what is refused does not reach the provider");
     assert_eq!(used(&app, &owner, "ai_tokens", "").await["used"], 0);
+}
+
+#[tokio::test]
+async fn the_body_is_sent_as_what_it_was_read() {
+    let (seen, sees) = channel();
+    let seen = Mutex::new(seen);
+    let provider = Provider::start(move |request, stream| {
+        seen.lock().unwrap().send(request).unwrap();
+        reply(stream, 200, "", r#"{"usage":{"total_tokens":1}}"#);
+    });
+    // Where the route puts no version in, the client may.
+    let app = app_with(provider.ai_route().replace("upstream_path = \"/v1\"", ""), |_| {}).await;
+    let (_, owner) = with_key(&app).await;
+    let call = app.post("acme", "/ai/v1/chat/completions").token(&owner);
+    assert_eq!(call.header("content-type", "application/x-www-form-urlencoded").body("{}").await.status, 200);
+    let request = sees.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(request.line, "POST /v1/chat/completions HTTP/1.1");
+    let kinds: Vec<_> = request.headers.iter().filter(|(name, _)| name == "content-type").collect();
+    assert!(matches!(kinds[..], [(_, kind)] if kind == "application/json"), "{kinds:?}");
+    counted(&app, &owner, "ai_tokens", 1).await;
 }

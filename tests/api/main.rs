@@ -15,6 +15,7 @@ mod helpers;
 mod import;
 mod invitations;
 mod jobs;
+mod left_calls;
 mod limits;
 mod mail;
 mod mailbox;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use businessos::config::Settings;
 use businessos::domain::meter::MeterName;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::helpers::{App, Session, routes, spawn_app, until};
@@ -100,9 +101,17 @@ async fn a_client_that_repeats_a_call_is_counted_once() {
         ("/other/ok", &owner, "k1"),
         ("/other/ok", &owner, "k1"),
     ] {
-        assert_eq!(app.get("acme", path).token(by).header("idempotency-key", key).await.status, 200);
+        assert_eq!(app.post("acme", path).token(by).header("idempotency-key", key).await.status, 200, "{path} {key}");
     }
     counted(&app, &owner, "workflow_runs", 6).await;
+    // What a service does each time, or whose key it does not see, is counted each time.
+    for (method, listed) in [(Method::GET, "close"), (Method::POST, "close, Idempotency-Key")] {
+        for _ in 0..2 {
+            let call = app.request(method.clone(), "acme", "/run/ok").token(&owner).header("connection", listed);
+            assert_eq!(call.header("idempotency-key", "k1").await.status, 200);
+        }
+    }
+    counted(&app, &owner, "workflow_runs", 10).await;
 }
 
 #[tokio::test]
@@ -151,6 +160,9 @@ async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
     assert_eq!(second.header("link"), format!("<{UPGRADE}>; rel=\"payment\"; title=\"upgrade\""));
     counted(&app, &owner, "ai_tokens", 1_600).await;
 
+    // What fails is not counted.
+    let is_shut = async || app.get("acme", "/run/missing").token(&owner).await.status == 429;
+    until("the gateway knows of the pause", is_shut).await;
     let refused = app.get("acme", "/run/ok").token(&owner).await;
     let problem = refused.problem(429, "quota-exceeded");
     assert_eq!(
@@ -168,6 +180,28 @@ async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
     let plain = app.get("acme", "/plain/ok").token(&owner).await;
     assert_eq!(figures(&plain), ["", "", "", "", ""]);
     assert_eq!(used(&app, &owner, "workflow_runs", "").await["used"], 1);
+}
+
+#[tokio::test]
+async fn whoever_shows_no_credential_is_not_told_the_tenants_figures() {
+    let service = service();
+    let text = service.route("/run", "meter = \"workflow_runs\"\nauth = \"optional\"")
+        + &service.route("/set", "meter = \"connector_calls\"\nauth = \"none\"");
+    let app = app_with(text, |settings| {
+        limit(settings, "workflow_runs", None, Some(0));
+        limit(settings, "connector_calls", None, Some(0));
+    })
+    .await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let is_told = |reply: &crate::helpers::Reply| reply.header("x-quota-meter") != "";
+    let known = app.get("acme", "/run/ok").token(&owner).await;
+    known.problem(429, "quota-exceeded");
+    assert!(is_told(&known) && known.json()["limit"] == 0, "{known:?}");
+    for path in ["/run/ok", "/set/ok"] {
+        let stranger = app.get("acme", path).await;
+        let problem = stranger.problem(429, "quota-exceeded");
+        assert!(!is_told(&stranger) && problem["limit"].is_null() && problem["used"].is_null(), "{stranger:?}");
+    }
 }
 
 #[tokio::test]

@@ -84,8 +84,10 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<Request>>>, ends: Arc
     let look = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         heads.lock().unwrap().push(request.clone());
         if request.uri().path() == "/refuse" {
-            return Err(http::Response::builder().status(403).body(Some("not you".to_owned())).unwrap());
+            let refused = http::Response::builder().status(403).header("x-usage", "ai_tokens=2");
+            return Err(refused.body(Some("not you".to_owned())).unwrap());
         }
+        response.headers_mut().insert("x-usage", http::HeaderValue::from_static("ai_tokens=5"));
         if let Some(protocol) = request.headers().get("sec-websocket-protocol") {
             response.headers_mut().insert("sec-websocket-protocol", protocol.clone());
         }

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::helpers::{App, Session, routes, spawn_app, spawn_app_on, until};
+use crate::metered;
 use crate::support::TestDatabase;
 use crate::websocket_service::{EchoService, closed, echo, try_tunnel};
 
@@ -145,6 +146,25 @@ async fn tunnels_are_capped_for_each_tenant_and_places_are_given_back() {
     assert!(body.contains("\"too-many-connections\""), "{body}");
     drop(first);
     until("the place is given back", async || open().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_as_a_call_and_what_its_service_says_it_used() {
+    let service = EchoService::start().await;
+    let more = "meter = \"workflow_runs\"\nusage_header = [\"ai_tokens\"]\nidempotency_key = true";
+    let text = service.route("/live", &format!("{WEBSOCKET}\n{more}"));
+    let app = metered::app_with(text, |_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let key = [("idempotency-key", "k1")];
+    for n in 1..=2 {
+        let (_tunnel, answer) = try_tunnel(&app, "/live/room", Some(&owner.access), &key).await.unwrap();
+        assert!(!answer.headers().contains_key("x-usage"));
+        metered::counted(&app, &owner, "workflow_runs", n).await;
+        metered::counted(&app, &owner, "ai_tokens", 5 * n).await;
+    }
+    try_tunnel(&app, "/live/refuse", Some(&owner.access), &key).await.map(drop).unwrap_err();
+    metered::counted(&app, &owner, "ai_tokens", 12).await;
+    metered::counted(&app, &owner, "workflow_runs", 2).await;
 }
 
 #[tokio::test]

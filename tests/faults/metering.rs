@@ -51,8 +51,13 @@ fn caller(address: SocketAddr, token: String, told: Arc<Told>, names: bool) -> J
         let (mut client, called) = (Client::new(address), Called::default());
         let path = if names { "/named/fast" } else { "/plain/fast" };
         while !told.stop.load(SeqCst) {
-            let call = Call::get("acme.localhost", path).bearer(&token);
-            let call = if names { call.header("Idempotency-Key", uuid::Uuid::new_v4().to_string()) } else { call };
+            let call = if names {
+                let key = uuid::Uuid::new_v4().to_string();
+                Call::post("acme.localhost", path, &json!({})).header("Idempotency-Key", key)
+            } else {
+                Call::get("acme.localhost", path)
+            };
+            let call = call.bearer(&token);
             loop {
                 match client.send(&call) {
                     Ok(answer) if answer.status == 200 => {

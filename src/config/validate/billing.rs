@@ -1,6 +1,6 @@
 //! Mistakes in `[metering]`, `[meters]`, `[plans]`, and in what routes say of meters.
 
-use crate::config::{MeterSettings, PlanMeterSettings, RouteKind, RouteSettings, Settings};
+use crate::config::{MAX_REST_S, MeterSettings, PlanMeterSettings, RouteKind, RouteSettings, Settings};
 use crate::domain::meter::{Aggregation, MeterName};
 use crate::domain::usage::MAX_QUANTITY;
 
@@ -108,6 +108,10 @@ fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: 
     expect((1..=MAX_QUANTITY).contains(&route.meter_quantity), mistakes, || {
         format!("{key}.meter_quantity: found {}, expected 1 to {MAX_QUANTITY}", route.meter_quantity)
     });
+    check_time(settings, key, route, mistakes);
+    expect((1..=720).contains(&route.idempotency_key_ttl_h), mistakes, || {
+        format!("{key}.idempotency_key_ttl_h: found {}, expected 1 to 720", route.idempotency_key_ttl_h)
+    });
     match route.kind {
         RouteKind::Http => expect(route.provider_secret.is_none(), mistakes, || {
             format!("{key}.provider_secret: found one, expected none, because the route's kind is not \"openai\"")
@@ -116,11 +120,29 @@ fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: 
             expect(route.meter_quantity == 1, mistakes, || {
                 format!("{key}.meter_quantity: found {}, expected none: tokens are counted", route.meter_quantity)
             });
+            expect(!route.websocket, mistakes, || {
+                format!("{key}.websocket: found true, expected false: nobody counts the tokens of a tunnel")
+            });
             expect(route.max_output_tokens >= 1, mistakes, || {
                 format!("{key}.max_output_tokens: found 0, expected 1 or more")
             });
         }
     }
+}
+
+/// What is set aside for a call must still be there when it is counted: while its head is waited for, and while the rest of its
+/// answer is read. A TTL out of its range has been told already.
+fn check_time(settings: &Settings, key: &str, route: &RouteSettings, mistakes: &mut Vec<String>) {
+    let ttl_ms = settings.metering.reservation_ttl_s.saturating_mul(1_000);
+    let connecting = route.connect_timeout_ms.saturating_mul(u64::from(route.retries).saturating_add(1));
+    let most = ttl_ms.saturating_sub(connecting.saturating_add(MAX_REST_S * 1_000));
+    expect(route.meter.is_none() || ttl_ms == 0 || route.first_byte_timeout_ms < most, mistakes, || {
+        format!(
+            "{key}.first_byte_timeout_ms: found {}, expected less than {most}: metering.reservation_ttl_s without the {MAX_REST_S} s \
+             for the rest of an answer, and the time to connect",
+            route.first_byte_timeout_ms
+        )
+    });
 }
 
 #[cfg(test)]

@@ -82,8 +82,25 @@ fn routes_count_something() {
     assert_names(&of_route("meter_quantity = 0"), &format!("{route}.meter_quantity"));
     assert_names(&of_route("meter_quantity = 2\nkind = \"openai\""), &format!("{route}.meter_quantity"));
     assert_names(&of_route("max_output_tokens = 0\nkind = \"openai\""), &format!("{route}.max_output_tokens"));
+    assert_names(&of_route("websocket = true\nkind = \"openai\""), &format!("{route}.websocket"));
+    for hours in [0, 721] {
+        let text = format!("idempotency_key_ttl_h = {hours}");
+        assert_names(&of_route(&text), &format!("{route}.idempotency_key_ttl_h"));
+    }
     assert_names(&of_route("provider_secret = \"x\""), &format!("{route}.provider_secret"));
     assert_eq!(of_route("kind = \"openai\"\nprovider_secret = \"x\"\nmeter = \"ai_tokens\""), Vec::<String>::new());
+}
+
+#[test]
+fn a_metered_call_is_shorter_than_what_is_set_aside_for_it_lasts() {
+    let key = "gateway.routes[0] (/x).first_byte_timeout_ms";
+    // 900 s, without 300 s for the rest of an answer and twice a second to connect.
+    assert_names(&of_route("meter = \"ai_tokens\"\nfirst_byte_timeout_ms = 598000"), key);
+    assert_eq!(of_route("meter = \"ai_tokens\"\nfirst_byte_timeout_ms = 597999"), Vec::<String>::new());
+    assert_eq!(of_route("first_byte_timeout_ms = 9000000"), Vec::<String>::new());
+    let text = "[metering]\nreservation_ttl_s = 60\n[[gateway.routes]]\nprefix = \"/x\"\nupstreams = [\"http://127.0.0.1:1\"]\n\
+                meter = \"ai_tokens\"\n";
+    assert_names(&mistakes(text), key);
 }
 
 #[test]

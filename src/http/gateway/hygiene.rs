@@ -220,7 +220,7 @@ fn is_reserved(name: &str) -> bool {
 }
 
 /// Names in `Connection`: they are of this hop only, as the sender says (RFC 9110 §7.6.1).
-fn is_listed<'a>(mut connection: impl Iterator<Item = &'a [u8]>, name: &str) -> bool {
+pub fn is_listed<'a>(mut connection: impl Iterator<Item = &'a [u8]>, name: &str) -> bool {
     connection.any(|value| {
         value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
     })
@@ -262,6 +262,20 @@ pub fn upstream_headers(
     }
     inject(&mut out, context);
     out
+}
+
+/// The headers for the service, without the client's `Host` if that is not for it.
+pub fn service_headers(
+    request: &HttpRequest,
+    context: &TenantContextHeaders,
+    authorization: Authorization,
+    keeps_host: bool,
+) -> HeaderMap {
+    let mut headers = upstream_headers(request, context, authorization);
+    if !keeps_host {
+        headers.remove(header::HOST);
+    }
+    headers
 }
 
 /// What of a client's headers is for a provider, who is a stranger to the platform: what the body is, what may be answered, and what

@@ -184,7 +184,11 @@ impl RouteTable {
             let mut endpoints = Vec::with_capacity(route.upstreams.len());
             for url in &route.upstreams {
                 let wrong = |problem| error(index, route, "upstreams", problem);
-                let Upstream { address, authority, server_name } = Upstream::parse(url).map_err(wrong)?;
+                let upstream = Upstream::parse(url).map_err(wrong)?;
+                if route.kind == RouteKind::OpenAi && upstream.server_name.is_none() && !upstream.is_local() {
+                    return Err(wrong(format!("found {url:?}, expected https://: the tenant's key goes there")));
+                }
+                let Upstream { address, authority, server_name } = upstream;
                 let endpoint = match known.entry((url.clone(), route.health_path.clone())) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(vacant) => {
@@ -336,6 +340,9 @@ fn check_metering(index: usize, route: &RouteSettings) -> Result<(), RouteError>
     if !(1..=MAX_QUANTITY).contains(&route.meter_quantity) {
         return fail("meter_quantity", "must be 1 to 1000000000000");
     }
+    if route.idempotency_key_ttl_h == 0 {
+        return fail("idempotency_key_ttl_h", "must be at least 1");
+    }
     match (route.kind, &route.meter, &route.provider_secret) {
         (RouteKind::OpenAi, None, _) => fail("meter", "must name the meter of the answers' tokens"),
         (RouteKind::OpenAi, Some(_), None) => fail("provider_secret", "must name the tenant's secret with its key"),
@@ -344,6 +351,9 @@ fn check_metering(index: usize, route: &RouteSettings) -> Result<(), RouteError>
         }
         (RouteKind::OpenAi, Some(_), Some(_)) if route.auth != RouteAuth::Required => {
             fail("auth", "must be \"required\": anybody else would spend the tenant's money")
+        }
+        (RouteKind::OpenAi, Some(_), Some(_)) if route.websocket => {
+            fail("websocket", "must be false for kind = \"openai\": nobody counts the tokens of a tunnel")
         }
         (RouteKind::OpenAi, Some(_), Some(_)) if route.max_output_tokens == 0 => {
             fail("max_output_tokens", "must be at least 1")
@@ -362,6 +372,16 @@ struct Upstream {
 }
 
 impl Upstream {
+    /// Whether it is on this machine.
+    fn is_local(&self) -> bool {
+        match &self.address {
+            Address::Ip(address) => address.ip().to_canonical().is_loopback(),
+            Address::Name(name, _) => {
+                name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+            }
+        }
+    }
+
     /// `http://host:port` or `https://host:port`, with an optional closing slash; port 80 or 443 if there is none.
     fn parse(url: &str) -> Result<Self, String> {
         let wrong = || format!("found {url:?}, expected `http://host:port` or `https://host:port`");

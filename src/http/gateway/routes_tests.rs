@@ -107,7 +107,7 @@ fn a_stranger_is_told_its_own_name() {
     for (upstream, more, expected) in [
         ("http://h:1", "", true),
         ("https://h:1", "", false),
-        ("http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", false),
+        ("http://127.0.0.1:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", false),
         ("http://h:1", "preserve_host = false", false),
         ("https://h:1", "preserve_host = true", true),
     ] {
@@ -138,6 +138,16 @@ fn a_mistake_is_named_with_its_route_and_key() {
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"", "provider_secret"),
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"A\"", "provider_secret"),
         ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nauth = \"none\"", "auth"),
+        (
+            "/ai",
+            "https://h:1",
+            "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"\nwebsocket = true",
+            "websocket",
+        ),
+        ("/ai", "http://h:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),
+        ("/ai", "http://10.0.0.1:1", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),
+        ("/ai", "http://localhost.com", "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"", "upstreams"),
+        ("/crm", "http://h:1", "idempotency_key_ttl_h = 0", "idempotency_key_ttl_h"),
         ("/crm", "h:1", "", "upstreams"),
         ("/crm", "http://h:0", "", "upstreams"),
         ("/crm", "http://h:99999", "", "upstreams"),
@@ -151,6 +161,14 @@ fn a_mistake_is_named_with_its_route_and_key() {
         let error = RouteTable::build(&routes).unwrap_err();
         assert_eq!((error.index, error.key), (1, key), "{prefix} {upstream} {more}: {error}");
         assert!(error.to_string().starts_with(&format!("gateway.routes[1] (prefix {prefix:?}): {key}: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_key_goes_by_tls_or_not_off_the_machine() {
+    let kind = "kind = \"openai\"\nmeter = \"t\"\nprovider_secret = \"a\"";
+    for url in ["https://h", "http://127.0.0.9:1", "http://[::1]:1", "http://localhost:1", "http://ai.localhost"] {
+        assert!(RouteTable::build(&[route("/ai", url, kind)]).is_ok(), "{url}");
     }
 }
 

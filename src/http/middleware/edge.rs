@@ -53,7 +53,8 @@ pub async fn edge(
         switched: None,
         state: state.clone(),
     };
-    let n_in_flight = state.metrics.enter();
+    let (n_in_flight, place) = state.metrics.enter();
+    context.places.borrow_mut().server = Some(Rc::new(place));
     let response = match refuse(&state, &request, n_in_flight) {
         Some(problem) => {
             let mut response = problem.response();

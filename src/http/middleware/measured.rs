@@ -41,7 +41,7 @@ impl Measure {
 
     fn leave(&self, flag: &'static str) -> Duration {
         let context = &self.context;
-        drop(context.in_flight.take());
+        drop(context.places.take());
         let duration = Duration::from_nanos(clock::monotonic_ns().saturating_sub(context.started_ns));
         if self.switched.is_none() {
             self.state.metrics.leave(&Finished {

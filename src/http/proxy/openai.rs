@@ -5,17 +5,19 @@ use std::sync::Arc;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::http::header as old;
-use actix_web::http::{ConnectionType, Method, Version};
+use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpMessage as _, HttpResponse};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::header::{HeaderMap, HeaderValue};
 use secrecy::ExposeSecret as _;
 
+use super::beside::{self, Failed};
 use super::{Call, counted};
-use crate::domain::meter::MeterName;
 use crate::http::credential::Identity;
-use crate::http::gateway::metered::{self, Answer, MeteredBody, MeteredCall, NotAnObject, TokenRequest, TokenWatch};
+use crate::http::gateway::metered::{
+    self, Answer, BodyError, FieldsError, MeteredBody, MeteredCall, Operation, TokenRequest, TokenWatch,
+};
 use crate::http::gateway::{ClientBody, ForwardError, ForwardSettings, Forwarded, forward, hygiene};
 use crate::http::problem::{Problem, kinds};
 use crate::http::quota;
@@ -23,30 +25,44 @@ use crate::http::quota;
 /// Largest request that is kept, where the route sets no limit.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
 
-/// Forwards a call with the tenant's key. What has a body is counted by the tokens of its answer; lists and the like have none.
+/// Forwards a call with the tenant's key, if it is one that can be counted, by the tokens of its answer, or that costs nothing.
 ///
 /// # Errors
-/// `provider-key-missing`, `quota-exceeded`, what is wrong with the body, or with the provider.
+/// `no-route`, `provider-key-missing`, `quota-exceeded`, what is wrong with the body, or with the provider.
 pub(super) async fn forward_call(call: &Call<'_>, payload: Payload) -> Result<HttpResponse, Problem> {
-    let headers = provider_headers(call)?;
-    let meter = match &call.route.settings().meter {
-        Some(meter)
-            if !matches!(*call.request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) =>
-        {
+    let operation = operation(call)?;
+    let mut headers = provider_headers(call)?;
+    let meter = match (&call.route.settings().meter, operation) {
+        (None, _) | (Some(_), Operation::Models) => return forward_uncounted(call, payload, headers).await,
+        (Some(meter), Operation::Chat | Operation::Completions | Operation::Responses | Operation::WithoutOutput) => {
             meter
         }
-        Some(_) | None => return forward_uncounted(call, payload, headers).await,
     };
-    let request = read_request(call, payload).await?;
-    let held = quota::set_aside(call.state, call.view, meter, request.most).await?;
-    let mut metered = MeteredCall::new(call.state, call.view.tenant.id, meter.clone(), held)
-        .with("request_id", call.context.request_id.clone());
+    let request = read_request(call, operation, payload).await?;
+    // As what it was read; a provider may read another kind in another way.
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let held = quota::set_aside(call.state, call.view, meter, request.most, call.caller.is_some()).await?;
+    let mut metered = counted::new_call(call, meter, held).with("request_id", call.context.request_id.clone());
     match call.caller {
         Some(Identity::User(token)) => metered = metered.with("user_id", token.claims.sub.to_string()),
         Some(Identity::Key(key)) => metered = metered.with("api_key_id", key.key.id.to_string()),
         None => {}
     }
-    forward_counted(call, headers, request, metered, meter).await
+    forward_counted(call, headers, request, metered).await
+}
+
+/// What is asked for. Between the prefix and the path of the API may be `/v1`, where the route does not put it in itself.
+fn operation(call: &Call<'_>) -> Result<Operation, Problem> {
+    let settings = call.route.settings();
+    let path = call.request.uri().path();
+    let path = if settings.prefix == "/" { path } else { path.strip_prefix(&*settings.prefix).unwrap_or_default() };
+    let has_version = settings.upstream_path.as_deref().is_some_and(|base| base.trim_end_matches('/').ends_with("/v1"));
+    let path = path.strip_prefix("/v1").filter(|rest| !has_version && rest.starts_with('/')).unwrap_or(path);
+    Operation::of(call.request.method(), path).ok_or_else(|| {
+        let detail = "only calls whose tokens can be counted are served here: POST chat/completions, completions, responses, \
+                      embeddings and moderations, and GET models and models/{id}";
+        Problem::new(&kinds::NO_ROUTE, detail)
+    })
 }
 
 async fn forward_uncounted(call: &Call<'_>, payload: Payload, headers: HeaderMap) -> Result<HttpResponse, Problem> {
@@ -63,53 +79,28 @@ async fn forward_uncounted(call: &Call<'_>, payload: Payload, headers: HeaderMap
 async fn forward_counted(
     call: &Call<'_>,
     headers: HeaderMap,
-    asked: TokenRequest,
+    mut asked: TokenRequest,
     metered: MeteredCall,
-    meter: &MeterName,
 ) -> Result<HttpResponse, Problem> {
     let settings = ForwardSettings::from(&call.state.settings.gateway);
     let (request, route, state) = (call.request.clone(), Arc::clone(call.route), call.state.clone());
     let tenant = call.view.tenant.id;
-    let work = async move {
-        let body = ClientBody::Whole(asked.body.clone());
-        let answer = forward(&request, body, &route, || headers.clone(), &settings).await.map_err(Failed::Forward)?;
+    let exchange = async move {
+        // Not kept here: it is let go as soon as it is sent.
+        let body = ClientBody::Whole(std::mem::take(&mut asked.body));
+        let answer = forward(&request, body, &route, || headers.clone(), &settings).await?;
         let reported = counted::report(&state, tenant, route.settings(), &answer.usage);
         let Forwarded { response, upstream_latency, .. } = answer;
-        let response = watch(response, request.version(), asked, metered).map_err(Failed::Problem)?;
-        reported.map_err(Failed::Problem)?;
-        Ok((response, upstream_latency))
+        let response = watch(response, request.version(), asked, metered);
+        reported?;
+        Ok::<_, Failed>((response, upstream_latency))
     };
-    let ended = || Problem::new(&kinds::UNAVAILABLE, "the server is stopping").retry_after(1);
-    let Some(task) = metered::spawn(&call.state.drain, work) else { return Err(ended()) };
-    match task.await {
-        Ok(Ok((response, latency))) => {
-            call.context.upstream.set(Some(latency));
-            Ok(response)
-        }
-        Ok(Err(Failed::Forward(error))) => Err(call.failure(error)),
-        Ok(Err(Failed::Problem(problem))) => Err(problem),
-        Err(error) if error.is_panic() => {
-            tracing::error!(%meter, "a call to a provider panicked");
-            Err(Problem::new(&kinds::INTERNAL, "quote the request id to support"))
-        }
-        Err(_cancelled) => Err(ended()),
-    }
+    beside::run(call, exchange).await
 }
-
-enum Failed {
-    Forward(ForwardError),
-    Problem(Problem),
-}
-
 /// Has the answer read while it passes.
-fn watch(
-    response: HttpResponse,
-    version: Version,
-    asked: TokenRequest,
-    metered: MeteredCall,
-) -> Result<HttpResponse, Problem> {
+fn watch(response: HttpResponse, version: Version, asked: TokenRequest, metered: MeteredCall) -> HttpResponse {
     if matches!(response.body().size(), BodySize::None | BodySize::Sized(0)) {
-        return Ok(response);
+        return response;
     }
     let headers = response.headers();
     let is_event_stream = |value: &old::HeaderValue| {
@@ -129,23 +120,31 @@ fn watch(
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(response)
+    response
 }
 
 /// Reads the whole body and makes it one whose answer can be counted.
-async fn read_request(call: &Call<'_>, payload: Payload) -> Result<TokenRequest, Problem> {
+async fn read_request(call: &Call<'_>, operation: Operation, payload: Payload) -> Result<TokenRequest, Problem> {
     let settings = call.route.settings();
     if call.request.content_type().starts_with("multipart/") {
         return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, "send JSON: what an upload uses cannot be counted"));
     }
     let limit = call.route.body_limit().map_or(MAX_BODY, |limit| limit.min(MAX_BODY));
     let body = read_body(call, payload, limit).await.map_err(|error| call.failure(error))?;
-    let target = call.route.upstream_target(call.request.uri().path());
-    let path = target.as_ref().map_or("/", |target| target.path());
     let limits = settings.meter.as_ref().and_then(|meter| call.view.plan.meters.get(meter));
     let is_capped = limits.is_some_and(|limits| limits.hard.is_some());
-    metered::prepare(path, &body, is_capped, settings.max_output_tokens)
-        .map_err(|error: NotAnObject| Problem::new(&kinds::MALFORMED_REQUEST, error.to_string()))
+    metered::prepare(operation, &body, is_capped, settings.max_output_tokens).map_err(unreadable)
+}
+
+fn unreadable(error: BodyError) -> Problem {
+    match error {
+        BodyError::Fields(FieldsError::Type { name, .. } | FieldsError::Spelling { name }) => {
+            Problem::invalid_field(format!("/{name}"), error)
+        }
+        BodyError::Fields(FieldsError::NotAnObject | FieldsError::TooMany) | BodyError::Background => {
+            Problem::new(&kinds::MALFORMED_REQUEST, error.to_string())
+        }
+    }
 }
 
 async fn read_body(call: &Call<'_>, mut payload: Payload, limit: u64) -> Result<Bytes, ForwardError> {

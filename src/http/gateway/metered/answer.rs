@@ -55,7 +55,7 @@ impl TokenWatch {
             reading: Reading::default(),
             is_success: answer.is_success,
             is_streamed: request.is_streamed,
-            request_bytes: request.body.len() as u64,
+            request_bytes: request.n_bytes,
             model: request.model,
         }
     }

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::domain::ids::{ReservationId, TenantId};
 use crate::domain::meter::MeterName;
 use crate::domain::usage::{MAX_QUANTITY, UsageRecord};
+use crate::http::context::Places;
 use crate::http::state::AppState;
 
 /// Who reports what the gateway itself counts.
@@ -56,6 +57,7 @@ pub(in crate::http) struct MeteredCall {
     key: Option<String>,
     dims: BTreeMap<String, String>,
     held: Option<Held>,
+    places: Places,
 }
 
 impl MeteredCall {
@@ -66,7 +68,14 @@ impl MeteredCall {
         meter: MeterName,
         held: Option<Held>,
     ) -> Self {
-        Self { state: state.clone(), tenant, meter, key: None, dims: BTreeMap::new(), held }
+        Self { state: state.clone(), tenant, meter, key: None, dims: BTreeMap::new(), held, places: Places::default() }
+    }
+
+    /// Keeps the places of its request until it is counted or given up.
+    #[must_use]
+    pub(in crate::http) fn in_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
     }
 
     /// Names the event: another call of that name is the same event again.
@@ -93,7 +102,7 @@ impl MeteredCall {
     /// # Errors
     /// [`SpoolError`]: nothing was counted, and the call must not complete.
     pub(in crate::http) fn count(self, quantity: u64) -> Result<(), SpoolError> {
-        let Self { state, tenant, meter, key, dims, held } = self;
+        let Self { state, tenant, meter, key, dims, held, places: _places } = self;
         let reservation = held.as_ref().and_then(|held| held.id);
         // Never a word of the client's alone: it could give all its calls the same.
         let needs_name = reservation.is_some() || !dims.is_empty();

@@ -1,20 +1,20 @@
 //! Requests to OpenAI's API: what they may use at most, and what is added to them so that it can be counted.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::fields::{Fields, FieldsError};
+use super::operation::Operation;
 use super::usage::bounded;
 use crate::domain::usage::MAX_QUANTITY;
 
 /// A request whose tokens will be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) struct TokenRequest {
-    /// The body for the provider.
+    /// The body for the provider; whoever sends it takes it.
     pub(in crate::http) body: Bytes,
+    /// Its length, in bytes.
+    pub(super) n_bytes: u64,
     /// The answer is to be a stream of events.
     pub(super) is_streamed: bool,
     /// The usage was asked for on our behalf: the client does not expect to see it.
@@ -25,111 +25,89 @@ pub(in crate::http) struct TokenRequest {
     pub(in crate::http) most: i64,
 }
 
-/// The body is no request of this API.
+/// The body is no request that can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not a JSON object")]
-pub(in crate::http) struct NotAnObject;
-
-/// Calls that differ in how the length of the answer is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    /// `…/chat/completions`
-    Chat,
-    /// `…/completions`
-    Completions,
-    /// `…/responses`
-    Responses,
-    /// `…/embeddings`, `…/moderations`: the answer has no tokens.
-    WithoutOutput,
-    /// Anything else.
-    Other,
-}
-
-impl Call {
-    fn of(path: &str) -> Self {
-        let path = path.trim_end_matches('/');
-        let last = path.rsplit('/').next().unwrap_or_default();
-        match last {
-            "completions" if path.ends_with("/chat/completions") => Self::Chat,
-            "completions" => Self::Completions,
-            "responses" => Self::Responses,
-            "embeddings" | "moderations" => Self::WithoutOutput,
-            _ => Self::Other,
-        }
-    }
-
-    /// Fields that set the length of one answer; the first is the one that is added.
-    fn limits(self) -> &'static [&'static str] {
-        match self {
-            Self::Chat => &["max_completion_tokens", "max_tokens"],
-            Self::Completions => &["max_tokens"],
-            Self::Responses => &["max_output_tokens"],
-            Self::WithoutOutput | Self::Other => &[],
-        }
-    }
+pub(in crate::http) enum BodyError {
+    /// See there.
+    #[error(transparent)]
+    Fields(#[from] FieldsError),
+    /// The answer would be fetched later, and its usage be seen by nobody.
+    #[error("background answers are not served: nobody could count what they use")]
+    Background,
 }
 
 /// Reads a request and adds what is missing: the usage at the end of a stream and, under a hard limit, a limit on the answer. What is
-/// forwarded is what was read: of a field that is there twice, the last.
+/// forwarded is what was read: of a field that is there twice, the last. What decides how much is used must be of its type: a
+/// provider may be more generous in reading it than we are.
 ///
 /// # Errors
-/// [`NotAnObject`].
+/// [`BodyError`].
 pub(in crate::http) fn prepare(
-    path: &str,
+    operation: Operation,
     body: &[u8],
     is_capped: bool,
     max_output_tokens: u32,
-) -> Result<TokenRequest, NotAnObject> {
-    let call = Call::of(path);
-    let mut fields: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_slice(body).map_err(|_json: serde_json::Error| NotAnObject)?;
-    let is_streamed = read::<bool>(&fields, "stream").unwrap_or(false);
-    let hides_usage = is_streamed && matches!(call, Call::Chat | Call::Completions) && ask_for_usage(&mut fields);
-    let output = match call {
-        Call::WithoutOutput => 0,
-        Call::Chat | Call::Completions | Call::Responses | Call::Other => {
-            output_limit(&mut fields, call, is_capped, max_output_tokens)
+) -> Result<TokenRequest, BodyError> {
+    let mut fields = Fields::parse(body)?;
+    let is_streamed = fields.flag("stream")?.unwrap_or(false);
+    if fields.flag("background")? == Some(true) {
+        return Err(BodyError::Background);
+    }
+    let hides_usage =
+        is_streamed && matches!(operation, Operation::Chat | Operation::Completions) && ask_for_usage(&mut fields)?;
+    let output = match operation {
+        Operation::WithoutOutput | Operation::Models => 0,
+        Operation::Chat | Operation::Completions | Operation::Responses => {
+            output_limit(&mut fields, operation, is_capped, max_output_tokens)?
         }
     };
-    let model = read::<String>(&fields, "model").map(|model| bounded(&model));
-    let n_answers = n_answers(&fields);
-    let body = serde_json::to_vec(&fields).map_err(|_never: serde_json::Error| NotAnObject)?;
-    let most = (body.len() as u64).saturating_add(n_answers.saturating_mul(output));
+    let n_answers = n_answers(&fields)?;
+    let model = fields.text("model").map(|model| bounded(&model));
+    let body = Bytes::from(fields.into_body()?);
+    let n_bytes = body.len() as u64;
+    let most = n_bytes.saturating_add(n_answers.saturating_mul(output));
     let most = i64::try_from(most).unwrap_or(MAX_QUANTITY).min(MAX_QUANTITY);
-    Ok(TokenRequest { body: body.into(), is_streamed, hides_usage, model, most })
+    Ok(TokenRequest { body, n_bytes, is_streamed, hides_usage, model, most })
 }
 
-fn read<'a, T: Deserialize<'a>>(fields: &'a BTreeMap<String, Box<RawValue>>, name: &str) -> Option<T> {
-    fields.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
+/// Sets `stream_options.include_usage`; false if the client did. The options are always written anew, so that the provider reads
+/// what was read here.
+fn ask_for_usage(fields: &mut Fields) -> Result<bool, FieldsError> {
+    const NAME: &str = "include_usage";
+    let mut options = fields.object("stream_options")?.unwrap_or_default();
+    let was_asked_for = options.get(NAME) == Some(&Value::Bool(true));
+    options.retain(|name, _| !name.eq_ignore_ascii_case(NAME));
+    options.insert(NAME.to_owned(), Value::Bool(true));
+    fields.set("stream_options", &options)?;
+    Ok(!was_asked_for)
 }
 
-/// Sets `stream_options.include_usage`; false if the client did.
-fn ask_for_usage(fields: &mut BTreeMap<String, Box<RawValue>>) -> bool {
-    let mut options: Map<String, Value> = read(fields, "stream_options").unwrap_or_default();
-    let was_asked_for = options.insert("include_usage".to_owned(), Value::Bool(true)) == Some(Value::Bool(true));
-    if !was_asked_for && let Ok(raw) = to_raw_value(&options) {
-        fields.insert("stream_options".to_owned(), raw);
+/// Tokens of one answer at most: what the request says, else what the route says, which is then put in under a hard limit. Limits of
+/// other calls must be of their type, too, and count for nothing.
+fn output_limit(
+    fields: &mut Fields,
+    operation: Operation,
+    is_capped: bool,
+    route_limit: u32,
+) -> Result<u64, FieldsError> {
+    let mut stated = None;
+    for name in ["max_completion_tokens", "max_tokens", "max_output_tokens"] {
+        let limit = fields.number(name)?;
+        if operation.limits().contains(&name) {
+            stated = stated.max(limit);
+        }
     }
-    !was_asked_for
-}
-
-/// Tokens of one answer at most: what the request says, else what the route says, which is then put in under a hard limit.
-fn output_limit(fields: &mut BTreeMap<String, Box<RawValue>>, call: Call, is_capped: bool, route_limit: u32) -> u64 {
-    let stated = call.limits().iter().filter_map(|name| read::<u64>(fields, name)).max();
-    if let (None, Some(name), true) = (stated, call.limits().first(), is_capped)
-        && let Ok(raw) = to_raw_value(&route_limit)
-    {
-        fields.insert((*name).to_owned(), raw);
+    if let (None, Some(name), true) = (stated, operation.limits().first(), is_capped) {
+        fields.set(name, &route_limit)?;
     }
-    stated.unwrap_or_else(|| u64::from(route_limit))
+    Ok(stated.unwrap_or_else(|| u64::from(route_limit)))
 }
 
 /// How many answers are asked for: `n`, or `best_of`, for each of the prompts.
-fn n_answers(fields: &BTreeMap<String, Box<RawValue>>) -> u64 {
-    let n = ["n", "best_of"].iter().filter_map(|name| read::<u64>(fields, name)).max().unwrap_or(1);
+fn n_answers(fields: &Fields) -> Result<u64, FieldsError> {
+    let n = fields.number("n")?.max(fields.number("best_of")?).unwrap_or(1);
     // A list of numbers is one prompt in tokens, and is taken for many: an upper bound all the same.
-    let n_prompts = read::<Vec<&RawValue>>(fields, "prompt").map_or(1, |prompts| prompts.len() as u64);
-    n.max(1).saturating_mul(n_prompts.max(1))
+    Ok(n.max(1).saturating_mul(fields.n_items("prompt").max(1)))
 }
 
 #[cfg(test)]
@@ -138,10 +116,10 @@ mod tests {
 
     use super::*;
 
-    const CHAT: &str = "/v1/chat/completions";
+    const CHAT: Operation = Operation::Chat;
 
-    fn prepared(path: &str, body: &str, is_capped: bool) -> (TokenRequest, Value) {
-        let request = prepare(path, body.as_bytes(), is_capped, 100).expect("an object");
+    fn prepared(operation: Operation, body: &str, is_capped: bool) -> (TokenRequest, Value) {
+        let request = prepare(operation, body.as_bytes(), is_capped, 100).expect("an object");
         let body = serde_json::from_slice(&request.body).expect("JSON");
         (request, body)
     }
@@ -161,8 +139,10 @@ mod tests {
         assert!(request.hides_usage);
         let (request, _) = prepared(CHAT, r#"{"stream":true,"stream_options":{"include_usage":true}}"#, false);
         assert!(!request.hides_usage && request.is_streamed, "the client asked for it");
-        for (path, body) in [(CHAT, r#"{"stream":false}"#), (CHAT, "{}"), ("/v1/responses", r#"{"stream":true}"#)] {
-            let (request, sent) = prepared(path, body, false);
+        for (operation, body) in
+            [(CHAT, r#"{"stream":false}"#), (CHAT, "{}"), (Operation::Responses, r#"{"stream":true}"#)]
+        {
+            let (request, sent) = prepared(operation, body, false);
             assert!(!request.hides_usage, "{body}");
             assert_eq!(sent, serde_json::from_str::<Value>(body).expect("JSON"));
         }
@@ -170,21 +150,22 @@ mod tests {
 
     #[test]
     fn under_a_hard_limit_every_answer_has_a_longest_length() {
-        for (path, field) in
-            [(CHAT, "max_completion_tokens"), ("/completions", "max_tokens"), ("/v1/responses/", "max_output_tokens")]
-        {
-            let (request, body) = prepared(path, "{}", true);
+        for (operation, field) in [
+            (CHAT, "max_completion_tokens"),
+            (Operation::Completions, "max_tokens"),
+            (Operation::Responses, "max_output_tokens"),
+        ] {
+            let (request, body) = prepared(operation, "{}", true);
             assert_eq!(body, json!({ field: 100 }));
             assert_eq!(request.most, request.body.len() as i64 + 100);
-            let (request, body) = prepared(path, &json!({ field: 7 }).to_string(), true);
+            let (request, body) = prepared(operation, &json!({ field: 7 }).to_string(), true);
             assert_eq!(body, json!({ field: 7 }));
             assert_eq!(request.most, request.body.len() as i64 + 7);
-            let (_, body) = prepared(path, &json!({ field: null }).to_string(), true);
+            let (_, body) = prepared(operation, &json!({ field: null }).to_string(), true);
             assert_eq!(body, json!({ field: 100 }), "null is no limit");
-            assert_eq!(prepared(path, "{}", false).1, json!({}), "nothing is added without need");
+            assert_eq!(prepared(operation, "{}", false).1, json!({}), "nothing is added without need");
         }
-        assert_eq!(prepared("/v1/embeddings", "{}", true).0.most, 2);
-        assert_eq!(prepared("/v1/images", "{}", true).0.most, 102);
+        assert_eq!(prepared(Operation::WithoutOutput, "{}", true).0.most, 2);
     }
 
     #[test]
@@ -195,7 +176,9 @@ mod tests {
             (r#"{"n":0}"#, 100),
             (r#"{"max_tokens":5,"max_completion_tokens":9}"#, 9),
             (r#"{"max_tokens":5,"n":2}"#, 10),
-            (r#"{"max_tokens":-5}"#, 100),
+            (r#"{"max_tokens":null,"n":null}"#, 100),
+            (r#"{"max_output_tokens":9}"#, 100),
+            (r#"{"prompt":[[1,2],[3]],"n":2}"#, 400),
             (r#"{"prompt":["a","b"],"n":2}"#, 400),
             (r#"{"n":1,"n":4}"#, 400),
         ] {
@@ -213,9 +196,50 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_is_a_request() {
-        for bad in ["", "[]", "1", "\"a\"", "{", "{}x", "null"] {
-            assert_eq!(prepare(CHAT, bad.as_bytes(), false, 1), Err(NotAnObject), "{bad}");
+    fn the_options_of_a_stream_are_written_anew() {
+        for (options, is_hidden) in [
+            (r#"{"include_usage":true,"include_usage":false}"#, true),
+            (r#"{"include_usage":false,"include_usage":true}"#, false),
+            (r#"{"include_usage":true,"Include_Usage":false}"#, false),
+            ("null", true),
+        ] {
+            let body = format!(r#"{{"stream":true,"stream_options":{options}}}"#);
+            let request = prepare(CHAT, body.as_bytes(), false, 1).expect("an object");
+            assert_eq!(request.body, r#"{"stream":true,"stream_options":{"include_usage":true}}"#, "{options}");
+            assert_eq!(request.hides_usage, is_hidden, "{options}");
+        }
+    }
+
+    #[test]
+    fn what_decides_about_usage_is_of_its_type_or_refused() {
+        for (name, bad) in [
+            ("n", "\"5\""),
+            ("n", "5.0"),
+            ("n", "5e0"),
+            ("n", "-1"),
+            ("best_of", "[2]"),
+            ("max_tokens", "-5"),
+            ("max_tokens", "1e9"),
+            ("max_completion_tokens", "\"900\""),
+            ("max_output_tokens", "18446744073709551616"),
+            ("stream", "\"true\""),
+            ("stream", "1"),
+            ("background", "1"),
+        ] {
+            let body = format!("{{\"{name}\":{bad}}}");
+            let error = prepare(CHAT, body.as_bytes(), false, 1).expect_err(&body);
+            assert!(
+                matches!(error, BodyError::Fields(FieldsError::Type { name: found, .. }) if found == name),
+                "{body}"
+            );
+        }
+        let body = br#"{"stream":true,"stream_options":[]}"#;
+        let error = prepare(CHAT, body, false, 1).expect_err("no object");
+        assert!(matches!(error, BodyError::Fields(FieldsError::Type { name: "stream_options", .. })));
+        for operation in [CHAT, Operation::Responses] {
+            let error = prepare(operation, br#"{"background":true}"#, false, 1);
+            assert_eq!(error, Err(BodyError::Background));
+            assert!(prepare(operation, br#"{"background":false}"#, false, 1).is_ok());
         }
     }
 }

@@ -14,7 +14,7 @@ use super::background;
 use super::call::MeteredCall;
 
 /// Longest time for the rest of an answer. Its silences are bounded by the route's idle timeout as well.
-const MAX_TIME: Duration = Duration::from_secs(300);
+const MAX_TIME: Duration = Duration::from_secs(crate::config::MAX_REST_S);
 /// Largest rest of an answer, in bytes.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 

@@ -66,12 +66,13 @@ pub async fn open<T: 'static>(
     let upstream_latency = started.elapsed();
     endpoint.record_contact();
     endpoint.record_latency(upstream_latency);
+    let usage = response.headers().get_all(hygiene::X_USAGE).into_iter().cloned().collect();
     let response = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         switch(tunnel, response, client, (held, in_flight, lease), end).await?
     } else {
         pass_on(tunnel.route, response, lease, in_flight)?
     };
-    Ok(Forwarded { response, upstream_latency, endpoint, retries, usage: Vec::new() })
+    Ok(Forwarded { response, upstream_latency, endpoint, retries, usage })
 }
 
 /// A connection of its own. Only what was not sent at all is tried again, elsewhere.
