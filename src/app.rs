@@ -6,6 +6,7 @@
 mod actors;
 mod database;
 mod jobs;
+mod reload;
 mod shutdown;
 
 use std::num::NonZeroUsize;
@@ -185,7 +186,7 @@ impl Application {
             spool,
             streams: actors.streams,
             networks: TrustedNetworks::new(&settings.gateway),
-            reload_routes: Box::new(reloader(Arc::clone(&routes), config_file)),
+            reload_routes: Box::new(reload::reloader(Arc::clone(&settings), Arc::clone(&routes), config_file)),
             settings: Arc::clone(&settings),
             db: db.clone(),
             master,
@@ -239,21 +240,6 @@ impl Application {
 fn route_table(settings: &Settings, previous: Option<&RouteTable>) -> Result<RouteTable, RouteError> {
     let gateway = &settings.gateway;
     RouteTable::build_from(&gateway.routes, gateway.upstream_ca_file.as_deref(), previous)
-}
-
-/// Reads the configuration again and swaps the routes, all or nothing.
-fn reloader(
-    routes: Arc<ArcSwap<RouteTable>>,
-    config_file: Option<PathBuf>,
-) -> impl Fn() -> Result<usize, String> + Send + Sync {
-    move || {
-        let settings = config::load(config_file.as_deref()).map_err(|error| error.to_string())?;
-        let table = route_table(&settings, Some(&routes.load())).map_err(|error| format!("gateway.routes: {error}"))?;
-        let n_routes = table.routes().len();
-        routes.store(Arc::new(table));
-        tracing::info!(n_routes, "the gateway's routes were read again");
-        Ok(n_routes)
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "it keeps nothing but the endpoints' health, and ends with its token")]

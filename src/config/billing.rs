@@ -29,6 +29,9 @@ pub struct MeteringSettings {
     pub dedup_retention_days: u32,
     /// Life of usage that is set aside for a call, in seconds: longer than any call.
     pub reservation_ttl_s: u64,
+    /// Usage events a minute that one tenant may post to this process, all of which may come at once; more are refused with 429. At
+    /// least 1,000, which is what one call may bring.
+    pub events_per_minute: u32,
 }
 
 /// `[meters.NAME]`
@@ -51,6 +54,8 @@ pub struct PlanSettings {
     pub version: u32,
     /// Requests a minute; none = `limits.tenant_per_minute`.
     pub requests_per_minute: Option<u32>,
+    /// Usage events a minute that may be posted; none = `metering.events_per_minute`.
+    pub events_per_minute: Option<u32>,
     /// Modules included; a route that belongs to another module is refused with the upgrade link.
     pub modules: Vec<String>,
     /// Limits by meter; a meter that is not named is counted and not limited.

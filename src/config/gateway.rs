@@ -144,6 +144,16 @@ pub struct RouteSettings {
     pub websocket: bool,
 }
 
+impl RouteSettings {
+    /// The meters that the route names, each with the key that names it.
+    pub fn named_meters(&self) -> impl Iterator<Item = (&'static str, &MeterName)> {
+        let Self { meter, usage_header, pauses_with, .. } = self;
+        let named = meter.iter().map(|meter| ("meter", meter));
+        let named = named.chain(usage_header.iter().map(|meter| ("usage_header", meter)));
+        named.chain(pauses_with.iter().map(|meter| ("pauses_with", meter)))
+    }
+}
+
 mod defaults {
     pub fn connect_timeout_ms() -> u64 {
         1_000

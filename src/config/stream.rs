@@ -8,7 +8,8 @@ use serde::Deserialize;
 pub struct StreamSettings {
     /// Streams of usage that this process holds open for one tenant; more are refused with 429.
     pub max_per_tenant: usize,
-    /// Streams of usage that this process holds open altogether; more are refused with 503.
+    /// Streams of usage that this process holds open altogether; more are refused with 503. The last fifth is for tenants with
+    /// fewer than three.
     pub max_total: usize,
     /// How often a process that holds streams open looks for news, in milliseconds.
     pub poll_ms: u64,

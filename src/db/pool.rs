@@ -10,6 +10,8 @@ use super::rls_check::{self, CheckError, Options, Report};
 
 /// Connections of role `app_auth`: look-ups before a tenant is known, and the config watcher.
 const AUTH_CONNECTIONS: u32 = 3;
+/// Longest run of a statement on them: pinned functions do a bounded piece of work each.
+const AUTH_STATEMENT_TIMEOUT: &str = "60s";
 /// Connections of role `app_secrets`.
 const SECRETS_CONNECTIONS: u32 = 2;
 
@@ -40,7 +42,7 @@ impl Db {
     /// Makes the pools; no connection is opened before it is needed. `options` gives the connection options of a role.
     #[must_use]
     pub fn new(settings: PoolSettings, options: impl Fn(&str) -> PgConnectOptions) -> Self {
-        let pool = |role: &str, n: u32| {
+        let pool_of = |options: PgConnectOptions, n: u32| {
             PgPoolOptions::new()
                 .max_connections(n)
                 .acquire_timeout(settings.acquire_timeout)
@@ -49,11 +51,14 @@ impl Db {
                 // No ping: it would cost each transaction a round trip. A connection that died while idle shows at BEGIN,
                 // which is repeated on another one.
                 .test_before_acquire(false)
-                .connect_lazy_with(options(role).application_name("businessos"))
+                .connect_lazy_with(options.application_name("businessos"))
         };
+        let pool = |role: &str, n: u32| pool_of(options(role), n);
+        // Its statements run outside of the transactions that set a limit themselves.
+        let auth = options("app_auth").options([("statement_timeout", AUTH_STATEMENT_TIMEOUT)]);
         Self {
             rw: pool("app_rw", settings.max_connections),
-            auth: pool("app_auth", AUTH_CONNECTIONS),
+            auth: pool_of(auth, AUTH_CONNECTIONS),
             secrets: pool("app_secrets", SECRETS_CONNECTIONS),
             statement_timeout: settings.statement_timeout,
         }

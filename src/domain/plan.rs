@@ -13,6 +13,8 @@ pub struct Plan {
     pub name: String,
     /// Requests a minute.
     pub requests_per_minute: u32,
+    /// Usage events a minute that may be posted.
+    pub events_per_minute: u32,
     /// Modules included.
     pub modules: Vec<String>,
     /// Limits by meter; a meter that is not named is counted and not limited.

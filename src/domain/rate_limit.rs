@@ -32,9 +32,15 @@ impl RatePolicy {
     /// left behind (0 at first). Both count from the same origin. A refusal changes nothing: refused requests do not count.
     #[must_use]
     pub fn take(self, tat_ns: u64, now_ns: u64) -> Decision {
+        self.take_many(1, tat_ns, now_ns)
+    }
+
+    /// The same for `n` requests that pass or are refused together. More than the limit never pass.
+    #[must_use]
+    pub fn take_many(self, n: u32, tat_ns: u64, now_ns: u64) -> Decision {
         let increment = self.period_ns / u64::from(self.limit);
         let tat = tat_ns.max(now_ns);
-        let next = tat.saturating_add(increment);
+        let next = tat.saturating_add(increment.saturating_mul(u64::from(n)));
         let earliest = next.saturating_sub(self.period_ns);
         if earliest > now_ns {
             return Decision::Refused { retry_after: Duration::from_nanos(earliest - now_ns) };
@@ -59,7 +65,7 @@ pub enum Decision {
     },
     /// The request is over the limit.
     Refused {
-        /// Time until one request is free again.
+        /// Time until as many requests are free again.
         retry_after: Duration,
     },
 }
@@ -117,6 +123,18 @@ mod tests {
         let wait = u64::try_from(retry_after.as_nanos()).expect("small");
         assert!(matches!(policy.take(tat, wait), Decision::Allowed { .. }));
         assert!(matches!(policy.take(tat, wait - 1), Decision::Refused { .. }));
+    }
+
+    #[test]
+    fn many_pass_or_are_refused_together() {
+        let policy = RatePolicy::per_minute(60);
+        let Decision::Allowed { tat_ns, remaining, .. } = policy.take_many(45, 0, 0) else { panic!("45 of 60") };
+        assert_eq!(remaining, 15);
+        assert!(matches!(policy.take_many(15, tat_ns, 0), Decision::Allowed { remaining: 0, .. }));
+        let Decision::Refused { retry_after } = policy.take_many(25, tat_ns, 0) else { panic!("15 are left") };
+        assert_eq!(retry_after, Duration::from_secs(10));
+        assert!(matches!(policy.take_many(25, tat_ns, 10 * SECOND), Decision::Allowed { remaining: 0, .. }));
+        assert!(matches!(policy.take_many(61, 0, u64::MAX / 2), Decision::Refused { .. }), "more than the limit");
     }
 
     proptest! {

@@ -72,6 +72,37 @@ impl IntakeRules {
     /// # Errors
     /// Why it cannot be counted, as a sentence for its reporter.
     pub fn place(&self, event: &UsageEvent, now: DateTime<Utc>) -> Result<Placed, String> {
+        let rule = self.check(event)?;
+        let occurred_at = event.occurred_at.unwrap_or(now);
+        if occurred_at > now + MAX_AHEAD {
+            return Err(format!("occurred_at: is more than {} minutes in the future", MAX_AHEAD.num_minutes()));
+        }
+        if occurred_at < now - self.max_age {
+            return Err(format!("occurred_at: is more than {} days ago", self.max_age.num_days()));
+        }
+        self.placed(rule, event, occurred_at, now)
+    }
+
+    /// Where an event belongs that this platform saw itself and wrote down until now. Nobody can send it again with a better time, so
+    /// its time is no reason to refuse it. One from the future was written before the clock was set back, and counts as of now. One
+    /// that is too old counts as late usage of the present period: there may be no place for events of its own period any more,
+    /// and what was used so long ago must not use up the present quota.
+    ///
+    /// # Errors
+    /// Why it cannot be counted.
+    pub fn place_seen(&self, event: &UsageEvent, now: DateTime<Utc>) -> Result<Placed, String> {
+        let rule = self.check(event)?;
+        let occurred_at = event.occurred_at.map_or(now, |at| at.min(now));
+        if occurred_at >= now - self.max_age {
+            return self.placed(rule, event, occurred_at, now);
+        }
+        let mut placed = self.placed(rule, event, now, now)?;
+        placed.counted.is_late = true;
+        Ok(placed)
+    }
+
+    /// What holds whenever an event occurred.
+    fn check(&self, event: &UsageEvent) -> Result<&MeterRule, String> {
         for (name, text) in [("source", &event.source), ("id", &event.key)] {
             if !is_name(text) {
                 return Err(format!("{name}: must have 1 to {MAX_NAME} bytes and no control characters"));
@@ -82,13 +113,16 @@ impl IntakeRules {
         if !(0..=MAX_QUANTITY).contains(&event.quantity) {
             return Err(format!("quantity: must be between 0 and {MAX_QUANTITY}"));
         }
-        let occurred_at = event.occurred_at.unwrap_or(now);
-        if occurred_at > now + MAX_AHEAD {
-            return Err(format!("occurred_at: is more than {} minutes in the future", MAX_AHEAD.num_minutes()));
-        }
-        if occurred_at < now - self.max_age {
-            return Err(format!("occurred_at: is more than {} days ago", self.max_age.num_days()));
-        }
+        Ok(rule)
+    }
+
+    fn placed(
+        &self,
+        rule: &MeterRule,
+        event: &UsageEvent,
+        occurred_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Placed, String> {
         let period = Period::containing(occurred_at);
         let counted = Counted {
             aggregation: rule.aggregation,

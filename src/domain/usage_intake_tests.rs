@@ -115,3 +115,25 @@ fn values_of_a_meter_of_different_values_are_told_apart() {
     assert_eq!(place("ann"), place("ann"));
     assert_ne!(place("ann"), place("bob"));
 }
+
+#[test]
+fn what_the_platform_saw_itself_is_counted_whatever_the_clock_says() {
+    let now = at("2026-12-03T12:00:00Z");
+    for (occurred, counted_at, is_late) in [
+        ("2026-12-03T11:00:00Z", "2026-12-03T11:00:00Z", false),
+        // The clock was set back since then.
+        ("2036-01-01T00:00:00Z", "2026-12-03T12:00:00Z", false),
+        ("2026-12-03T12:00:01Z", "2026-12-03T12:00:00Z", false),
+        ("2026-10-20T12:00:00Z", "2026-10-20T12:00:00Z", true),
+        // It waited longer than events may.
+        ("2026-10-02T11:59:59Z", "2026-12-03T12:00:00Z", true),
+        ("1970-01-01T00:00:00Z", "2026-12-03T12:00:00Z", true),
+    ] {
+        let seen = UsageEvent { occurred_at: Some(at(occurred)), ..event() };
+        let placed = rules().place_seen(&seen, now).expect("counted");
+        assert_eq!((placed.counted.occurred_at, placed.counted.is_late), (at(counted_at), is_late), "{occurred}");
+        assert!(placed.period.contains(at(counted_at)), "{occurred}");
+    }
+    let wrong = UsageEvent { quantity: -1, ..event() };
+    assert!(rules().place_seen(&wrong, now).is_err(), "what cannot be counted still is not");
+}

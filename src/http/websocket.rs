@@ -26,6 +26,8 @@ use crate::domain::ids::TenantId;
 
 /// How often it is looked whether the caller of an open tunnel was shut out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A tunnel whose tenant is not found so often in a row is closed; the client may come back.
+const MAX_MISSED_LOOKS: u32 = 5;
 
 /// A tunnel could not be opened.
 pub(super) enum Failure {
@@ -75,9 +77,26 @@ fn malformed(error: HandshakeError) -> Problem {
     }
 }
 
+/// How often in a row a tunnel's tenant was not found. A tenant with an open tunnel is not passivated; only a registry that is
+/// being built anew has lost it, and has it back with the next request. Without it nobody can say whether the caller may still
+/// be here.
+#[derive(Debug, Default)]
+struct Absence {
+    n_looks: u32,
+}
+
+impl Absence {
+    /// Notes a look; whether the tenant has been away for too long.
+    fn is_too_long(&mut self, is_there: bool) -> bool {
+        self.n_looks = if is_there { 0 } else { self.n_looks + 1 };
+        self.n_looks >= MAX_MISSED_LOOKS
+    }
+}
+
 /// Waits until a tunnel must end: the server stops, or the caller was shut out. That the access token runs out ends nothing: a
 /// tunnel is one request, and was let in while the token was good.
 async fn ended(state: web::Data<AppState>, tenant: TenantId, standing: Option<Standing>) -> Farewell {
+    let mut absence = Absence::default();
     loop {
         tokio::select! {
             () = state.drain.begun() => {
@@ -86,11 +105,27 @@ async fn ended(state: web::Data<AppState>, tenant: TenantId, standing: Option<St
             }
             () = sleep(LOOK_EVERY) => {}
         }
-        // A tenant with an open tunnel is not passivated; only a registry that is being built anew has lost it.
-        let Some(tenant) = state.registry.find_id(tenant) else { continue };
+        let found = state.registry.find_id(tenant);
+        if absence.is_too_long(found.is_some()) {
+            return Farewell { code: 1012, reason: "unavailable" };
+        }
+        let Some(tenant) = found else { continue };
         if let Err(lost) = Standing::check_shut_out(standing.as_ref(), &tenant.view(), clock::now_s()) {
             let (code, reason) = lost.close();
             return Farewell { code, reason };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_is_away_for_five_looks_in_a_row_is_away_for_too_long() {
+        let mut absence = Absence::default();
+        let mut looks = |looks: &[bool]| looks.iter().map(|there| absence.is_too_long(*there)).collect::<Vec<_>>();
+        assert_eq!(looks(&[false, false, false, false, true]), [false; 5], "it came back");
+        assert_eq!(looks(&[false, false, false, false, false]), [false, false, false, false, true]);
     }
 }

@@ -260,3 +260,24 @@ async fn routes_are_read_again_all_or_nothing() {
     }
     assert_eq!((one.n_requests(), two.n_requests()), (1, 7));
 }
+
+#[tokio::test]
+async fn a_reload_is_refused_when_a_route_names_a_meter_that_only_the_new_file_has() {
+    let service = Upstream::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let app = spawn_app_on(Arc::new(TestDatabase::new().await), Some(file.path().to_owned()), |_| {}).await;
+    let operator = app.operator().await;
+    let reload = async |key: &str| {
+        let route = service.route("/svc", &format!("auth = \"none\"\n{key}"));
+        let route = route.replace("[[routes]]", "[[gateway.routes]]");
+        std::fs::write(file.path(), format!("{route}\n[meters.pages]\naggregation = \"sum\"\n")).unwrap();
+        app.post("platform", "/operator/reload").token(&operator).await
+    };
+    for key in ["meter = \"pages\"", "usage_header = [\"pages\"]", "pauses_with = [\"ai_tokens\", \"pages\"]"] {
+        let problem = reload(key).await.problem(422, "validation-failed");
+        let text = problem.to_string();
+        assert!(text.contains("pages") && text.contains("restart"), "{key}: {text}");
+    }
+    let reply = reload("meter = \"ai_tokens\"").await;
+    assert_eq!((reply.status, reply.json()), (200, json!({ "n_routes": 1 })), "other routes are read again");
+}

@@ -254,3 +254,26 @@ async fn cloud_events_are_taken_in_under_their_source() {
     assert_eq!(send(json!([old])).await.pointers(), ["/0/source", "/0/specversion"]);
     assert_eq!(send(json!([])).await.pointers(), [""]);
 }
+
+#[tokio::test]
+async fn a_tenant_reports_as_many_events_a_minute_as_its_plan_allows() {
+    let app = spawn_app(|settings| {
+        settings.plans.get_mut("free").unwrap().events_per_minute = None;
+        settings.metering.events_per_minute = 1_000;
+        settings.plans.get_mut("pro").unwrap().events_per_minute = Some(100_000);
+    })
+    .await;
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
+    let batch = |name: &str| -> Value { (0..600).map(|n| event(&format!("{name}/{n}"), "workflow_runs", 1)).collect() };
+    assert_eq!(statuses(&post(&app, &owner, batch("a")).await).len(), 600);
+    let reply = post(&app, &owner, batch("b")).await;
+    reply.problem(429, "rate-limited");
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(used(&app, &owner, "workflow_runs", "").await["used"], 600, "all or none");
+    assert_eq!(statuses(&post(&app, &owner, json!([event("c", "workflow_runs", 1)])).await), ["accepted"]);
+    let (operator, path) = (app.operator().await, format!("/operator/tenants/{}/plan", tenant.id));
+    let reply = app.post("platform", &path).token(&operator).json(&json!({ "plan": "pro" })).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(statuses(&post(&app, &owner, batch("b")).await).len(), 600, "another plan has its own");
+}

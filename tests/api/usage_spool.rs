@@ -107,7 +107,7 @@ async fn what_cannot_be_counted_is_set_aside_and_holds_up_nothing() {
             record(tenant, "ai_tokens", 1),
             record(tenant, "nothing", 2),
             record(&stranger, "ai_tokens", 4),
-            UsageRecord { occurred_at: Utc::now() - TimeDelta::days(99), ..record(tenant, "ai_tokens", 8) },
+            record(tenant, "nothing", 8),
             keyed(tenant, "op", 16),
             keyed(tenant, "op", 32),
             record(tenant, "ai_tokens", 64),
@@ -152,4 +152,41 @@ async fn a_damaged_segment_is_kept_and_its_whole_lines_are_counted() {
     assert!(left.len() == 1 && left[0].ends_with(".damaged"), "{left:?}");
     let metrics = app.admin("/metrics").await.body;
     assert!(metrics.contains("usage_spool_damaged_lines_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_was_written_under_a_wrong_clock_or_long_ago_is_counted_all_the_same() {
+    let (_first, app, owner, _) = two_lives(|tenant| {
+        let at = |occurred_at, quantity| UsageRecord { occurred_at, ..record(tenant, "ai_tokens", quantity) };
+        vec![
+            at(Utc::now(), 1),
+            at(Utc::now() + TimeDelta::days(400), 2),
+            at(Utc::now() - TimeDelta::days(99), 8),
+            at(chrono::DateTime::UNIX_EPOCH, 16),
+        ]
+    })
+    .await;
+    until("the leftovers are gone", async || n_directories(&app) == 1).await;
+    let used = used(&app, &owner, "ai_tokens", "").await;
+    assert_eq!((&used["used"], &used["late"]), (&json!(3), &json!(24)), "{used}");
+    assert_eq!(left_in(&app), Vec::<String>::new(), "nothing was rejected");
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_read_holds_up_no_other() {
+    let db = Arc::new(TestDatabase::new().await);
+    let first = spawn_app_on(Arc::clone(&db), None, |_| {}).await;
+    let tenant = first.onboard("acme").await;
+    let app = spawn_app_on(db, None, |settings| {
+        let spool = settings.data_dir.join("spool");
+        leave(&settings.data_dir, &[record(&tenant.id, "ai_tokens", 1)]);
+        let left = std::fs::read_dir(&spool).unwrap().next().unwrap().unwrap().path();
+        // A directory cannot be read as a file. It is the first of its directory, which is the first of all.
+        std::fs::create_dir(left.join("0.log")).unwrap();
+        leave(&settings.data_dir, &[record(&tenant.id, "ai_tokens", 2)]);
+    })
+    .await;
+    let owner = app.sign_in("acme", &tenant.owner).await;
+    until("what can be read is counted", async || used(&app, &owner, "ai_tokens", "").await["used"] == 3).await;
+    until("the other directory is gone", async || n_directories(&app) == 2).await;
 }

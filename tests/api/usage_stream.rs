@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::api_keys::make_key;
-use crate::helpers::{App, Session, spawn_app, spawn_app_on, until};
+use crate::helpers::{App, PATIENCE, Session, spawn_app, spawn_app_on, until};
 use crate::stream_client::{Client, Hand, count_up};
 
 #[tokio::test]
@@ -330,4 +330,23 @@ async fn an_open_stream_is_no_request_in_flight_and_a_stop_does_not_wait_for_it(
     let took = stopping.await.unwrap();
     assert!(took < Duration::from_secs(20), "{took:?}: much less than server.shutdown_timeout_s");
     drop(deaf);
+}
+
+#[tokio::test]
+async fn a_client_that_never_falls_silent_is_looked_at_and_pinged_all_the_same() {
+    let app = spawn_app(|settings| settings.stream.ping_s = 1).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let client = Client::open(&app, "acme", "", &owner).await;
+    let (mut to, mut from) = client.socket.split();
+    let talk = async {
+        loop {
+            to.send(Message::Ping(Vec::new().into())).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let pinged = async { while !matches!(from.next().await.unwrap().unwrap(), Message::Ping(_)) {} };
+    tokio::select! {
+        () = talk => {}
+        pinged = tokio::time::timeout(PATIENCE, pinged) => pinged.expect("a ping of the server's"),
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use businessos::actors::billing_meter::reservations::{ReserveError, release, reserve, sweep};
+use businessos::actors::tenants_in_turn::{self, ChoreError};
 use businessos::db::{Db, DbError, TenantTx, reservations};
 use businessos::domain::ids::ReservationId;
 use futures_util::future::join_all;
@@ -134,4 +135,55 @@ async fn another_tenants_reservation_cannot_be_given_back() {
     let id = reserve(&db, &view, &AI, 40, TTL).await.unwrap().id.unwrap();
     release(&db, businessos::clock::new_id(), id).await.unwrap();
     assert_eq!(metered.number(RESERVED).await, 40);
+}
+
+/// Lets the tenant's reservations be given back no more.
+async fn break_tenant(metered: &Metered) {
+    let sql = format!(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+         CREATE TRIGGER refuse BEFORE DELETE ON billing.quota_reservations
+         FOR EACH ROW WHEN (OLD.tenant_id = '{}') EXECUTE FUNCTION public.refuse()",
+        metered.tenant
+    );
+    metered.database.as_admin(&sql).await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_fails_keeps_no_other_from_getting_back_what_was_set_aside() {
+    let mut metered = Metered::new(Some(150)).await;
+    let db = metered.pool();
+    let view = metered.view("free").await;
+    reserve(&db, &view, &AI, 5, Duration::ZERO).await.unwrap();
+    break_tenant(&metered).await;
+    let broken = std::mem::replace(&mut metered.tenant, businessos::clock::new_id());
+    let insert = format!(
+        "INSERT INTO platform.tenants (tenant_id, slug, name, region, plan)
+         VALUES ('{}', 'globex', 'Globex', 'global', 'free')",
+        metered.tenant
+    );
+    metered.database.as_admin(&insert).await;
+    let view = metered.view("free").await;
+    reserve(&db, &view, &AI, 7, Duration::ZERO).await.unwrap();
+    let swept = sweep(&db).await;
+    assert!(matches!(swept, Err(ChoreError::Some(1))), "{swept:?}");
+    assert_eq!(metered.number(RESERVED).await, 5, "the other one's is given back");
+    let visited = std::sync::Mutex::new(Vec::new());
+    let worked = tenants_in_turn::each(&db, async |tenant| {
+        visited.lock().unwrap().push(tenant);
+        if tenant == broken { Err(DbError::Busy) } else { Ok(1) }
+    });
+    let worked = worked.await;
+    assert!(matches!(worked, Err(ChoreError::Some(1))), "{worked:?}");
+    assert_eq!(visited.into_inner().unwrap(), [broken, metered.tenant], "each has its turn, by their names");
+}
+
+#[tokio::test]
+async fn statements_for_all_tenants_end_in_time() {
+    let metered = Metered::new(None).await;
+    let sql = "CREATE OR REPLACE FUNCTION billing.list_tenants_with_expired_reservations(n bigint)
+               RETURNS TABLE (tenant_id uuid) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+               AS $$ BEGIN RAISE 'limit: %', current_setting('statement_timeout'); END $$";
+    metered.database.as_admin(sql).await;
+    let said = format!("{:?}", sweep(&metered.pool()).await);
+    assert!(said.contains("limit: 1min"), "{said}");
 }

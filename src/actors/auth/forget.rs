@@ -1,6 +1,6 @@
 //! Forgetting sign-ins that are over: rows of sessions and of half-made sign-ins name people, and nobody needs them any more.
 
-use crate::actors::tenants_in_turn;
+use crate::actors::tenants_in_turn::{self, ChoreError};
 use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, sessions};
 use crate::domain::ids::TenantId;
 
@@ -10,8 +10,8 @@ const BATCH: i64 = 1_000;
 /// Deletes, of all tenants, sessions that ended over a week ago and sign-ins that were never finished; returns how many rows.
 ///
 /// # Errors
-/// [`DbError`]. What was deleted before it stays deleted.
-pub async fn forget_ended(db: &Db) -> Result<u64, DbError> {
+/// [`ChoreError`]. What was deleted besides stays deleted.
+pub async fn forget_ended(db: &Db) -> Result<u64, ChoreError> {
     tenants_in_turn::each(db, async |tenant| forget_of(db, tenant).await).await
 }
 

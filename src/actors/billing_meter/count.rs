@@ -56,7 +56,11 @@ pub(super) async fn count(
     let mut items: Vec<Item<'_>> = events
         .iter()
         .map(|event| {
-            let fate = context.rules.place(event, now).map_or_else(Fate::Refused, Fate::Placed);
+            let placed = match via {
+                Via::Post => context.rules.place(event, now),
+                Via::Spool => context.rules.place_seen(event, now),
+            };
+            let fate = placed.map_or_else(Fate::Refused, Fate::Placed);
             let said_at = event.occurred_at.filter(|_| via == Via::Post);
             Item { event, id: clock::new_id(), hash: payload_hash(event, said_at), fate }
         })

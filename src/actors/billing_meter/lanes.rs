@@ -14,7 +14,7 @@ pub(super) struct Bounds {
     pub per_batch: usize,
     /// Events of one tenant that wait.
     pub per_tenant: usize,
-    /// Events that wait.
+    /// Events that wait. The last fifth of them is for tenants with nothing waiting.
     pub in_total: usize,
 }
 
@@ -44,7 +44,11 @@ impl<W> Lanes<W> {
     /// Puts a request with so many events into its tenant's lane, or gives it back if there is no room.
     pub(super) fn push(&mut self, tenant: TenantId, n_events: usize, request: W) -> Result<(), W> {
         let waiting = self.lanes.get(&tenant).map_or(0, |lane| lane.n_events);
-        if waiting + n_events > self.bounds.per_tenant || self.n_waiting + n_events > self.bounds.in_total {
+        let in_total = self.n_waiting + n_events;
+        // The last fifth is kept for tenants with nothing waiting, so that a few busy ones cannot shut the others out.
+        let is_reserve = in_total > self.bounds.in_total / 5 * 4;
+        if waiting + n_events > self.bounds.per_tenant || in_total > self.bounds.in_total || (is_reserve && waiting > 0)
+        {
             return Err(request);
         }
         let lane = self.lanes.entry(tenant).or_insert_with(|| Lane {
@@ -147,6 +151,18 @@ mod tests {
         assert_eq!(lanes.next(), Some((tenant(3), vec!["y"])), "who waited longer is first");
         lanes.done(tenant(2));
         assert_eq!(lanes.next(), Some((tenant(1), vec!["b"])));
+    }
+
+    #[test]
+    fn the_last_fifth_is_for_tenants_with_nothing_waiting() {
+        let mut lanes = lanes();
+        lanes.push(tenant(1), 15, "a").expect("room");
+        lanes.push(tenant(2), 9, "b").expect("room");
+        assert_eq!(lanes.push(tenant(2), 1, "c"), Err("c"), "24 of 30 are taken");
+        lanes.push(tenant(3), 5, "d").expect("room for whoever has nothing waiting");
+        assert_eq!(lanes.push(tenant(3), 1, "e"), Err("e"));
+        lanes.push(tenant(4), 1, "f").expect("room");
+        assert_eq!(lanes.push(tenant(5), 1, "g"), Err("g"), "the bound of all");
     }
 
     #[test]

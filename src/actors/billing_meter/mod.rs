@@ -43,6 +43,8 @@ const MAX_REST: Duration = Duration::from_secs(10);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// Time between two looks for what dead processes left.
 const LEFTOVERS_EVERY: Duration = Duration::from_secs(30);
+/// Time between two looks for lines of the spool that no disk has yet.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Longest last round; what is left then waits for the next start. Below the child's shutdown timeout.
 const LAST_ROUND: Duration = Duration::from_secs(4);
 
@@ -110,6 +112,17 @@ impl BillingMeter {
         });
     }
 
+    /// Hands to the disk what rounds have not taken yet: they may be far apart.
+    fn sync_spool(&mut self, ctx: &mut Ctx<'_, Self>) {
+        let spool = Arc::clone(&self.context.spool);
+        ctx.spawn(async move { settle::blocking(move || spool.sync_open()).await }, |_actor, synced, ctx| {
+            if let Some(Err(error)) = synced {
+                tracing::warn!(%error, "the spool was not synced");
+            }
+            ctx.run_later(SYNC_EVERY, Self::sync_spool);
+        });
+    }
+
     /// Before the first event, which may be the first of a month that nobody has made. From then on cron makes them ahead.
     fn make_months(&mut self, ctx: &mut Ctx<'_, Self>) {
         let context = Arc::clone(&self.context);
@@ -129,6 +142,7 @@ impl ChildActor for BillingMeter {
         self.make_months(ctx);
         self.settle_leftovers(ctx);
         self.settle_own(ctx);
+        self.sync_spool(ctx);
     }
 
     async fn stopping(self) {

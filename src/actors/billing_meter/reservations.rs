@@ -2,9 +2,11 @@
 //!
 //! Nothing is remembered in the process. What a killed process has set aside is given back when its time is over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::actors::tenant::TenantView;
+use crate::actors::tenants_in_turn::{ChoreError, note};
 use crate::clock;
 use crate::db::reservations::{self, NewReservation};
 use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, usage_counters};
@@ -88,24 +90,40 @@ pub async fn release(db: &Db, tenant: TenantId, id: ReservationId) -> Result<(),
 }
 
 /// Gives back everything whose time is over, of all tenants; returns how many reservations. Any number of processes may do it at
-/// once.
+/// once. A tenant that fails is left to the next run, and the others have their turn.
 ///
 /// # Errors
-/// [`DbError`]; what was given back until then stays so.
-pub async fn sweep(db: &Db) -> Result<u64, DbError> {
-    let mut n_swept = 0;
+/// [`ChoreError`]; what was given back besides stays so.
+pub async fn sweep(db: &Db) -> Result<u64, ChoreError> {
+    let system = SystemTx::new(db, SystemReason::SweepReservations);
+    let (mut n_swept, mut failed) = (0, BTreeSet::new());
     loop {
-        let system = SystemTx::new(db, SystemReason::SweepReservations);
+        // Those that failed are due still, and stand before the others.
+        let n_wanted = TENANTS_AT_ONCE.saturating_add(i64::try_from(failed.len()).unwrap_or(i64::MAX));
         let mut n_of_round = 0;
-        for tenant in reservations::list_tenants_with_expired(&system, TENANTS_AT_ONCE).await? {
-            let mut tx = TenantTx::begin(db, tenant).await?;
-            n_of_round += reservations::give_back_expired(&mut tx, RESERVATIONS_AT_ONCE).await?;
-            tx.commit().await?;
+        for tenant in reservations::list_tenants_with_expired(&system, n_wanted).await? {
+            if failed.contains(&tenant) {
+                continue;
+            }
+            match sweep_some_of(db, tenant).await {
+                Ok(n) => n_of_round += n,
+                Err(error) => {
+                    note(tenant, error)?;
+                    failed.insert(tenant);
+                }
+            }
         }
         n_swept += n_of_round;
         // Nothing was due, or somebody else was faster everywhere.
         if n_of_round == 0 {
-            return Ok(n_swept);
+            return ChoreError::unless_none(failed.len(), n_swept);
         }
     }
+}
+
+async fn sweep_some_of(db: &Db, tenant: TenantId) -> Result<u64, DbError> {
+    let mut tx = TenantTx::begin(db, tenant).await?;
+    let n = reservations::give_back_expired(&mut tx, RESERVATIONS_AT_ONCE).await?;
+    tx.commit().await?;
+    Ok(n)
 }

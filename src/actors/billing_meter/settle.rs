@@ -12,8 +12,8 @@ use serde_json::json;
 use super::ingest::MeterContext;
 use super::messages::RecordUsageError;
 use super::metrics::Via;
-use super::spool::leftovers;
 use super::spool::segment::Segment;
+use super::spool::{Spool, leftovers};
 use crate::domain::ids::TenantId;
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 
@@ -57,11 +57,14 @@ pub(super) async fn leftover(context: &Arc<MeterContext>) -> Round {
     let mut worst = Round::Whole;
     for leftover in found {
         tracing::info!(n_segments = leftover.segments.len(), "counting usage that another process left");
-        let mut paths = leftover.segments.clone();
-        while worst == Round::Whole && !paths.is_empty() {
-            let rest = paths.split_off(paths.len().min(SEGMENTS_AT_ONCE));
-            worst = paths_round(context, paths).await;
-            paths = rest;
+        for paths in leftover.segments.chunks(SEGMENTS_AT_ONCE) {
+            if paths_round(context, paths.to_vec()).await != Round::Whole {
+                worst = Round::Failed;
+                // One segment or tenant must not hold up the others; without the database none can be counted.
+                if context.db.ping().await.is_err() {
+                    return worst;
+                }
+            }
         }
         leftover.remove_if_empty();
     }
@@ -77,29 +80,48 @@ async fn paths_round(context: &Arc<MeterContext>, mut paths: Vec<PathBuf>) -> Ro
     if paths.is_empty() {
         return Round::Whole;
     }
-    let Some(segments) = blocking(move || read(paths)).await else { return Round::Failed };
-    let is_read = segments.is_ok();
-    let segments = segments.unwrap_or_else(|error| {
-        tracing::error!(%error, "the spool cannot be read");
-        Vec::new()
-    });
+    let spool = Arc::clone(&context.spool);
+    let Some(Readable { segments, n_unreadable }) = blocking(move || read(&spool, paths)).await else {
+        return Round::Failed;
+    };
     let settled = count(context, &segments).await;
     let (context_, n_segments) = (Arc::clone(context), segments.len());
-    let finished = blocking(move || finish(&context_, &segments, &settled)).await;
-    match finished {
-        Some(n) if n == n_segments && is_read => {
-            if has_more {
-                Round::More
-            } else {
-                Round::Whole
-            }
-        }
-        Some(_) | None => Round::Failed,
+    let Some(n_finished) = blocking(move || finish(&context_, &segments, &settled)).await else {
+        return Round::Failed;
+    };
+    match (n_finished == n_segments && n_unreadable == 0, has_more) {
+        (true, false) => Round::Whole,
+        (true, true) => Round::More,
+        // What is in the way was postponed, so those behind it are next.
+        (false, true) if n_finished > 0 => Round::More,
+        (false, _) => Round::Failed,
     }
 }
 
-fn read(paths: Vec<PathBuf>) -> io::Result<Vec<Segment>> {
-    paths.into_iter().map(Segment::read).collect()
+/// What reading some segments gave.
+struct Readable {
+    segments: Vec<Segment>,
+    n_unreadable: usize,
+}
+
+/// Reads segments one by one. One that cannot be read is tried again after the others; one that is gone has nothing to be counted.
+fn read(spool: &Spool, paths: Vec<PathBuf>) -> Readable {
+    let mut readable = Readable { segments: Vec::with_capacity(paths.len()), n_unreadable: 0 };
+    for path in paths {
+        match Segment::read(path.clone()) {
+            Ok(segment) => readable.segments.push(segment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), "a segment of the spool is gone");
+                spool.forget(&path);
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "a segment of the spool cannot be read; it is tried again");
+                spool.postpone(&path);
+                readable.n_unreadable += 1;
+            }
+        }
+    }
+    readable
 }
 
 /// What came of a round's segments, by their places.
@@ -204,7 +226,8 @@ fn finish(context: &MeterContext, segments: &[Segment], settled: &Settled) -> us
                 n_finished += 1;
             }
             Err(error) => {
-                tracing::error!(%error, "a counted segment of the spool cannot be removed; it is tried again")
+                tracing::error!(%error, "a counted segment of the spool cannot be removed; it is tried again");
+                context.spool.postpone(&segment.path);
             }
         }
     }
@@ -228,7 +251,10 @@ fn keep_rejected(root: &Path, lines: &[&str]) -> io::Result<()> {
 /// A segment with damaged lines is kept for people; what could be read of it is counted.
 fn let_go(context: &MeterContext, segment: &Segment) -> io::Result<()> {
     if segment.n_damaged == 0 {
-        return std::fs::remove_file(&segment.path);
+        return match std::fs::remove_file(&segment.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
     }
     let name = segment.path.with_extension("damaged");
     let kept = context.spool.root().join(name.file_name().unwrap_or_default());
@@ -239,7 +265,11 @@ fn let_go(context: &MeterContext, segment: &Segment) -> io::Result<()> {
 }
 
 /// Runs what waits for the disk beside the actors' threads. `None` if it panicked.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.inspect_err(|error| tracing::error!(%error, "work on the spool failed")).ok()
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

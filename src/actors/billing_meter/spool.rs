@@ -1,7 +1,9 @@
 //! The spool: usage that the gateway saw, in files that outlive the process.
 //!
 //! A line is written before the last byte of the metered answer is handed on. So whatever a client has seen completed is in
-//! a file, and killing the process loses none of it: the kernel keeps what was written. A power cut may lose the last second.
+//! a file, and killing the process loses none of it: the kernel keeps what was written. A power cut, or a crash of the kernel,
+//! may lose what no disk has yet: files are handed to the disk when the meter takes them, and once a second besides, so that is
+//! about the last second, and more only while the disk is slow or refuses (then the log says so).
 //!
 //! Each process writes into a directory of its own, which it holds by a file lock. When the lock is free its process is dead,
 //! and another one counts what it left behind ([`leftovers`]). Workers write into a few segments side by side; the meter takes
@@ -48,6 +50,8 @@ struct Open {
     path: PathBuf,
     file: File,
     len: u64,
+    /// So much of it was handed to the disk.
+    synced: u64,
 }
 
 /// A segment that nobody writes any more.
@@ -88,6 +92,7 @@ impl Spool {
         lock.try_lock()?;
         // Nobody who looks for leftovers sees it without its lock.
         std::fs::rename(&hidden, &dir)?;
+        sync_names(root)?;
         Ok(Self {
             root: root.to_owned(),
             dir,
@@ -172,11 +177,39 @@ impl Spool {
             }
         }
         let unsynced: Vec<File> = lock(&self.sealed).iter_mut().filter_map(|sealed| sealed.unsynced.take()).collect();
-        for file in unsynced {
-            if let Err(error) = file.sync_data() {
-                tracing::warn!(%error, "a segment of the spool was not synced");
+        if unsynced.is_empty() {
+            return;
+        }
+        let synced = unsynced.iter().try_for_each(File::sync_data).and_then(|()| sync_names(&self.dir));
+        if let Err(error) = synced {
+            tracing::warn!(%error, "segments of the spool were not synced");
+        }
+    }
+
+    /// Hands to the disk what segments that are being written hold; returns of how many. Blocks, but no writer: they go on meanwhile.
+    ///
+    /// # Errors
+    /// The disk refuses; what it refused may be tried again.
+    pub(super) fn sync_open(&self) -> io::Result<usize> {
+        let (mut n_synced, mut has_new) = (0, false);
+        for slot in &self.slots {
+            let begun = match &*lock(slot) {
+                Some(open) if open.len > open.synced => Some((open.file.try_clone()?, open.path.clone(), open.len)),
+                _ => None,
+            };
+            let Some((file, path, len)) = begun else { continue };
+            file.sync_data()?;
+            n_synced += 1;
+            // It may have been sealed meanwhile, and another one opened.
+            if let Some(open) = lock(slot).as_mut().filter(|open| open.path == path) {
+                has_new |= open.synced == 0;
+                open.synced = len;
             }
         }
+        if has_new {
+            sync_names(&self.dir)?;
+        }
+        Ok(n_synced)
     }
 
     /// The sealed segments, those that wait longest first.
@@ -203,7 +236,7 @@ impl Spool {
     }
 
     fn seal(&self, open: Option<Open>) {
-        if let Some(Open { path, file, len }) = open {
+        if let Some(Open { path, file, len, synced: _ }) = open {
             lock(&self.sealed).push(Sealed { path, len, unsynced: Some(file) });
         }
     }
@@ -211,7 +244,7 @@ impl Spool {
     fn open_segment(&self) -> io::Result<Open> {
         let path = self.dir.join(format!("{}.{SEGMENT}", clock::new_id::<Uuid>()));
         let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-        Ok(Open { path, file, len: 0 })
+        Ok(Open { path, file, len: 0, synced: 0 })
     }
 
     /// The thread's slot.
@@ -223,6 +256,11 @@ impl Spool {
         let [first, ..] = &self.slots;
         self.slots.get(MINE.get() % SLOTS).unwrap_or(first)
     }
+}
+
+/// Hands a directory's names to the disk: a file whose name is lost is lost.
+fn sync_names(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// One write, so that two lines never mix and a line is whole or at the end.

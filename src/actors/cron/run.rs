@@ -16,6 +16,10 @@ const LEASE: Duration = Duration::from_secs(30);
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 
+/// A run that takes longer is given up; the next slot goes on where it was. Something that hangs must not keep a job from
+/// everybody for ever: its lease would be renewed for as long as the process lives.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
 /// A run of this process.
 #[derive(Debug, Clone)]
 pub struct LocalRun {
@@ -95,7 +99,11 @@ pub(super) async fn run_held(
 
 /// The work itself. A panic ends this run alone.
 async fn work(job: &Job) -> JobOutcome {
-    match AssertUnwindSafe(job.run()).catch_unwind().await {
+    let Ok(ended) = tokio::time::timeout(LONGEST, AssertUnwindSafe(job.run()).catch_unwind()).await else {
+        tracing::error!(job = job.name, "the job took too long and is broken off");
+        return JobOutcome::Failed { why: format!("it took longer than {} minutes", LONGEST.as_secs() / 60) };
+    };
+    match ended {
         Ok(Ok(n)) => {
             tracing::debug!(job = job.name, n_done = n, "the job ran");
             JobOutcome::Done { n_done: i64::try_from(n).unwrap_or(i64::MAX) }
@@ -121,5 +129,17 @@ async fn until_lost(db: &Db, held: Option<&HeldRun>) {
         if matches!(job_runs::renew(&system, held, LEASE).await, Ok(false)) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_does_not_end_is_broken_off_and_has_failed() {
+        let job = Job::node("hangs", "never ends", Duration::from_secs(60), std::future::pending);
+        let ended = tokio::time::timeout(2 * LONGEST, work(&job)).await.expect("it was broken off");
+        assert!(matches!(&ended, JobOutcome::Failed { why } if why.contains("15 minutes")), "{ended:?}");
     }
 }

@@ -38,6 +38,7 @@ pub struct TenantHandle {
     /// Theoretical arrival times of the rate limit. They outlive views, so a config change does not refill the limit.
     signed_in_tat_ns: AtomicU64,
     anonymous_tat_ns: AtomicU64,
+    events_tat_ns: AtomicU64,
     /// The same for each meter past a soft limit that slows its calls; nobody else takes the lock.
     throttled_tat_ns: Mutex<BTreeMap<MeterName, u64>>,
     in_flight: AtomicU32,
@@ -56,6 +57,7 @@ impl TenantHandle {
             quotas: ArcSwap::from_pointee(quotas),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
+            events_tat_ns: AtomicU64::new(0),
             throttled_tat_ns: Mutex::default(),
             in_flight: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
@@ -129,17 +131,12 @@ impl TenantHandle {
             Bucket::SignedIn => &self.signed_in_tat_ns,
             Bucket::Anonymous => &self.anonymous_tat_ns,
         };
-        let mut tat = kept.load(Ordering::Relaxed);
-        loop {
-            let decision = policy.take(tat, now_ns);
-            let Decision::Allowed { tat_ns, .. } = decision else {
-                return decision;
-            };
-            match kept.compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return decision,
-                Err(current) => tat = current,
-            }
-        }
+        take_many(kept, 1, policy, now_ns)
+    }
+
+    /// Counts `n` posted usage events against the rate that the plan has for them: all pass, or none. The rate is this process's own.
+    pub fn take_events(&self, n: u32, policy: RatePolicy, now_ns: u64) -> Decision {
+        take_many(&self.events_tat_ns, n, policy, now_ns)
     }
 
     /// Counts one call against the rate that a meter has past its soft limit. The rate is this process's own.
@@ -169,6 +166,20 @@ impl TenantHandle {
         let before = self.websockets.fetch_add(1, Ordering::Relaxed);
         let entered = OpenWebSocket { tenant: Arc::clone(self) };
         (before < limit).then_some(entered)
+    }
+}
+
+fn take_many(kept: &AtomicU64, n: u32, policy: RatePolicy, now_ns: u64) -> Decision {
+    let mut tat = kept.load(Ordering::Relaxed);
+    loop {
+        let decision = policy.take_many(n, tat, now_ns);
+        let Decision::Allowed { tat_ns, .. } = decision else {
+            return decision;
+        };
+        match kept.compare_exchange_weak(tat, tat_ns, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return decision,
+            Err(current) => tat = current,
+        }
     }
 }
 

@@ -99,6 +99,9 @@ pub fn plan_of(settings: &Settings, name: &str) -> Plan {
         requests_per_minute: configured
             .and_then(|plan| plan.requests_per_minute)
             .unwrap_or(settings.limits.tenant_per_minute),
+        events_per_minute: configured
+            .and_then(|plan| plan.events_per_minute)
+            .unwrap_or(settings.metering.events_per_minute),
         modules: configured.map(|plan| plan.modules.clone()).unwrap_or_default(),
         meters: configured.map(limits_of).unwrap_or_default(),
     }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::actors::tenants_in_turn;
+use crate::actors::tenants_in_turn::{self, ChoreError};
 use crate::clock;
 use crate::db::{Db, DbError, TenantTx, stream_events, stream_tickets};
 use crate::domain::ids::TenantId;
@@ -15,8 +15,8 @@ const BATCH: i64 = 1_000;
 /// Deletes, of all tenants, events of streams that are older than 90 days and tickets that ran out; returns how many rows.
 ///
 /// # Errors
-/// [`DbError`]. What was deleted before it stays deleted.
-pub async fn forget_old(db: &Db) -> Result<u64, DbError> {
+/// [`ChoreError`]. What was deleted besides stays deleted.
+pub async fn forget_old(db: &Db) -> Result<u64, ChoreError> {
     tenants_in_turn::each(db, async |tenant| forget_of(db, tenant).await).await
 }
 

@@ -16,12 +16,15 @@ use crate::db::stream_feed::{Counter, News, Question, StreamEvent};
 use crate::domain::ids::TenantId;
 use crate::domain::period::Period;
 
+/// The last fifth of all streams is for tenants with fewer than this many open.
+const RESERVED_PER_TENANT: usize = 3;
+
 /// How many streams may be open, and how much may wait for one.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
     /// Streams of one tenant.
     pub max_per_tenant: usize,
-    /// Streams of all tenants.
+    /// Streams of all tenants. The last fifth of them is for tenants with fewer than three.
     pub max_total: usize,
     /// News that wait for a listener; one more and it is dropped.
     pub queue: usize,
@@ -101,14 +104,16 @@ impl Hub {
     /// [`HubFull`].
     pub fn enter(self: &Arc<Self>, tenant: TenantId) -> Result<Place, HubFull> {
         let mut open = self.lock();
-        if open.n_places >= self.limits.max_total {
-            return Err(HubFull::Total);
-        }
-        let watched = open.tenants.entry(tenant).or_default();
-        if watched.n_places >= self.limits.max_per_tenant {
+        let (n_open, n_own) = (open.n_places, open.tenants.get(&tenant).map_or(0, |watched| watched.n_places));
+        if n_own >= self.limits.max_per_tenant {
             return Err(HubFull::Tenant);
         }
-        watched.n_places += 1;
+        // So that a few tenants with many streams cannot shut the others out.
+        let is_reserve = n_open.saturating_mul(5) >= self.limits.max_total.saturating_mul(4);
+        if n_open >= self.limits.max_total || (is_reserve && n_own >= RESERVED_PER_TENANT) {
+            return Err(HubFull::Total);
+        }
+        open.tenants.entry(tenant).or_default().n_places += 1;
         open.n_places += 1;
         Ok(Place { hub: Arc::clone(self), tenant, listener: None })
     }

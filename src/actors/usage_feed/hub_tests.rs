@@ -89,6 +89,18 @@ fn places_are_counted_for_each_tenant_and_altogether_and_given_back() {
 }
 
 #[test]
+fn the_last_fifth_is_for_tenants_with_few_streams() {
+    let hub = hub(10, 10, 1);
+    let mut places: Vec<Place> = (0..8).map(|_| hub.enter(tenant(1)).unwrap()).collect();
+    assert_eq!(hub.enter(tenant(1)).unwrap_err(), HubFull::Total, "it has many, and 8 of 10 are taken");
+    places.extend((0..2).map(|_| hub.enter(tenant(2)).unwrap()));
+    assert_eq!(hub.enter(tenant(3)).unwrap_err(), HubFull::Total, "all are taken");
+    drop(places.split_off(7));
+    places.push(hub.enter(tenant(1)).unwrap());
+    assert_eq!(hub.n_open(), 8);
+}
+
+#[test]
 fn a_message_is_what_the_event_says_and_nobody_can_forge_its_number() {
     let payload = serde_json::json!({ "meter": "ai_tokens", "id": 99, "type": "x" });
     let at = chrono::DateTime::from_timestamp(0, 0).unwrap();

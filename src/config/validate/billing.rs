@@ -6,6 +6,10 @@ use crate::domain::usage::MAX_QUANTITY;
 
 /// Highest threshold, in percent.
 const MAX_THRESHOLD: u16 = 1_000;
+/// Fewest events a minute: the largest call must be able to pass.
+const MIN_EVENTS: u64 = 1_000;
+/// Most events a minute.
+const MAX_EVENTS: u64 = 1_000_000_000;
 
 /// Every mistake, each as `key: found, expected`.
 pub(super) fn validate(settings: &Settings) -> Vec<String> {
@@ -17,6 +21,11 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     for (name, plan) in &settings.plans {
         let key = format!("plans.{name}");
         expect(plan.version >= 1, &mut mistakes, || format!("{key}.version: found 0, expected 1 or more"));
+        if let Some(found) = plan.events_per_minute {
+            expect((MIN_EVENTS..=MAX_EVENTS).contains(&u64::from(found)), &mut mistakes, || {
+                format!("{key}.events_per_minute: found {found}, expected {MIN_EVENTS} to {MAX_EVENTS}")
+            });
+        }
         for (meter, figures) in &plan.meters {
             let key = format!("{key}.meters.{meter}");
             check_known(settings, &key, meter, &mut mistakes);
@@ -43,6 +52,7 @@ fn check_metering(settings: &Settings, mistakes: &mut Vec<String>) {
         ("max_age_days", u64::from(metering.max_age_days), 1, 366),
         ("late_grace_h", u64::from(metering.late_grace_h), 0, 720),
         ("reservation_ttl_s", metering.reservation_ttl_s, 1, 86_400),
+        ("events_per_minute", u64::from(metering.events_per_minute), MIN_EVENTS, MAX_EVENTS),
         ("event_retention_months", u64::from(metering.event_retention_months), 3, 1_200),
         // A key must live longer than anybody may send its event again.
         (
@@ -99,10 +109,7 @@ fn check_figures(key: &str, figures: &PlanMeterSettings, mistakes: &mut Vec<Stri
 }
 
 fn check_route(settings: &Settings, key: &str, route: &RouteSettings, mistakes: &mut Vec<String>) {
-    let named = route.meter.iter().map(|meter| ("meter", meter));
-    let named = named.chain(route.usage_header.iter().map(|meter| ("usage_header", meter)));
-    let named = named.chain(route.pauses_with.iter().map(|meter| ("pauses_with", meter)));
-    for (name, meter) in named {
+    for (name, meter) in route.named_meters() {
         check_known(settings, &format!("{key}.{name}"), meter, mistakes);
     }
     expect((1..=MAX_QUANTITY).contains(&route.meter_quantity), mistakes, || {

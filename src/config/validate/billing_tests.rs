@@ -111,3 +111,11 @@ fn metering_has_ranges() {
         assert_names(&mistakes(&format!("[metering]\n{key} = {value}\n")), &format!("metering.{key}"));
     }
 }
+
+#[test]
+fn the_rate_of_events_lets_the_largest_call_pass() {
+    assert_names(&mistakes("[metering]\nevents_per_minute = 999\n"), "metering.events_per_minute");
+    assert_names(&mistakes("[plans.tiny]\nmodules = []\nevents_per_minute = 0\n"), "plans.tiny.events_per_minute");
+    let good = "[metering]\nevents_per_minute = 1000\n[plans.tiny]\nmodules = []\nevents_per_minute = 1000\n";
+    assert_eq!(mistakes(good), Vec::<String>::new());
+}

@@ -13,12 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::actors::billing_meter::RecordUsage;
+use crate::clock;
 use crate::domain::meter::MeterName;
+use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 use crate::domain::usage_intake::is_name;
-use crate::http::extract::{LargeJson, Then, UsageReporter, UserOrKey};
+use crate::http::extract::{LargeJson, TenantScope, Then, UsageReporter, UserOrKey};
+use crate::http::middleware::edge::ceil_s;
 use crate::http::openapi;
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
 
 /// Most events of one call.
@@ -234,6 +237,8 @@ impl EventResult {
 /// answered for itself, after all that is counted is durable. An event may be sent again, for instance after a 503 or a lost
 /// answer: it is counted once, and answered `duplicate` if it had been counted. An event may be 62 days old (as configured); one
 /// that comes more than three days after its month is counted with that month's late usage.
+/// How many events a minute a tenant may send is a matter of its plan; what goes beyond is answered 429 `rate-limited`, and none of
+/// the call's events is counted.
 #[utoipa::path(post, path = "/billing/usage/events", tag = "billing", operation_id = "usage.post_events", security(("bearer" = [])),
     request_body(content((PostEventsRequest = "application/json"),
                          (Vec<CloudEvent> = "application/cloudevents-batch+json"))),
@@ -244,6 +249,7 @@ pub(in crate::http) async fn post_events(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let posted = body.into_events()?;
+    charge(&reporter.scope, posted.len())?;
     let mut ids = Vec::with_capacity(posted.len());
     let mut events = Vec::with_capacity(posted.len());
     for Posted { pointer: _, id, source, meter, quantity, occurred_at, dims } in posted {
@@ -267,4 +273,17 @@ pub(in crate::http) async fn post_events(
     });
     let response = PostEventsResponse { results: results.flatten().collect() };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(response))
+}
+
+/// Counts the call's events against what the plan allows in a minute, whatever becomes of them.
+fn charge(scope: &TenantScope, n_events: usize) -> Result<(), Problem> {
+    let per_minute = scope.view.plan.events_per_minute;
+    let n_events = u32::try_from(n_events).unwrap_or(u32::MAX);
+    match scope.tenant.take_events(n_events, RatePolicy::per_minute(per_minute), clock::monotonic_ns()) {
+        Decision::Allowed { .. } => Ok(()),
+        Decision::Refused { retry_after } => {
+            let detail = format!("the tenant may report {per_minute} usage events a minute");
+            Err(Problem::new(&kinds::RATE_LIMITED, detail).retry_after(ceil_s(retry_after)))
+        }
+    }
 }

@@ -132,19 +132,21 @@ impl Stream {
     async fn follow(&mut self, notices: &mut Receiver<Notice>) -> Result<std::convert::Infallible, End> {
         let ping_every = Duration::from_secs(self.state.settings.stream.ping_s);
         let mut next_ping = Instant::now() + ping_every;
+        // Outside of the loop: a client that never falls silent, or news that never end, must not put it off.
+        let mut next_look = Instant::now() + LOOK_EVERY;
         let state = self.state.clone();
         loop {
-            let next_look = (Instant::now() + LOOK_EVERY).min(next_ping);
             tokio::select! {
                 notice = notices.recv() => match notice {
                     Some(notice) => self.tell(notice).await?,
                     None => return Err(TOO_SLOW),
                 },
                 said = self.messages.recv() => self.hear(said).await?,
-                () = sleep_until(next_look) => {
+                () = sleep_until(next_look.min(next_ping)) => {
                     self.check()?;
-                    if next_look == next_ping {
-                        next_ping += ping_every;
+                    next_look = Instant::now() + LOOK_EVERY;
+                    if next_ping <= Instant::now() {
+                        next_ping = Instant::now() + ping_every;
                         self.ping().await?;
                     }
                 }
