@@ -193,7 +193,7 @@ async fn whoever_shows_no_credential_is_not_told_the_tenants_figures() {
     })
     .await;
     let (_, owner) = app.tenant_with_owner("acme").await;
-    let is_told = |reply: &crate::helpers::Reply| reply.header("x-quota-meter") != "";
+    let is_told = |reply: &crate::helpers::Reply| !reply.header("x-quota-meter").is_empty();
     let known = app.get("acme", "/run/ok").token(&owner).await;
     known.problem(429, "quota-exceeded");
     assert!(is_told(&known) && known.json()["limit"] == 0, "{known:?}");

@@ -33,6 +33,7 @@ impl Drop for EchoService {
 }
 
 impl EchoService {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -66,7 +67,7 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<Request>>>, ends: Arc
     let line = String::from_utf8_lossy(&peeked[..n]).into_owned();
     if line.starts_with("GET /forged") {
         let mut request = vec![0; 4_096];
-        stream.read(&mut request).await.unwrap();
+        let _whole_head = stream.read(&mut request).await.unwrap();
         let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
                       sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
