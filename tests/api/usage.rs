@@ -1,5 +1,6 @@
 //! Usage events over HTTP: counted once, however often and at once they are sent.
 
+use businessos::clock;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ async fn an_event_that_is_sent_again_is_a_duplicate_and_counted_once() {
 #[tokio::test]
 async fn another_event_under_the_same_id_is_a_conflict() {
     let (app, owner) = world().await;
-    let now = businessos::clock::now();
+    let now = clock::now();
     let at = |at| json!({ "id": "timed", "meter": "workflow_runs", "quantity": 1, "occurred_at": at });
     let events = json!([event("a", "workflow_runs", 3), at(now)]);
     assert_eq!(statuses(&post(&app, &owner, events).await), ["accepted", "accepted"]);
@@ -124,7 +125,7 @@ async fn a_thousand_events_fit_and_one_more_does_not() {
         let dims = json!({ "workflow": "w".repeat(200), "user": "u".repeat(200) });
         let one = |n| {
             json!({ "id": format!("{n:036}"), "meter": "workflow_runs", "quantity": 1, "dims": dims,
-                              "occurred_at": businessos::clock::now() })
+                              "occurred_at": clock::now() })
         };
         (0..n).map(one).collect()
     };
@@ -160,7 +161,7 @@ async fn wrong_fields_are_named() {
 #[tokio::test]
 async fn late_usage_goes_where_it_belongs_and_what_is_too_old_or_in_the_future_nowhere() {
     let (app, owner) = world().await;
-    let now = businessos::clock::now();
+    let now = clock::now();
     let at = |id: &str, days: i64| json!({ "id": id, "meter": "workflow_runs", "quantity": 1, "occurred_at": now - TimeDelta::days(days) });
     let soon =
         json!({ "id": "soon", "meter": "workflow_runs", "quantity": 1, "occurred_at": now + TimeDelta::minutes(4) });

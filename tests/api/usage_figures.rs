@@ -1,5 +1,6 @@
 //! What is made of usage events: figures by aggregation, period and day.
 
+use businessos::clock;
 use std::collections::BTreeMap;
 
 use businessos::config::{MeterSettings, Settings};
@@ -32,7 +33,7 @@ async fn each_meter_makes_its_own_figure_of_the_same_events() {
     let (_, owner) = app.tenant_with_owner("acme").await;
     // The second one occurred last.
     for (n, (quantity, seconds_ago, user)) in [(5, 3, "ann"), (2, 1, "bob"), (9, 2, "ann")].into_iter().enumerate() {
-        let at = businessos::clock::now() - TimeDelta::seconds(seconds_ago);
+        let at = clock::now() - TimeDelta::seconds(seconds_ago);
         let one = |meter: &str| {
             json!({ "id": format!("{meter}{n}"), "meter": meter, "quantity": quantity, "occurred_at": at,
                     "dims": { "user": user } })
@@ -57,7 +58,7 @@ async fn usage_shows_every_meter_with_the_plans_limits() {
     let app = spawn_app(|_| {}).await;
     let (_, owner) = app.tenant_with_owner("acme").await;
     let reply = app.get("acme", "/billing/usage").token(&owner).await.json();
-    assert_eq!(reply["period"], businessos::clock::now().format("%Y-%m").to_string());
+    assert_eq!(reply["period"], clock::now().format("%Y-%m").to_string());
     let names: Vec<_> = reply["meters"].as_array().unwrap().iter().map(|meter| meter["meter"].clone()).collect();
     assert_eq!(names, ["ai_tokens", "connector_calls", "workflow_runs"]);
     let nothing = json!({

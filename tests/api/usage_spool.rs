@@ -1,5 +1,6 @@
 //! Usage that a process wrote down before it died is counted by the next one, once.
 
+use businessos::clock;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ fn record(tenant: &str, meter: &str, quantity: i64) -> UsageRecord {
         tenant: tenant.parse().unwrap(),
         meter: MeterName::parse(meter).unwrap(),
         quantity,
-        occurred_at: businessos::clock::now(),
+        occurred_at: clock::now(),
         key: None,
         source: "gateway".to_owned(),
         dims: BTreeMap::new(),
@@ -85,8 +86,7 @@ async fn what_a_dead_process_left_is_counted_once_though_it_is_found_twice() {
         let mut records: Vec<_> = (0..100).map(|_| record(tenant, "ai_tokens", 3)).collect();
         records.extend([keyed(tenant, "op-1", 50), keyed(tenant, "op-2", 60), record(tenant, "workflow_runs", 1)]);
         // The service names the same operation again, later.
-        let again =
-            UsageRecord { occurred_at: businessos::clock::now() + TimeDelta::seconds(2), ..keyed(tenant, "op-1", 50) };
+        let again = UsageRecord { occurred_at: clock::now() + TimeDelta::seconds(2), ..keyed(tenant, "op-1", 50) };
         records.push(again);
         records
     })
@@ -160,9 +160,9 @@ async fn what_was_written_under_a_wrong_clock_or_long_ago_is_counted_all_the_sam
     let (_first, app, owner, _) = two_lives(|tenant| {
         let at = |occurred_at, quantity| UsageRecord { occurred_at, ..record(tenant, "ai_tokens", quantity) };
         vec![
-            at(businessos::clock::now(), 1),
-            at(businessos::clock::now() + TimeDelta::days(400), 2),
-            at(businessos::clock::now() - TimeDelta::days(99), 8),
+            at(clock::now(), 1),
+            at(clock::now() + TimeDelta::days(400), 2),
+            at(clock::now() - TimeDelta::days(99), 8),
             at(chrono::DateTime::UNIX_EPOCH, 16),
         ]
     })

@@ -1,5 +1,6 @@
 //! The upkeep of usage events: months made ahead and dropped, keys forgotten.
 
+use businessos::clock;
 use std::time::Duration;
 
 use businessos::db::pool::PoolSettings;
@@ -25,7 +26,7 @@ async fn partitions(database: &TestDatabase) -> Vec<String> {
 }
 
 fn partition(months_ahead: i32) -> String {
-    let this_month = businessos::clock::now().date_naive();
+    let this_month = clock::now().date_naive();
     let n = Months::new(months_ahead.unsigned_abs());
     let month: NaiveDate = if months_ahead < 0 { this_month - n } else { this_month + n };
     format!("usage_events_p{}", month.format("%Y%m"))
@@ -57,7 +58,7 @@ async fn months_that_are_old_enough_are_dropped_and_no_others() {
     let system = SystemTx::new(&db, SystemReason::KeepUsage);
     for ago in [3, 4, 20] {
         let name = partition(-ago);
-        let start = (businessos::clock::now().date_naive() - Months::new(ago.unsigned_abs())).format("%Y-%m-01");
+        let start = (clock::now().date_naive() - Months::new(ago.unsigned_abs())).format("%Y-%m-01");
         let sql = format!(
             "CREATE TABLE billing.{name} PARTITION OF billing.usage_events
              FOR VALUES FROM ('{start}+00') TO (timestamptz '{start}+00' + interval '1 month')"
@@ -85,7 +86,7 @@ async fn old_keys_of_every_tenant_are_forgotten_in_bounded_steps() {
              FROM platform.tenants CROSS JOIN generate_series(1, 10) n WHERE slug LIKE 'tenant-%'",
         )
         .await;
-    let before = businessos::clock::now() - TimeDelta::days(5) - TimeDelta::hours(12);
+    let before = clock::now() - TimeDelta::days(5) - TimeDelta::hours(12);
     for expected in [7, 7, 1, 0] {
         assert_eq!(usage_upkeep::forget_keys(&system, before, 7).await.unwrap(), expected);
     }
