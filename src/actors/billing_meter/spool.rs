@@ -6,7 +6,7 @@
 //! about the last second, and more only while the disk is slow or refuses (then the log says so).
 //!
 //! Each process writes into a directory of its own, which it holds by a file lock. When the lock is free its process is dead,
-//! and another one counts what it left behind ([`leftovers`]). Workers write into a few segments side by side; the meter takes
+//! and another one counts what it left behind (`leftovers`). Workers write into a few segments side by side; the meter takes
 //! the segments out of their hands, counts them and deletes them.
 
 pub(super) mod leftovers;
