@@ -62,14 +62,15 @@ pub(super) async fn proxy(
         route: &route,
         caller: caller.as_ref(),
     };
-    if settings.websocket && tunnel::is_upgrade(&request) {
-        return call.open_tunnel(payload.into_inner(), &tenant).await;
-    }
     let payload: Payload = payload.into_inner();
+    // The rare ways are boxed: this future, which each request moves about, is as large as its largest branch.
+    if settings.websocket && tunnel::is_upgrade(&request) {
+        return Box::pin(call.open_tunnel(payload, &tenant)).await;
+    }
     let mut response = match settings.kind {
-        RouteKind::Http if counted::is_counted(settings) => counted::forward_call(&call, payload).await?,
+        RouteKind::Http if counted::is_counted(settings) => Box::pin(counted::forward_call(&call, payload)).await?,
         RouteKind::Http => call.forward(payload).await?,
-        RouteKind::OpenAi => openai::forward_call(&call, payload).await?,
+        RouteKind::OpenAi => Box::pin(openai::forward_call(&call, payload)).await?,
     };
     if let Some(quota) = quota {
         quota.add_headers(response.headers_mut(), &state.settings.gateway.upgrade_url);
@@ -102,7 +103,7 @@ impl Call<'_> {
     async fn open_tunnel(&self, payload: Payload, tenant: &Arc<TenantHandle>) -> Result<HttpResponse, Problem> {
         let metered = counted::begin(self).await?;
         let (headers, authorization) = self.identity_headers();
-        let headers = hygiene::upstream_headers(self.request, &headers, authorization);
+        let headers = hygiene::service_headers(self.request, &headers, authorization, self.route.preserves_host());
         let opened = websocket::open(self.request, payload, self.state, self.route, tenant, self.caller, headers).await;
         let Forwarded { response, usage, .. } = opened.map_err(|refused| match refused {
             websocket::Failure::Refused(problem) => problem,
