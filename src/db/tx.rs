@@ -162,6 +162,10 @@ pub enum SystemReason {
     KeepUsage,
     /// Finding what is new for the streams of usage that this process holds open.
     FeedStreams,
+    /// Finding tenants whose billing periods are to be closed.
+    CloseBilling,
+    /// Finding whose invoice an id is, and which are open.
+    FindInvoices,
 }
 
 impl SystemReason {
@@ -179,6 +183,8 @@ impl SystemReason {
             Self::SweepReservations => "sweep_reservations",
             Self::KeepUsage => "keep_usage",
             Self::FeedStreams => "feed_streams",
+            Self::CloseBilling => "close_billing",
+            Self::FindInvoices => "find_invoices",
         }
     }
 }
