@@ -162,6 +162,10 @@ pub enum SystemReason {
     KeepUsage,
     /// Finding what is new for the streams of usage that this process holds open.
     FeedStreams,
+    /// Writing down the plans that are sold.
+    KeepCatalogue,
+    /// Finding tenants of whose subscription something is due.
+    ChangeSubscriptions,
 }
 
 impl SystemReason {
@@ -179,6 +183,8 @@ impl SystemReason {
             Self::SweepReservations => "sweep_reservations",
             Self::KeepUsage => "keep_usage",
             Self::FeedStreams => "feed_streams",
+            Self::KeepCatalogue => "keep_catalogue",
+            Self::ChangeSubscriptions => "change_subscriptions",
         }
     }
 }
