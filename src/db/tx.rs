@@ -166,6 +166,10 @@ pub enum SystemReason {
     KeepCatalogue,
     /// Finding tenants of whose subscription something is due.
     ChangeSubscriptions,
+    /// Finding tenants whose billing periods are to be closed.
+    CloseBilling,
+    /// Finding whose invoice an id is, and which are open.
+    FindInvoices,
 }
 
 impl SystemReason {
@@ -185,6 +189,8 @@ impl SystemReason {
             Self::FeedStreams => "feed_streams",
             Self::KeepCatalogue => "keep_catalogue",
             Self::ChangeSubscriptions => "change_subscriptions",
+            Self::CloseBilling => "close_billing",
+            Self::FindInvoices => "find_invoices",
         }
     }
 }

@@ -73,6 +73,10 @@ id_type!(
     InvitationId
 );
 id_type!(
+    /// One invoice or credit note.
+    InvoiceId
+);
+id_type!(
     /// One mail of a tenant's outbox.
     MailId
 );

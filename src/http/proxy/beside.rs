@@ -1,12 +1,16 @@
 //! Exchanges that are finished whether or not their client waits: what was asked of a service is done, and has to be counted.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 
 use super::Call;
+use crate::http::drain::Drain;
 use crate::http::gateway::{ForwardError, metered};
-use crate::http::problem::{Problem, kinds};
+use crate::http::problem::Problem;
 
 /// Why an exchange has no answer.
 pub(super) enum Failed {
@@ -28,34 +32,60 @@ impl From<Problem> for Failed {
     }
 }
 
+/// What an exchange comes to: the answer, and how long its head took.
+type Outcome = Result<(HttpResponse, Duration), Failed>;
+
+/// An exchange that is worked on with its request, and by itself once that has ended. A task of its own from the start would cost
+/// each call for what few calls need.
+struct Exchange {
+    /// None = it is over.
+    work: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
+    drain: Arc<Drain>,
+}
+
+impl Future for Exchange {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let outcome = work.as_mut().poll(cx);
+        if outcome.is_ready() {
+            self.work = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // One that panicked is not to be asked again.
+        if let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) {
+            drop(metered::spawn(&self.drain, work));
+        }
+    }
+}
+
 /// Runs an exchange up to its answer's head, in the places of its request: a client that leaves gives none of them back before the
 /// work is over. What comes out when nobody waits any more is dropped, and an answer that is counted sees to that itself.
 ///
 /// # Errors
-/// What the exchange failed with; `unavailable` while the worker ends.
+/// What the exchange failed with.
 pub(super) async fn run(
     call: &Call<'_>,
-    exchange: impl Future<Output = Result<(HttpResponse, Duration), Failed>> + 'static,
+    exchange: impl Future<Output = Outcome> + 'static,
 ) -> Result<HttpResponse, Problem> {
     let places = call.context.places.borrow().clone();
-    let work = async move {
+    let work = Box::pin(async move {
         let done = exchange.await;
         drop(places);
         done
-    };
-    let ended = || Problem::new(&kinds::UNAVAILABLE, "the server is stopping").retry_after(1);
-    let Some(task) = metered::spawn(&call.state.drain, work) else { return Err(ended()) };
-    match task.await {
-        Ok(Ok((response, latency))) => {
+    });
+    match (Exchange { work: Some(work), drain: Arc::clone(&call.state.drain) }).await {
+        Ok((response, latency)) => {
             call.context.upstream.set(Some(latency));
             Ok(response)
         }
-        Ok(Err(Failed::Forward(error))) => Err(call.failure(error)),
-        Ok(Err(Failed::Problem(problem))) => Err(problem),
-        Err(error) if error.is_panic() => {
-            tracing::error!(route = %call.route.label(), "a counted call panicked");
-            Err(Problem::new(&kinds::INTERNAL, "quote the request id to support"))
-        }
-        Err(_cancelled) => Err(ended()),
+        Err(Failed::Forward(error)) => Err(call.failure(error)),
+        Err(Failed::Problem(problem)) => Err(problem),
     }
 }
