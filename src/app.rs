@@ -198,6 +198,7 @@ impl Application {
             meter: actors.meter,
             secrets: actors.secrets,
             accounts: actors.accounts,
+            checkout: None,
             cron: actors.cron,
             routes: Arc::clone(&routes),
             metrics: http_metrics,

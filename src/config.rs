@@ -4,6 +4,7 @@
 //! are refused, and every mistake is one line that names the file, the key, what was found and what was expected.
 
 mod billing;
+mod catalogue;
 mod gateway;
 mod load;
 mod stream;
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use billing::{MAX_REST_S, MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
+pub use catalogue::{BillingSettings, CouponSettings, DunningSettings, ModuleSettings};
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
 pub use stream::StreamSettings;
@@ -59,6 +61,12 @@ pub struct Settings {
     pub meters: BTreeMap<MeterName, MeterSettings>,
     /// What a tenant of each plan may use, by plan name.
     pub plans: BTreeMap<String, PlanSettings>,
+    /// Prices and payment.
+    pub billing: BillingSettings,
+    /// Modules that are sold beside plans, by name.
+    pub modules: BTreeMap<String, ModuleSettings>,
+    /// Coupons, by code.
+    pub coupons: BTreeMap<String, CouponSettings>,
     /// The log on standard error.
     pub log: LogSettings,
     /// Redis, where sessions may live.

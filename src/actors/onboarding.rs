@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::accounts;
 use super::secrets::{KeysError, make_tenant_keys};
+use super::subscriptions;
 use crate::clients::kms::MasterKey;
 use crate::clock;
 use crate::config::Settings;
@@ -100,6 +101,7 @@ pub async fn onboard(
     let mut tx = TenantTx::begin(db, tenant).await?;
     let new = NewTenant { slug: &slug, name: &name, region: &region, plan: &plan };
     let created_at = tenants::insert(&mut tx, &new).await?;
+    subscriptions::begin(&mut tx, settings, &plan, created_at).await?;
     data_keys::insert(&mut tx, keys.data_key_version, &keys.wrapped_data_key, master.fingerprint()).await?;
     let signing_key = NewSigningKey {
         kid: &keys.signing.kid,

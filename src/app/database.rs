@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::onboarding::{Onboard, OnboardingError, onboard};
 use crate::clients::kms::MasterKey;
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 use crate::db::bootstrap::{self, BootstrapError};
 use crate::db::embedded::{Embedded, EmbeddedError, Endpoint, SUPERUSER, available_bytes, default_pool_size};
 use crate::db::pool::PoolSettings;
-use crate::db::{Db, DbError, SystemReason, SystemTx, directory, installation};
+use crate::db::{Db, DbError, SystemReason, SystemTx, directory, installation, plan_versions};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::tenant::{PLATFORM_SLUG, Slug, TenantName};
 
@@ -51,6 +51,9 @@ pub enum DatabaseError {
         /// Fingerprint of the right key.
         expected: String,
     },
+    /// The configuration has other figures for a version of a plan than those that it was sold with.
+    #[error(transparent)]
+    Plans(ConfigError),
     /// A password could not be derived.
     #[error("the roles' passwords could not be derived")]
     Passwords,
@@ -229,7 +232,25 @@ pub(super) async fn check(
     if expected != master.fingerprint() {
         return Err(DatabaseError::WrongMasterKey { found: master.fingerprint().to_owned(), expected });
     }
+    record_plans(db, settings).await?;
     ensure_platform_tenant(db, settings, master).await
+}
+
+/// Writes down the plans that are sold. What was once sold under a version is not changed.
+async fn record_plans(db: &Db, settings: &Settings) -> Result<(), DatabaseError> {
+    let system = SystemTx::new(db, SystemReason::KeepCatalogue);
+    let mut mistakes = Vec::new();
+    for (name, plan) in &settings.plans {
+        let figures = plan.figures(&settings.billing.currency);
+        let on_record = plan_versions::record(&system, name, plan.version, &figures).await?;
+        if on_record != figures {
+            mistakes.push(format!(
+                "plans.{name}: found other figures than were sold as version {}, expected a higher version with them",
+                plan.version
+            ));
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(DatabaseError::Plans(ConfigError(mistakes))) }
 }
 
 /// The operators' own tenant, made on first start.

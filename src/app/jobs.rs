@@ -10,6 +10,7 @@ use crate::actors::cron::Job;
 use crate::actors::mailer::tidy;
 use crate::actors::sealer;
 use crate::actors::secrets::{SecretsActor, rotate_due};
+use crate::actors::subscriptions::due;
 use crate::actors::tenant::registry::{PassivateIdle, RegistryActor};
 use crate::actors::usage_feed;
 use crate::config::Settings;
@@ -27,7 +28,7 @@ const PASSIVATE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What jobs work with.
 pub(super) struct JobGround<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a Arc<Settings>,
     pub(super) db: &'a Db,
     pub(super) secrets: &'a ActorRef<SecretsActor>,
     pub(super) registry: &'a ActorRef<RegistryActor>,
@@ -44,7 +45,8 @@ impl JobGround<'_> {
         let (registry, sealing, rotating) = (self.registry.clone(), self.secrets.clone(), self.secrets.clone());
         let db = || self.db.clone();
         let (seal_db, rotate_db, mail_db, sessions_db, runs_db) = (db(), db(), db(), db(), db());
-        let (months_db, keys_db, reservations_db, streams_db) = (db(), db(), db(), db());
+        let (months_db, keys_db, reservations_db, streams_db, due_db) = (db(), db(), db(), db(), db());
+        let due_settings = Arc::clone(self.settings);
         let metering = &self.settings.metering;
         let (event_months, key_days) = (metering.event_retention_months, metering.dedup_retention_days);
         let mut jobs = vec![
@@ -104,6 +106,15 @@ impl JobGround<'_> {
                 move || {
                     let db = reservations_db.clone();
                     async move { Ok(reservations::sweep(&db).await?) }
+                },
+            ),
+            Job::cluster(
+                "change_due_subscriptions",
+                "ends trials, and begins or ends what was agreed for now",
+                MINUTE,
+                move || {
+                    let (db, settings) = (due_db.clone(), Arc::clone(&due_settings));
+                    async move { Ok(due::change_due(&db, &settings).await?) }
                 },
             ),
             Job::cluster(

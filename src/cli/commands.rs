@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::CliError;
 use crate::actors::auth::Hasher;
 use crate::actors::onboarding::{FirstUser, insert_user};
-use crate::app::{Application, Database};
+use crate::app::{AppError, Application, Database, DatabaseError};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, random};
 use crate::config::Settings;
 use crate::db::rls_check::{self, Options};
@@ -32,6 +32,14 @@ pub(super) fn failed(error: impl std::error::Error) -> CliError {
     CliError::failed(&error)
 }
 
+/// A mistake in the configuration that only the database knows to be one is still a mistake in the configuration.
+fn not_started(error: AppError) -> CliError {
+    match error {
+        AppError::Database(DatabaseError::Plans(mistakes)) => CliError::Config(mistakes),
+        other => failed(other),
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the command line talks to people")]
 pub(super) fn say(text: &str) {
     println!("{text}");
@@ -41,7 +49,7 @@ pub(super) fn serve(settings: Settings, file: Option<PathBuf>) -> Result<ExitCod
     telemetry::init(&settings.log).map_err(failed)?;
     actix_web::rt::System::new().block_on(async move {
         let starting = CancellationToken::new();
-        let application = Application::start(settings, file, &starting).await.map_err(failed)?;
+        let application = Application::start(settings, file, &starting).await.map_err(not_started)?;
         application.run_until_stopped().await.map_err(failed)?;
         Ok(ExitCode::SUCCESS)
     })

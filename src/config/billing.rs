@@ -1,12 +1,11 @@
 //! `[metering]`, `[meters]` and `[plans]`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::domain::meter::{Aggregation, MeterName};
-use crate::domain::quota::{MeterLimits, OnExceed};
+use crate::domain::quota::OnExceed;
 
 /// Longest time, in seconds, for which the rest of an answer is read after its client has left.
 pub const MAX_REST_S: u64 = 300;
@@ -49,9 +48,17 @@ pub struct MeterSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSettings {
-    /// Version of the plan's figures: thresholds are announced anew when it grows.
+    /// Version of the plan's figures. What was once sold under a number stays what it was: other figures need a higher one.
     #[serde(default = "first_version")]
     pub version: u32,
+    /// What invoices and price lists call it; none = its name.
+    pub title: Option<String>,
+    /// Price of a month, in the currency's smallest unit; 0 = free.
+    #[serde(default)]
+    pub price_minor: i64,
+    /// Days for which a new subscriber pays nothing.
+    #[serde(default)]
+    pub trial_days: u32,
     /// Requests a minute; none = `limits.tenant_per_minute`.
     pub requests_per_minute: Option<u32>,
     /// Usage events a minute that may be posted; none = `metering.events_per_minute`.
@@ -70,6 +77,8 @@ pub struct PlanMeterSettings {
     /// What the plan's price includes, in the meter's unit.
     #[serde(default)]
     pub included: i64,
+    /// Price of each unit beyond what is included, a decimal number of the currency's smallest unit; none = more is not billed.
+    pub overage_unit_price: Option<String>,
     /// Where `on_exceed` begins; none = no such limit.
     pub soft_limit: Option<i64>,
     /// What is never passed; none = no such limit.
@@ -83,25 +92,6 @@ pub struct PlanMeterSettings {
     /// Calls a minute while throttled.
     #[serde(default = "default_throttle")]
     pub throttle_per_minute: u32,
-}
-
-impl PlanMeterSettings {
-    /// The limits, as those of a version of a plan.
-    #[must_use]
-    pub fn resolve(&self, version: &Arc<str>) -> MeterLimits {
-        let mut thresholds = self.thresholds.clone();
-        thresholds.sort_unstable();
-        thresholds.dedup();
-        MeterLimits {
-            version: Arc::clone(version),
-            included: self.included,
-            soft: self.soft_limit,
-            hard: self.hard_limit,
-            thresholds,
-            on_exceed: self.on_exceed,
-            throttle_per_minute: self.throttle_per_minute,
-        }
-    }
 }
 
 fn first_version() -> u32 {

@@ -1,6 +1,7 @@
 //! What the types cannot say: relations between keys, forms of names.
 
 mod billing;
+mod catalogue;
 
 use std::net::IpAddr;
 
@@ -54,8 +55,9 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         }
         if let Some(module) = &route.module {
             check(
-                settings.plans.values().any(|plan| plan.modules.contains(module)),
-                format!("{key}.module: found {module:?}, expected a module of one of the plans"),
+                settings.plans.values().any(|plan| plan.modules.contains(module))
+                    || settings.modules.contains_key(module),
+                format!("{key}.module: found {module:?}, expected a module of one of the plans, or of [modules]"),
             );
         }
     }
@@ -148,6 +150,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         );
     }
     mistakes.extend(billing::validate(settings));
+    mistakes.extend(catalogue::validate(settings));
     mistakes
 }
 

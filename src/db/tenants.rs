@@ -152,36 +152,50 @@ pub async fn find_plan(tx: &mut TenantTx) -> Result<Option<String>, DbError> {
         .await?)
 }
 
-/// A change of plan.
-#[derive(Debug)]
-pub struct PlanChange {
-    /// The plan before.
-    pub from: String,
-    /// Version of the configuration after.
-    pub version: i64,
-}
-
-/// Puts the tenant on another plan; `None` if it is on that one already. The tenant's row stays locked until the transaction's end.
+/// Locks the tenant's row until the transaction's end; returns its plan, and since when it is there. Whatever belongs to the tenant is
+/// locked after it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_plan(tx: &mut TenantTx, plan: &str) -> Result<Option<PlanChange>, DbError> {
+pub async fn lock_plan(tx: &mut TenantTx) -> Result<LockedTenant, DbError> {
     let tenant = tx.tenant().uuid();
-    let from = sqlx::query_scalar!("SELECT plan FROM platform.tenants WHERE tenant_id = $1 FOR NO KEY UPDATE", tenant)
-        .fetch_one(tx.connection()?)
-        .await?;
-    if from == plan {
-        return Ok(None);
-    }
-    let version = sqlx::query_scalar!(
+    let row = sqlx::query!(
+        "SELECT plan, slug, created_at FROM platform.tenants WHERE tenant_id = $1 FOR NO KEY UPDATE",
+        tenant
+    )
+    .fetch_one(tx.connection()?)
+    .await?;
+    let slug =
+        Slug::parse(&row.slug).map_err(|_slug: crate::domain::tenant::TenantError| DbError::Corrupt("tenants.slug"))?;
+    Ok(LockedTenant { plan: row.plan, slug, created_at: row.created_at })
+}
+
+/// A tenant whose row is locked.
+#[derive(Debug)]
+pub struct LockedTenant {
+    /// Name of its plan.
+    pub plan: String,
+    /// Its subdomain.
+    pub slug: Slug,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Writes down the name of the tenant's plan, and has every node read the tenant again; returns the version of its configuration
+/// then.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_plan(tx: &mut TenantTx, plan: &str) -> Result<i64, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
         "UPDATE platform.tenants SET plan = $2, config_version = config_version + 1, updated_at = now()
          WHERE tenant_id = $1 RETURNING config_version",
         tenant,
         plan
     )
     .fetch_one(tx.connection()?)
-    .await?;
-    Ok(Some(PlanChange { from, version }))
+    .await?)
 }
 
 /// Moves the tenant to a state, if it is in one of `from`. Raises the epoch, so that every token issued before dies.

@@ -162,6 +162,10 @@ pub enum SystemReason {
     KeepUsage,
     /// Finding what is new for the streams of usage that this process holds open.
     FeedStreams,
+    /// Writing down the plans that are sold.
+    KeepCatalogue,
+    /// Finding tenants of whose subscription something is due.
+    ChangeSubscriptions,
     /// Finding tenants whose billing periods are to be closed.
     CloseBilling,
     /// Finding whose invoice an id is, and which are open.
@@ -183,6 +187,8 @@ impl SystemReason {
             Self::SweepReservations => "sweep_reservations",
             Self::KeepUsage => "keep_usage",
             Self::FeedStreams => "feed_streams",
+            Self::KeepCatalogue => "keep_catalogue",
+            Self::ChangeSubscriptions => "change_subscriptions",
             Self::CloseBilling => "close_billing",
             Self::FindInvoices => "find_invoices",
         }

@@ -10,11 +10,13 @@ mod audit;
 mod auth;
 mod billing;
 mod challenge;
+pub mod checkout;
 mod client;
 mod context;
 mod credential;
 mod docs;
 pub mod drain;
+mod dunning;
 pub mod extract;
 pub mod gateway;
 mod gateway_identity;
@@ -115,6 +117,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/billing/usage/{meter}/resume", |r| r.route(post().to(billing::resume)));
     resource(service, "/billing/plans", |r| r.route(get().to(billing::list_plans)));
     resource(service, "/billing/subscription", |r| r.route(get().to(billing::subscription)));
+    resource(service, "/billing/subscribe", |r| r.route(post().to(billing::subscribe)));
+    resource(service, "/billing/cancel", |r| r.route(post().to(billing::cancel)));
     resource(service, "/billing/usage/events", |r| r.route(post().to(billing::post_events)));
     resource(service, "/billing/usage", |r| r.route(get().to(billing::get_usage)));
     // The platform's own tenant.

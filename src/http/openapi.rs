@@ -188,6 +188,7 @@ impl Modify for Bearer {
         mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::change_plan, billing::resume, billing::list_plans, billing::subscription,
+        billing::subscribe, billing::cancel,
         accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
         accounts::resend_verification,
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,

@@ -19,7 +19,7 @@ use super::gateway_identity::{PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::quota;
 use super::state::AppState;
-use super::{tenancy, websocket};
+use super::{dunning, tenancy, websocket};
 use crate::actors::tenant::{Bucket, TenantHandle, TenantView};
 use crate::clock;
 use crate::config::{RouteAuth, RouteKind, RouteSettings};
@@ -46,6 +46,7 @@ pub(super) async fn proxy(
     let tenant = tenancy::tenant_of(&request, &state, &context).await?;
     let view = tenant.view_full();
     tenancy::check_active(&view)?;
+    tenancy::check_not_shut(&state, &view)?;
     let caller = identity(&request, &state, &context, &tenant, &view, settings).await?;
     let bucket = if caller.is_some() { Bucket::SignedIn } else { Bucket::Anonymous };
     tenancy::admit(&state, &context, &tenant, &view, bucket)?;
@@ -53,6 +54,7 @@ pub(super) async fn proxy(
         tenancy::honour_min_version(request.headers(), &tenant).await?;
     }
     permit(&state, settings, &view, caller.as_ref())?;
+    dunning::check(&state, &view, settings)?;
     let quota = quota::check(&state, &tenant, &view, settings, caller.is_some())?;
     let call = Call {
         request: &request,
@@ -72,6 +74,9 @@ pub(super) async fn proxy(
         RouteKind::Http => call.forward(payload).await?,
         RouteKind::OpenAi => Box::pin(openai::forward_call(&call, payload)).await?,
     };
+    if caller.is_some() {
+        dunning::add_header(&view, response.headers_mut());
+    }
     if let Some(quota) = quota {
         quota.add_headers(response.headers_mut(), &state.settings.gateway.upgrade_url);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::access_log::AccessLog;
+use super::checkout::Checkout;
 use super::client::TrustedNetworks;
 use super::drain::Drain;
 use super::gateway::routes::RouteTable;
@@ -53,6 +54,8 @@ pub struct AppState {
     pub secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.
     pub accounts: AuthContext,
+    /// Takes payments for subscriptions online; none = they are invoiced.
+    pub checkout: Option<Checkout>,
     /// Runs jobs.
     pub cron: ActorRef<CronActor>,
     /// The gateway's routes.

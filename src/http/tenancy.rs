@@ -13,7 +13,9 @@ use super::state::AppState;
 use crate::actors::ask::AskError;
 use crate::actors::tenant::{Bucket, ReloadTenant, TenantHandle, TenantView, Wanted};
 use crate::clock;
+use crate::config::RouteSettings;
 use crate::domain::ids::TenantId;
+use crate::domain::subscription::Access;
 use crate::domain::tenant::{Slug, TenantState};
 use crate::domain::token;
 
@@ -171,6 +173,28 @@ pub fn check_active(view: &TenantView) -> Result<(), Problem> {
             Err(Problem::new(&kinds::TENANT_SUSPENDED, "the platform's operator suspended this tenant"))
         }
         TenantState::Deleting => Err(Problem::new(&kinds::TENANT_SUSPENDED, "this tenant is being deleted")),
+    }
+}
+
+/// Refuses a tenant whose invoices have been overdue for very long.
+///
+/// # Errors
+/// `tenant-suspended`, with a link.
+pub fn check_not_shut(state: &AppState, view: &TenantView) -> Result<(), Problem> {
+    match view.subscription.access() {
+        Access::Open | Access::Warned | Access::Restricted => Ok(()),
+        Access::Shut => Err(Problem::new(&kinds::TENANT_SUSPENDED, "pay the overdue invoices, or subscribe")
+            .upgrade_url(&state.settings.gateway.upgrade_url)),
+    }
+}
+
+/// Whether what a route serves is refused to a tenant until it has paid: what belongs to a module or is metered, and then everything.
+#[must_use]
+pub fn is_shut_off(view: &TenantView, route: &RouteSettings) -> bool {
+    match view.subscription.access() {
+        Access::Open | Access::Warned => false,
+        Access::Restricted => route.module.is_some() || route.meter.is_some() || !route.usage_header.is_empty(),
+        Access::Shut => true,
     }
 }
 

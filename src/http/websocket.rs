@@ -20,6 +20,7 @@ use super::gateway::{ForwardSettings, Forwarded, Route};
 use super::problem::{Problem, kinds};
 use super::standing::Standing;
 use super::state::AppState;
+use super::tenancy;
 use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::domain::ids::TenantId;
@@ -57,7 +58,7 @@ pub(super) async fn open(
         Failure::Refused(Problem::new(&kinds::TOO_MANY_CONNECTIONS, detail).retry_after(5))
     })?;
     let pool = ForwardSettings::from(&state.settings.gateway).pool;
-    let end = ended(state.clone(), tenant.id(), caller.map(Standing::of));
+    let end = ended(state.clone(), tenant.id(), Arc::clone(route), caller.map(Standing::of));
     let tunnel = TunnelRequest { request, key, headers, route, pool };
     let opened = tunnel::open(tunnel, payload, place, end).await.map_err(Failure::Forward)?;
     if let Some(context) = RequestContext::of(request) {
@@ -95,7 +96,12 @@ impl Absence {
 
 /// Waits until a tunnel must end: the server stops, or the caller was shut out. That the access token runs out ends nothing: a
 /// tunnel is one request, and was let in while the token was good.
-async fn ended(state: web::Data<AppState>, tenant: TenantId, standing: Option<Standing>) -> Farewell {
+async fn ended(
+    state: web::Data<AppState>,
+    tenant: TenantId,
+    route: Arc<Route>,
+    standing: Option<Standing>,
+) -> Farewell {
     let mut absence = Absence::default();
     loop {
         tokio::select! {
@@ -113,6 +119,9 @@ async fn ended(state: web::Data<AppState>, tenant: TenantId, standing: Option<St
         if let Err(lost) = Standing::check_shut_out(standing.as_ref(), &tenant.view(), clock::now_s()) {
             let (code, reason) = lost.close();
             return Farewell { code, reason };
+        }
+        if tenancy::is_shut_off(&tenant.view(), route.settings()) {
+            return Farewell { code: 4402, reason: "payment-required" };
         }
     }
 }

@@ -68,6 +68,8 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /operator/tenants/{id}/resume", Leaves("tenant.resume")),
     ("POST /operator/tenants/{id}/delete", Leaves("tenant.delete")),
     ("POST /billing/usage/{meter}/resume", Leaves("usage.resume")),
+    ("POST /billing/subscribe", Leaves("subscription.change")),
+    ("POST /billing/cancel", Leaves("subscription.cancel")),
     ("POST /operator/tenants/{id}/plan", Leaves("tenant.plan")),
     ("POST /operator/tenants/{id}/rebuild", Leaves("tenant.rebuild")),
     ("POST /operator/invitations", Leaves("onboarding.invite")),
@@ -255,6 +257,8 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     );
     caller.app.db.as_admin(&paused).await;
     caller.call("POST /billing/usage/{meter}/resume", "acme", &["ai_tokens"], Some(owner), None).await;
+    caller.call("POST /billing/subscribe", "acme", &[], Some(owner), Some(json!({ "plan": "pro" }))).await;
+    caller.call("POST /billing/cancel", "acme", &[], Some(owner), None).await;
     let secret = Some(json!({ "value": "sk-1" }));
     caller.call("PUT /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), secret).await;
     caller.call("DELETE /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), None).await;

@@ -148,6 +148,7 @@ async fn a_route_asks_for_a_module_of_the_plan() {
         settings.gateway.routes = routes(&table);
         settings.gateway.upgrade_url = "https://acme.test/upgrade".to_owned();
         settings.plans.get_mut("free").unwrap().modules = vec!["crm".to_owned()];
+        settings.plans.get_mut("basic").unwrap().price_minor = 0;
     })
     .await;
     let (_, free) = app.tenant_with_owner("acme").await;

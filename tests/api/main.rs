@@ -6,6 +6,7 @@ mod ai;
 mod api_keys;
 mod audit;
 mod audit_ratchet;
+mod dunning;
 mod edge;
 mod factors;
 mod forged_tokens;
@@ -38,6 +39,7 @@ mod smtp;
 mod soft_key;
 mod step_up;
 mod stream_client;
+mod subscribe;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;

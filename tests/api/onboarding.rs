@@ -24,7 +24,6 @@ async fn a_tenant_is_made_with_its_owner() {
     let app = spawn_app(|_| {}).await;
     let mut body = onboard_body("acme");
     body["region"] = "eu".into();
-    body["plan"] = "basic".into();
     body["admin"]["name"] = "Ann".into();
     let reply = onboard(&app, &body).await;
     assert_eq!(reply.status, 201, "{reply:?}");
@@ -33,7 +32,7 @@ async fn a_tenant_is_made_with_its_owner() {
     let id: uuid::Uuid = tenant["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(reply.header("location"), format!("/tenants/{id}"));
     let expected = json!({
-        "id": id, "name": "acme Ltd", "subdomain": "acme", "region": "eu", "plan": "basic", "state": "active",
+        "id": id, "name": "acme Ltd", "subdomain": "acme", "region": "eu", "plan": "free", "state": "active",
         "created_at": tenant["created_at"],
     });
     assert_eq!(*tenant, expected);
@@ -56,6 +55,31 @@ async fn what_is_left_out_has_its_default() {
     body.as_object_mut().unwrap().remove("plan");
     let tenant = onboard(&app, &body).await.json()["tenant"].clone();
     assert_eq!((&tenant["region"], &tenant["plan"]), (&json!("global"), &json!("free")));
+}
+
+#[tokio::test]
+async fn what_costs_something_is_not_for_whoever_comes_along() {
+    let app = spawn_app(|_| {}).await;
+    let mut body = onboard_body("acme");
+    body["plan"] = "pro".into();
+    assert_eq!(onboard(&app, &body).await.pointers(), ["/plan"]);
+    assert_nothing_was_made(&app).await;
+    // An operator answers for it, and the rest of the month is due.
+    let operator = app.operator().await;
+    let made = app.post("platform", "/tenants/onboard").token(&operator).json(&body).await;
+    assert_eq!((made.status, &made.json()["tenant"]["plan"]), (201, &json!("pro")), "{made:?}");
+    let due = "SELECT count(*) FROM billing.pending_items WHERE kind = 'proration_charge' AND amount_minor BETWEEN 1 AND 19900";
+    assert_eq!(app.count(due).await, 1);
+}
+
+#[tokio::test]
+async fn the_default_plan_is_for_everybody_whatever_it_costs() {
+    let app = spawn_app(|settings| settings.onboarding.default_plan = "basic".to_owned()).await;
+    let mut body = onboard_body("acme");
+    body["plan"] = "basic".into();
+    assert_eq!(onboard(&app, &body).await.status, 201);
+    body["plan"] = "pro".into();
+    assert_eq!(onboard(&app, &body).await.pointers(), ["/plan"]);
 }
 
 #[tokio::test]

@@ -156,13 +156,19 @@ async fn every_user_sees_the_plans_as_they_are_configured() {
     let names: Vec<_> = plans.iter().map(|plan| plan["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["basic", "free", "pro"]);
     let free = json!({
-        "name": "free", "version": 1, "requests_per_minute": 1_000_000, "modules": ["crm", "workflows", "ai"],
+        "name": "free", "title": "Free", "version": 1, "price_minor": 0, "trial_days": 0, "requests_per_minute": 1_000_000, "modules": ["crm", "workflows", "ai"],
         "meters": [{
-            "meter": "ai_tokens", "included": 10_000, "soft_limit": 10_000, "hard_limit": null,
+            "meter": "ai_tokens", "included": 10_000, "overage_unit_price": null, "soft_limit": 10_000, "hard_limit": null,
             "thresholds": [50, 80, 100, 120], "on_exceed": "pause", "throttle_per_minute": 10,
         }],
     });
     assert_eq!(plans[1], free);
+    assert_eq!(
+        (&plans[0]["price_minor"], &plans[0]["meters"][0]["overage_unit_price"]),
+        (&json!(4_900), &json!("0.002"))
+    );
+    assert_eq!(listed["modules"], json!([{ "name": "crm", "title": "CRM", "price_minor": 1_900 }]));
+    assert_eq!((&listed["currency"], &listed["tax_rate_percent"]), (&json!("USD"), &json!("0")));
     assert_eq!((&plans[2]["version"], &plans[2]["meters"][0]["thresholds"]), (&json!(7), &json!([80, 100])));
     let subscription = app.get("acme", "/billing/subscription").token(&member).await.json();
     let [start, end] = ["start", "end"]

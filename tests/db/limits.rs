@@ -1,6 +1,7 @@
 //! Thresholds and pauses: what is announced of counted usage, and that it is announced once.
 
-use businessos::actors::billing_meter::{limits, plan_change};
+use businessos::actors::billing_meter::limits;
+use businessos::actors::subscriptions::{By, ChangeWish, change};
 use businessos::actors::tenant::TenantView;
 use businessos::db::usage_counters::{self, CounterChange};
 use businessos::db::{Db, DbError, TenantTx};
@@ -133,9 +134,11 @@ async fn new_figures_of_a_plan_are_judged_with_the_next_event_and_the_older_proc
     assert_eq!(metered.told().await[6..], ["workflow.resumed"]);
 }
 
-async fn change_plan(metered: &Metered, db: &Db, view: &TenantView, to: &str) -> Option<i64> {
+async fn change_plan(metered: &Metered, db: &Db, to: &str) -> Option<i64> {
+    metered.record_plans().await;
+    let wish = ChangeWish { plan: to.to_owned(), modules: None, coupon: None, by: By::Platform };
     let (actor, source) = (AuditActor::System, AuditSource::default());
-    plan_change::change_plan(db, &metered.settings, view, to, actor, source).await.unwrap()
+    change(db, &metered.settings, metered.tenant, &wish, actor, source).await.unwrap().config_version
 }
 
 #[tokio::test]
@@ -148,21 +151,22 @@ async fn another_plan_judges_the_usage_at_once() {
     let (db, free) = (metered.pool(), metered.view("free").await);
     count(&metered, &db, &free, 100).await;
     assert_eq!(metered.told().await, ["50 %", "80 %", "100 %", "workflow.paused"]);
-    assert!(change_plan(&metered, &db, &free, "basic").await.is_some());
+    assert!(change_plan(&metered, &db, "basic").await.is_some());
     assert_eq!(metered.told().await[4..], ["plan.changed", "workflow.resumed"]);
-    assert_eq!(change_plan(&metered, &db, &free, "basic").await, None, "it is on that plan");
+    assert_eq!(change_plan(&metered, &db, "basic").await, None, "it is on that plan");
     // Back again: nothing is announced twice under the same figures, but it pauses.
-    assert!(change_plan(&metered, &db, &free, "free").await.is_some());
+    assert!(change_plan(&metered, &db, "free").await.is_some());
     assert_eq!(metered.told().await[6..], ["plan.changed", "workflow.paused"]);
     let n_mails = metered.mails().await.len();
-    assert!(change_plan(&metered, &db, &free, "small").await.is_some());
+    assert!(change_plan(&metered, &db, "small").await.is_some());
     assert_eq!(metered.told().await[8..], ["plan.changed", "50 %", "80 %", "100 %", "120 %"], "paused it stays");
     assert_eq!(metered.mails().await[n_mails..], [("owner@acme.test".to_owned(), 120)]);
     let (_, payload) = metered.stream().await[8].clone();
     assert_eq!(payload, json!({ "from": "free", "to": "small" }));
     // A plan without limits for the meter.
-    metered.settings.plans.get_mut("pro").unwrap().meters.clear();
-    assert!(change_plan(&metered, &db, &free, "pro").await.is_some());
+    let pro = metered.settings.plans.get_mut("pro").unwrap();
+    (pro.version, pro.meters) = (2, std::collections::BTreeMap::new());
+    assert!(change_plan(&metered, &db, "pro").await.is_some());
     assert_eq!(metered.told().await[13..], ["plan.changed", "workflow.resumed"]);
 }
 
@@ -172,7 +176,7 @@ async fn who_has_not_heard_of_the_new_plan_does_not_speak_for_it() {
     metered.settings.plans.get_mut("basic").unwrap().meters.get_mut("ai_tokens").unwrap().soft_limit = Some(200);
     let (db, free, basic) = (metered.pool(), metered.view("free").await, metered.view("basic").await);
     count(&metered, &db, &free, 70).await;
-    change_plan(&metered, &db, &free, "basic").await;
+    change_plan(&metered, &db, "basic").await;
     let told = metered.told().await;
     // Under the old plan this pauses; under the new one it crosses a threshold, which the next event has to find.
     count(&metered, &db, &free, 40).await;

@@ -13,5 +13,6 @@ mod metered;
 mod reservations;
 mod rls_behaviour;
 mod rls_check;
+mod subscriptions;
 mod tx;
 mod usage_upkeep;

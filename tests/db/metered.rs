@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use businessos::actors::secrets::TenantKeys;
-use businessos::actors::tenant::TenantView;
+use businessos::actors::tenant::{TenantView, held_subscription};
 use businessos::clock;
 use businessos::config::Settings;
 use businessos::db::pool::PoolSettings;
-use businessos::db::{Db, TenantTx, tenants};
+use businessos::db::{Db, SystemReason, SystemTx, TenantTx, plan_versions, tenants};
 use businessos::domain::ids::TenantId;
 use businessos::domain::meter::MeterName;
 use businessos::domain::period::Period;
@@ -74,7 +74,18 @@ impl Metered {
             audit: [0; 32].into(),
             secrets: Arc::default(),
         };
-        TenantView::new(&self.settings, tenant, keys, Arc::default(), Arc::default())
+        let subscription = held_subscription(&self.settings, None, plan, tenant.created_at);
+        TenantView::new(&self.settings, tenant, subscription, keys, Arc::default(), Arc::default())
+    }
+
+    /// Writes down what is sold, as every start does. Versions that were written down before stay what they were.
+    pub async fn record_plans(&self) {
+        let db = self.pool();
+        let system = SystemTx::new(&db, SystemReason::KeepCatalogue);
+        for (name, plan) in &self.settings.plans {
+            let figures = plan.figures(&self.settings.billing.currency);
+            plan_versions::record(&system, name, plan.version, &figures).await.unwrap();
+        }
     }
 
     /// Counts usage of `ai_tokens` in a period; returns the figures before and after.

@@ -29,6 +29,26 @@ fn a_wrong_master_key_is_refused_with_both_fingerprints_and_postgresql_stopped()
 }
 
 #[test]
+fn other_figures_for_a_plan_that_was_sold_are_refused_as_a_mistake_in_the_configuration() {
+    let world = World::new();
+    stop(world.start());
+    let dearer = ("BUSINESSOS__PLANS__BASIC__PRICE_MINOR", "5900");
+    let mut server = world.spawn_with(&[dearer]);
+    assert_eq!(server.wait_exit().code(), Some(78), "{}", server.log());
+    let log = server.log();
+    let line = log.lines().last().unwrap();
+    assert!(line.contains("plans.basic: found other figures than were sold as version 1"), "{line}");
+    assert_eq!(world.postmaster(), None);
+    drop(server);
+    // Under a number of their own they are taken, and so is what was there before.
+    for more in [&[dearer, ("BUSINESSOS__PLANS__BASIC__VERSION", "2")][..], &[]] {
+        let mut server = world.spawn_with(more);
+        server.wait_ready();
+        stop(server);
+    }
+}
+
+#[test]
 fn a_role_that_could_see_every_tenant_is_put_right_or_refused() {
     let world = World::new();
     let server = world.start();

@@ -1,54 +1,33 @@
-//! A tenant's plan is changed, and its usage judged by the new one: a transaction, not an actor.
+//! A tenant has another plan, and its usage is judged by it: a part of the transaction that changes the plan.
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::Value;
 
 use super::limits::judge;
 use super::news::{News, Terms};
-use crate::actors::tenant::{TenantView, plan_of};
 use crate::clock;
-use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, audit, tenants, usage_counters};
-use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::db::{DbError, TenantTx, usage_counters};
+use crate::domain::plan::Plan;
 
-/// Puts a tenant on another plan from now on; returns the version of its configuration then, `None` if it is on that plan already.
-/// What the new plan says of the present period's usage is announced in the same transaction: thresholds that are passed under
-/// it, workflows that pause, and those that go on. Other processes hear of it by the config log.
+/// Announces `plan.changed` with these facts, and what the new plan says of the present period's usage: thresholds that are passed
+/// under it, workflows that pause, and those that go on. Locks the tenant's counters and then the head of its stream: the last that a
+/// transaction does before its commit.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn change_plan(
-    db: &Db,
-    settings: &Settings,
-    view: &TenantView,
-    to: &str,
-    actor: AuditActor,
-    source: AuditSource,
-) -> Result<Option<i64>, DbError> {
-    let plan = plan_of(settings, to);
-    let mut tx = TenantTx::begin(db, view.tenant.id).await?;
-    let Some(change) = tenants::set_plan(&mut tx, to).await? else { return Ok(None) };
-    let facts = json!({ "from": change.from, "to": to });
-    let event = AuditEvent {
-        actor,
-        action: "tenant.plan",
-        target_kind: "tenant",
-        target_id: Some(view.tenant.id.to_string()),
-        outcome: AuditOutcome::Success,
-        code: None,
-        source,
-        detail: facts.clone(),
-    };
-    audit::insert(&mut tx, &event).await?;
-    let mut news = News::new(Terms { plan: &plan, upgrade_url: &view.upgrade_url });
+pub(in crate::actors) async fn announce_plan(
+    tx: &mut TenantTx,
+    plan: &Plan,
+    upgrade_url: &str,
+    facts: Value,
+) -> Result<(), DbError> {
+    let mut news = News::new(Terms { plan, upgrade_url });
     news.add("plan.changed", facts);
-    for (meter, status) in &usage_counters::lock_current(&mut tx, clock::now()).await? {
+    for (meter, status) in &usage_counters::lock_current(tx, clock::now()).await? {
         if status.is_to_judge(plan.meters.get(meter).map(Arc::as_ref), status.used) {
-            judge(&mut tx, &mut news, meter, status).await?;
+            judge(tx, &mut news, meter, status).await?;
         }
     }
-    news.publish(&mut tx).await?;
-    tx.commit().await?;
-    Ok(Some(change.version))
+    news.publish(tx).await
 }

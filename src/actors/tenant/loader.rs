@@ -9,13 +9,14 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, api_keys, tenants, usage_counters};
+use crate::db::{Db, DbError, TenantTx, api_keys, subscriptions, tenants, usage_counters};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::quota::Quotas;
+use crate::domain::subscription::Subscription;
 use crate::domain::tenant::Tenant;
 
-use super::view::TenantView;
+use super::view::{TenantView, held_subscription};
 
 /// Longest wait for the secrets actor.
 const UNLOCK_DEADLINE: Duration = Duration::from_secs(5);
@@ -67,11 +68,12 @@ impl Loader {
     pub async fn load(&self, id: TenantId) -> Result<Loaded, LoadError> {
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
+        let subscription = subscriptions::find(&mut tx).await;
         let revoked = self.sessions.list_revoked_within(&mut tx, self.token_life_s()).await;
         let api_keys = api_keys::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, revoked?, api_keys?).await?, quotas: quotas? })
+        Ok(Loaded { view: self.view(tenant?, subscription?, revoked?, api_keys?).await?, quotas: quotas? })
     }
 
     /// Reads everything but the ended sessions, for a supervisor that was told of each since the tenant was loaded: its view
@@ -82,15 +84,17 @@ impl Loader {
     pub(super) async fn reload(&self, id: TenantId) -> Result<Loaded, LoadError> {
         let mut tx = TenantTx::begin_read(&self.db, id).await?;
         let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
+        let subscription = subscriptions::find(&mut tx).await;
         let api_keys = api_keys::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, Vec::new(), api_keys?).await?, quotas: quotas? })
+        Ok(Loaded { view: self.view(tenant?, subscription?, Vec::new(), api_keys?).await?, quotas: quotas? })
     }
 
     async fn view(
         &self,
         tenant: Tenant,
+        stored: Option<Subscription>,
         revoked: Vec<SessionId>,
         api_keys: Vec<(ApiKeyHash, ApiKey)>,
     ) -> Result<TenantView, LoadError> {
@@ -98,7 +102,8 @@ impl Loader {
         let until = clock::now_s() + self.token_life_s();
         let revoked: HashMap<SessionId, i64> = revoked.into_iter().map(|session| (session, until)).collect();
         let api_keys = api_keys.into_iter().map(|(hash, key)| (hash, Arc::new(key))).collect();
-        Ok(TenantView::new(&self.settings, tenant, keys, Arc::new(revoked), Arc::new(api_keys)))
+        let subscription = held_subscription(&self.settings, stored, &tenant.plan, tenant.created_at);
+        Ok(TenantView::new(&self.settings, tenant, subscription, keys, Arc::new(revoked), Arc::new(api_keys)))
     }
 
     /// For so long after a session's end a token of its may be alive: its life, and the leeway of clocks.

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::actors::secrets::TenantKeys;
-use crate::config::{PlanSettings, Settings};
+use crate::config::Settings;
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
+use crate::domain::catalogue::PlanFigures;
 use crate::domain::ids::SessionId;
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, PlanDefaults};
 use crate::domain::rate_limit::RatePolicy;
+use crate::domain::subscription::Subscription;
 use crate::domain::tenant::{Slug, Tenant};
 use crate::domain::token::{self, AccessClaims, TokenError};
 
@@ -23,7 +26,9 @@ pub type ApiKeys = HashMap<ApiKeyHash, Arc<ApiKey>>;
 pub struct TenantView {
     /// The tenant.
     pub tenant: Tenant,
-    /// What its plan allows.
+    /// What it has agreed to pay for.
+    pub subscription: Arc<Subscription>,
+    /// What its subscription's version of its plan allows.
     pub plan: Plan,
     /// Its request limit: the plan's, or its own lower one.
     pub rate: RatePolicy,
@@ -47,17 +52,15 @@ impl TenantView {
     pub fn new(
         settings: &Settings,
         tenant: Tenant,
+        subscription: Subscription,
         keys: TenantKeys,
         revoked_sessions: Arc<HashMap<SessionId, i64>>,
         api_keys: Arc<ApiKeys>,
     ) -> Self {
-        let plan = plan_of(settings, &tenant.plan);
+        let plan = plan_of(settings, &subscription);
         let per_minute = tenant.config.limits.requests_per_minute.unwrap_or(plan.requests_per_minute);
         let issuer = canonical_url(settings, &tenant.slug);
-        let upgrade_url = match settings.gateway.upgrade_url.as_str() {
-            path if path.starts_with('/') => format!("{issuer}{path}"),
-            url => url.to_owned(),
-        };
+        let upgrade_url = upgrade_url(settings, &tenant.slug);
         let jwks: Vec<_> = keys.verifying.iter().map(token::VerifyingKey::jwk).collect();
         Self {
             rate: RatePolicy::per_minute(per_minute.min(plan.requests_per_minute)),
@@ -65,6 +68,7 @@ impl TenantView {
             upgrade_url,
             jwks: Bytes::from(json!({ "keys": jwks }).to_string()),
             plan,
+            subscription: Arc::new(subscription),
             tenant,
             keys,
             revoked_sessions,
@@ -86,24 +90,50 @@ impl TenantView {
     }
 }
 
-/// The figures of a plan; an unknown plan has the platform's limit and no module.
+/// What a subscription allows: the figures of its version of its plan, and the modules beside it. What they leave open is the
+/// platform's figure.
 #[must_use]
-pub fn plan_of(settings: &Settings, name: &str) -> Plan {
-    let configured = settings.plans.get(name);
-    let limits_of = |plan: &PlanSettings| {
-        let version: Arc<str> = format!("{name}@{}", plan.version).into();
-        plan.meters.iter().map(|(meter, limits)| (meter.clone(), Arc::new(limits.resolve(&version)))).collect()
+pub fn plan_of(settings: &Settings, subscription: &Subscription) -> Plan {
+    let Subscription { terms, figures, .. } = subscription;
+    let defaults = PlanDefaults {
+        requests_per_minute: settings.limits.tenant_per_minute,
+        events_per_minute: settings.metering.events_per_minute,
     };
-    Plan {
-        name: name.to_owned(),
-        requests_per_minute: configured
-            .and_then(|plan| plan.requests_per_minute)
-            .unwrap_or(settings.limits.tenant_per_minute),
-        events_per_minute: configured
-            .and_then(|plan| plan.events_per_minute)
-            .unwrap_or(settings.metering.events_per_minute),
-        modules: configured.map(|plan| plan.modules.clone()).unwrap_or_default(),
-        meters: configured.map(limits_of).unwrap_or_default(),
+    let further = terms.add_ons.iter().map(|add_on| add_on.name.as_str());
+    Plan::resolve(&terms.plan, terms.version, figures, further, defaults)
+}
+
+/// The subscription of a tenant on this plan: the stored one, or what follows from the plan as it is configured now. A process of an
+/// earlier release writes the plan's name only; then the stored one is for another plan, and only what is not about plans stands. A
+/// plan that nobody knows has no module and the platform's limits.
+#[must_use]
+pub fn held_subscription(
+    settings: &Settings,
+    stored: Option<Subscription>,
+    plan: &str,
+    since: DateTime<Utc>,
+) -> Subscription {
+    if let Some(stored) = &stored
+        && stored.terms.plan == plan
+    {
+        return stored.clone();
+    }
+    let configured = settings.plans.get(plan);
+    let version = configured.map_or(0, |plan| plan.version);
+    let figures = configured.map_or_else(PlanFigures::default, |plan| plan.figures(&settings.billing.currency));
+    let implied = Subscription::implied(plan, version, figures, since);
+    match stored {
+        None => implied,
+        Some(stored) => Subscription { terms: implied.terms, figures: implied.figures, scheduled: None, ..stored },
+    }
+}
+
+/// The page that sells upgrades to a tenant, as a whole URL.
+#[must_use]
+pub fn upgrade_url(settings: &Settings, slug: &Slug) -> String {
+    match settings.gateway.upgrade_url.as_str() {
+        path if path.starts_with('/') => format!("{}{path}", canonical_url(settings, slug)),
+        url => url.to_owned(),
     }
 }
 

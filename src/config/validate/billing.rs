@@ -38,7 +38,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     mistakes
 }
 
-fn expect(ok: bool, mistakes: &mut Vec<String>, text: impl FnOnce() -> String) {
+pub(super) fn expect(ok: bool, mistakes: &mut Vec<String>, text: impl FnOnce() -> String) {
     if !ok {
         mistakes.push(text());
     }
@@ -87,7 +87,15 @@ fn check_known(settings: &Settings, key: &str, meter: &MeterName, mistakes: &mut
 }
 
 fn check_figures(key: &str, figures: &PlanMeterSettings, mistakes: &mut Vec<String>) {
-    let PlanMeterSettings { included, soft_limit, hard_limit, thresholds, on_exceed: _, throttle_per_minute } = figures;
+    let PlanMeterSettings {
+        included,
+        overage_unit_price: _,
+        soft_limit,
+        hard_limit,
+        thresholds,
+        on_exceed: _,
+        throttle_per_minute,
+    } = figures;
     for (name, value) in [("included", &Some(*included)), ("soft_limit", soft_limit), ("hard_limit", hard_limit)] {
         expect(value.is_none_or(|value| value >= 0), mistakes, || {
             format!("{key}.{name}: found {}, expected 0 or more", value.unwrap_or_default())

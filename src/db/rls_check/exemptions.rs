@@ -259,6 +259,31 @@ pub const EXEMPTIONS: &[Exemption] = &[
         reason: "deletes old runs of jobs, granted to app_auth alone",
     },
     Exemption {
+        code: "R01_no_tenant_id",
+        object: "billing.plan_versions",
+        reason: "what the platform sells, the same for all tenants; only a pinned function adds to it",
+    },
+    Exemption {
+        code: "R03_rls_off",
+        object: "billing.subscription_queue",
+        reason: "of whose subscription something is due, never what; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R04_no_force",
+        object: "billing.subscription_queue",
+        reason: "of whose subscription something is due, never what; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R14_security_definer",
+        object: "billing.list_tenants_with_due_subscriptions(bigint)",
+        reason: "the look for subscriptions that change, granted to app_auth alone, returns ids of tenants",
+    },
+    Exemption {
+        code: "R14_security_definer",
+        object: "billing.record_plan_version(text,integer,jsonb,bigint,text)",
+        reason: "writes down what is sold, at start, granted to app_auth alone; reads each tenant under its own policies",
+    },
+    Exemption {
         code: "R14_security_definer",
         object: "billing.make_usage_partitions(integer)",
         reason: "makes months of usage events ahead, protected before they are attached; granted to app_auth alone, returns a number",

@@ -1,16 +1,12 @@
-//! The plans that there are, and the tenant's own.
+//! The plans that there are.
 
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::config::{PlanSettings, Settings};
 use crate::domain::meter::MeterName;
-use crate::domain::period::Period;
 use crate::domain::quota::OnExceed;
-use crate::domain::tenant::TenantState;
 use crate::http::extract::AnyUser;
 use crate::http::openapi;
 use crate::http::problem::Problem;
@@ -24,6 +20,9 @@ pub(in crate::http) struct PlanMeterResponse {
     meter: MeterName,
     /// What the plan's price includes.
     included: i64,
+    /// Price of each unit beyond that, a decimal number of the currency's smallest unit; none = more is not billed.
+    #[schema(example = "0.002")]
+    overage_unit_price: Option<String>,
     /// Where `on_exceed` begins; none = nowhere.
     soft_limit: Option<i64>,
     /// What is never passed; none = no such limit.
@@ -42,97 +41,91 @@ pub(in crate::http) struct PlanMeterResponse {
 pub(in crate::http) struct PlanResponse {
     /// Its name.
     name: String,
-    /// Version of its figures.
+    /// What people call it.
+    title: String,
+    /// Version of its figures, which new subscribers get.
     version: u32,
+    /// Price of a month, in the currency's smallest unit; 0 = free.
+    price_minor: i64,
+    /// Days for which somebody who paid nothing before pays nothing, once.
+    trial_days: u32,
     /// Requests a minute.
     requests_per_minute: u32,
     /// Modules included.
     modules: Vec<String>,
-    /// Limits; a meter that is not in the list is counted and not limited.
+    /// Limits and prices; a meter that is not in the list is counted, not limited and not billed.
     meters: Vec<PlanMeterResponse>,
 }
 
 impl PlanResponse {
     fn of(settings: &Settings, name: &str, plan: &PlanSettings) -> Self {
-        let version = format!("{name}@{}", plan.version).into();
-        let meters = plan.meters.iter().map(|(meter, figures)| {
-            let limits = figures.resolve(&version);
-            PlanMeterResponse {
-                meter: meter.clone(),
-                included: limits.included,
-                soft_limit: limits.soft,
-                hard_limit: limits.hard,
-                thresholds: limits.thresholds,
-                on_exceed: limits.on_exceed,
-                throttle_per_minute: limits.throttle_per_minute,
-            }
+        let figures = plan.figures(&settings.billing.currency);
+        let meters = figures.meters.into_iter().map(|(meter, figures)| PlanMeterResponse {
+            meter,
+            included: figures.included,
+            overage_unit_price: figures.overage_unit_price,
+            soft_limit: figures.soft_limit,
+            hard_limit: figures.hard_limit,
+            thresholds: figures.thresholds,
+            on_exceed: figures.on_exceed,
+            throttle_per_minute: figures.throttle_per_minute,
         });
         Self {
             name: name.to_owned(),
+            title: plan.title.clone().unwrap_or_else(|| name.to_owned()),
             version: plan.version,
-            requests_per_minute: plan.requests_per_minute.unwrap_or(settings.limits.tenant_per_minute),
-            modules: plan.modules.clone(),
+            price_minor: figures.price_minor,
+            trial_days: figures.trial_days,
+            requests_per_minute: figures.requests_per_minute.unwrap_or(settings.limits.tenant_per_minute),
+            modules: figures.modules,
             meters: meters.collect(),
         }
     }
 }
 
-/// The plans, in the order of their names.
+/// A module that is sold beside plans which do not include it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ModuleResponse {
+    /// Its name.
+    name: String,
+    /// What people call it.
+    title: String,
+    /// Price of a month, in the currency's smallest unit.
+    price_minor: i64,
+}
+
+/// What is sold, in the order of names.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct PlansResponse {
     /// The plans.
     plans: Vec<PlanResponse>,
-    /// Name of the tenant's own.
+    /// Modules beside them.
+    modules: Vec<ModuleResponse>,
+    /// Currency of all prices (ISO 4217).
+    #[schema(example = "USD")]
+    currency: String,
+    /// Tax that is added, in percent.
+    #[schema(example = "0")]
+    tax_rate_percent: String,
+    /// Name of the tenant's own plan.
     current: String,
 }
 
-/// The plans that there are.
+/// The plans and modules that there are, with prices without tax.
 #[utoipa::path(get, path = "/billing/plans", tag = "billing", operation_id = "billing.plans.list", security(("bearer" = [])),
     responses((status = 200, description = "All plans", body = PlansResponse), openapi::SignedInProblems))]
 pub(in crate::http) async fn list_plans(user: AnyUser, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let settings = &state.settings;
-    let plans = settings.plans.iter().map(|(name, plan)| PlanResponse::of(settings, name, plan)).collect();
-    Ok(HttpResponse::Ok().json(PlansResponse { plans, current: user.scope.view.plan.name.clone() }))
-}
-
-/// A billing period, `[start, end)`.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct PeriodResponse {
-    /// Its name, such as `2026-11`.
-    name: String,
-    /// Its first instant.
-    start: DateTime<Utc>,
-    /// The first instant after it.
-    end: DateTime<Utc>,
-}
-
-/// What the tenant has.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct SubscriptionResponse {
-    /// Name of its plan.
-    plan: String,
-    /// Version of the plan's figures; none: the configuration has no such plan any more.
-    version: Option<u32>,
-    /// Where the tenant is in its life.
-    state: TenantState,
-    /// Modules included.
-    modules: Vec<String>,
-    /// The present period, for which usage is counted.
-    period: PeriodResponse,
-}
-
-/// The tenant's plan and its present period, which is the calendar month in UTC. An operator changes the plan; prices, payment and
-/// changes by the tenant itself come with billing and extend this answer.
-#[utoipa::path(get, path = "/billing/subscription", tag = "billing", operation_id = "billing.subscription.get", security(("bearer" = [])),
-    responses((status = 200, description = "The subscription", body = SubscriptionResponse), openapi::SignedInProblems))]
-pub(in crate::http) async fn subscription(user: AnyUser, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let view = &user.scope.view;
-    let period = Period::containing(clock::now());
-    Ok(HttpResponse::Ok().json(SubscriptionResponse {
-        plan: view.plan.name.clone(),
-        version: state.settings.plans.get(&view.plan.name).map(|plan| plan.version),
-        state: view.tenant.state,
-        modules: view.plan.modules.clone(),
-        period: PeriodResponse { name: period.name(), start: period.start, end: period.end },
+    let modules = settings.modules.iter().map(|(name, module)| ModuleResponse {
+        name: name.clone(),
+        title: module.title.clone(),
+        price_minor: module.price_minor,
+    });
+    Ok(HttpResponse::Ok().json(PlansResponse {
+        plans: settings.plans.iter().map(|(name, plan)| PlanResponse::of(settings, name, plan)).collect(),
+        modules: modules.collect(),
+        currency: settings.billing.currency.clone(),
+        tax_rate_percent: settings.billing.tax_rate_percent.clone(),
+        current: user.scope.view.plan.name.clone(),
     }))
 }

@@ -77,8 +77,18 @@ impl TenantScope {
         let tenant = tenancy::tenant_of(request, state, &caller.context).await?;
         let view = tenant.view_full();
         tenancy::check_active(&view)?;
+        if !is_open_in_debt(request) {
+            tenancy::check_not_shut(state, &view)?;
+        }
         Ok(Self { tenant, view, caller })
     }
+}
+
+/// Whether a call is served to a tenant whose invoices have been overdue for very long: whoever is to pay must be able to sign in, and
+/// to see what and where.
+fn is_open_in_debt(request: &HttpRequest) -> bool {
+    const OPEN: [&str; 3] = ["/auth/", "/billing/", "/.well-known/"];
+    request.match_pattern().is_some_and(|pattern| OPEN.iter().any(|start| pattern.starts_with(start)))
 }
 
 impl FromRequest for TenantScope {

@@ -22,7 +22,7 @@ use crate::http::tenancy;
 /// Headers of answers that pages may read.
 const EXPOSED: &str = "x-request-id, etag, location, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, \
                        x-ratelimit-remaining, x-ratelimit-reset, www-authenticate, link, x-upgrade-url, x-quota-meter, \
-                       x-quota-limit, x-quota-used, x-quota-remaining, x-quota-state, x-quota-reset";
+                       x-quota-limit, x-quota-used, x-quota-remaining, x-quota-state, x-quota-reset, x-billing-state";
 /// Methods that pages may use.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// Seconds for which a browser may remember a preflight's answer.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::target;
-use crate::actors::billing_meter::plan_change;
+use crate::actors::subscriptions::{self, By, ChangeWish};
 use crate::domain::ids::TenantId;
 use crate::http::extract::{Json, Operator, Then};
 use crate::http::problem::{Problem, kinds};
@@ -31,7 +31,8 @@ pub(in crate::http) struct TenantPlanResponse {
     config_version: i64,
 }
 
-/// Put a tenant on another plan from now on. Its usage of the present period is judged by the new plan at once: thresholds that are
+/// Put a tenant on another plan from now on, or on the newest version of its plan. What is left of the month's old price is given back
+/// and the rest of the new one is due with the next invoice. Its usage of the present period is judged by the new plan at once: thresholds that are
 /// passed under it are announced, and what was paused goes on if the new plan allows it.
 #[utoipa::path(post, path = "/operator/tenants/{id}/plan", tag = "operator", operation_id = "operator.tenants.change_plan",
     security(("bearer" = [])), params(("id" = String, Path, description = "The tenant's id")), request_body = PlanRequest,
@@ -49,9 +50,10 @@ pub(in crate::http) async fn change_plan(
         return Err(Problem::invalid_field("/plan", format!("must be one of {}", names.join(", "))));
     }
     let (actor, source) = (operator.audit_actor(), operator.scope.caller.source.clone());
-    let view = tenant.view_full();
-    let version = plan_change::change_plan(&state.db, &state.settings, &view, &plan, actor, source).await?;
-    let version = version.ok_or_else(|| Problem::new(&kinds::CONFLICT, "the tenant is on this plan already"))?;
+    let wish = ChangeWish { plan, modules: None, coupon: None, by: By::Platform };
+    let outcome = subscriptions::change(&state.db, &state.settings, tenant.id(), &wish, actor, source).await?;
+    let version =
+        outcome.config_version.ok_or_else(|| Problem::new(&kinds::CONFLICT, "the tenant is on this plan already"))?;
     tenancy::ensure_version(&tenant, version).await?;
     let now = tenant.view().tenant.clone();
     Ok(HttpResponse::Ok().json(TenantPlanResponse { id: now.id, plan: now.plan, config_version: now.config_version }))

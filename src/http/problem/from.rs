@@ -12,6 +12,7 @@ use crate::actors::cron::RunJobError;
 use crate::actors::onboarding::OnboardingError;
 use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
+use crate::actors::subscriptions::SubscribeError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
 use crate::db::DbError;
@@ -108,6 +109,27 @@ impl From<AccountError> for Problem {
             AccountError::Busy(error) => AuthError::from(error).into(),
             AccountError::Sessions(error) => AuthError::from(error).into(),
             AccountError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubscribeError> for Problem {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::UnknownPlan => Self::invalid_field("/plan", "is none of those in GET /billing/plans"),
+            SubscribeError::UnknownModule(place) => {
+                Self::invalid_field(format!("/modules/{place}"), "is none of those in GET /billing/plans")
+            }
+            SubscribeError::NeedlessModule(place) => {
+                Self::invalid_field(format!("/modules/{place}"), "is there twice, or is a part of the plan")
+            }
+            SubscribeError::UnknownCoupon => Self::invalid_field("/coupon", "is not known"),
+            SubscribeError::UsedCoupon => Self::invalid_field("/coupon", "was used before"),
+            SubscribeError::Changed => Self::new(&kinds::CONFLICT, "the subscription was changed just now; look again"),
+            SubscribeError::NothingToCancel => Self::new(&kinds::CONFLICT, "there is nothing that is paid for"),
+            SubscribeError::Unpaid => Self::new(&kinds::PAYMENT_REQUIRED, "pay the overdue invoices first"),
+            SubscribeError::Money(error) => internal(&error),
+            SubscribeError::Db(error) => error.into(),
         }
     }
 }

@@ -69,6 +69,8 @@ kinds! {
     SESSION_REVOKED = 401 "session-revoked" "The session has ended" "UA";
     /// RFC 9470: a stronger or fresher sign-in is needed.
     STEP_UP_REQUIRED = 401 "insufficient_user_authentication" "A stronger or fresher sign-in is needed" "UA";
+    /// Invoices are overdue, and were for too long.
+    PAYMENT_REQUIRED = 402 "payment-required" "Invoices are overdue" "PR";
     /// Not allowed for this caller.
     FORBIDDEN = 403 "forbidden" "Not allowed" "";
     /// RFC 6750 §3.1: an API key without the scope, or where only users may call.

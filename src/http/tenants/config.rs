@@ -7,7 +7,6 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{event, target};
-use crate::actors::tenant::plan_of;
 use crate::db::{TenantTx, audit, tenants};
 use crate::domain::assurance::Requirement;
 use crate::domain::tenant::{LimitConfig, SessionConfig, Tenant, TenantConfig};
@@ -88,9 +87,8 @@ pub(in crate::http) async fn put_config(
         return Err(Problem::invalid_field("/version", "must be the version of If-Match"));
     }
     let config = TenantConfig { cors_origins, session, mfa_required, limits };
-    let plan = plan_of(&state.settings, &tenant.view().tenant.plan);
     let errors: Vec<_> = config
-        .mistakes(plan.requests_per_minute)
+        .mistakes(tenant.view().plan.requests_per_minute)
         .into_iter()
         .map(|(pointer, error)| FieldError { pointer, detail: error.to_string() })
         .collect();

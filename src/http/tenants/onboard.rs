@@ -36,7 +36,7 @@ pub(in crate::http) struct OnboardRequest {
     subdomain: String,
     /// Where its data lives; the platform's first region if left out.
     region: Option<String>,
-    /// Plan; the platform's default plan if left out.
+    /// Plan; the platform's default plan if left out. One that costs something is chosen by subscribing, or by an operator.
     plan: Option<String>,
     /// The first user, who becomes the owner.
     admin: AdminRequest,
@@ -107,7 +107,7 @@ pub(in crate::http) async fn onboard(
 ) -> Result<HttpResponse, Problem> {
     let actor = permit(&caller, &state, body.invitation_token.is_some())?;
     let token = body.invitation_token.take();
-    let Wish { name, slug, region, plan, email, password, person } = check(&state, body)?;
+    let Wish { name, slug, region, plan, email, password, person } = check(&state, body, caller.operator().is_some())?;
     let password_hash = state.auth.ask(HashPassword { password }, HASH_DEADLINE).await?;
     let invitation = match &token {
         Some(token) => Some(invitation::claim(&state, token, caller.caller.source.clone()).await?),
@@ -175,8 +175,20 @@ fn permit(caller: &OptionalUser, state: &AppState, has_token: bool) -> Result<Au
     }
 }
 
+/// What is wrong with a plan. What costs something is chosen by subscribing, where somebody answers for it; or by an operator.
+fn plan_error(state: &AppState, plan: &str, is_operator: bool) -> Option<FieldError> {
+    let default = &state.settings.onboarding.default_plan;
+    let may_have = |name: &str, price_minor: i64| is_operator || name == default || price_minor == 0;
+    let plans: Vec<_> = state.settings.plans.iter().filter(|(name, plan)| may_have(name, plan.price_minor)).collect();
+    if plans.iter().any(|(name, _)| *name == plan) {
+        return None;
+    }
+    let names: Vec<_> = plans.iter().map(|(name, _)| name.as_str()).collect();
+    Some(FieldError { pointer: "/plan".to_owned(), detail: format!("must be one of {}", names.join(", ")) })
+}
+
 /// Checks every field, so that one answer names all mistakes.
-fn check(state: &AppState, body: OnboardRequest) -> Result<Wish, Problem> {
+fn check(state: &AppState, body: OnboardRequest, is_operator: bool) -> Result<Wish, Problem> {
     let OnboardRequest { name, subdomain, region, plan, admin, invitation_token: _ } = body;
     let AdminRequest { email, password, name: person } = admin;
     let onboarding = &state.settings.onboarding;
@@ -192,10 +204,7 @@ fn check(state: &AppState, body: OnboardRequest) -> Result<Wish, Problem> {
     let region = region.unwrap_or_else(|| onboarding.regions.first().cloned().unwrap_or_default());
     errors.extend(region_error(state, &region));
     let plan = plan.unwrap_or_else(|| onboarding.default_plan.clone());
-    if !state.settings.plans.contains_key(&plan) {
-        let plans: Vec<_> = state.settings.plans.keys().map(String::as_str).collect();
-        errors.push(FieldError { pointer: "/plan".to_owned(), detail: format!("must be one of {}", plans.join(", ")) });
-    }
+    errors.extend(plan_error(state, &plan, is_operator));
     match (name, slug, email, password, person) {
         (Some(name), Some(slug), Some(email), Some(password), Some(person)) if errors.is_empty() => {
             let local = email.as_str().split('@').next().unwrap_or_default();

@@ -1,0 +1,80 @@
+//! A tenant ends its subscription.
+
+use serde_json::json;
+
+use super::due::change_due_of;
+use super::write::{Doer, Locked, announce, in_short, lock, note, write, write_terms};
+use super::{Outcome, SubscribeError};
+use crate::clock;
+use crate::config::Settings;
+use crate::db::subscriptions::ChangeKind;
+use crate::db::{Db, TenantTx};
+use crate::domain::audit::{AuditActor, AuditSource};
+use crate::domain::catalogue::PlanFigures;
+use crate::domain::ids::TenantId;
+use crate::domain::subscription::{Scheduled, Stage, Subscription, Terms};
+use crate::domain::subscription_change::{Change, end, paid_until};
+
+/// Ends a tenant's subscription: at the end of what is paid for, or at once, and then nothing is given back. What is left is the
+/// platform's default plan, if that is free of charge, else nothing. The same wish again changes nothing; subscribing again takes it
+/// back. `seen` is the revision that the tenant has seen.
+///
+/// # Errors
+/// [`SubscribeError::NothingToCancel`], [`SubscribeError::Changed`] or the database's.
+pub async fn cancel(
+    db: &Db,
+    settings: &Settings,
+    tenant: TenantId,
+    at_period_end: bool,
+    seen: i64,
+    actor: AuditActor,
+    source: AuditSource,
+) -> Result<Outcome, SubscribeError> {
+    let (at, doer) = (clock::now(), Doer { actor, source });
+    change_due_of(db, settings, tenant, at).await?;
+    let mut tx = TenantTx::begin(db, tenant).await?;
+    let Locked { tenant, subscription: before } = lock(&mut tx, settings).await?;
+    let is_scheduled = before.scheduled.as_ref().is_some_and(|scheduled| scheduled.is_end);
+    if before.stage() == Stage::Ended || (at_period_end && is_scheduled) {
+        tx.finish();
+        return Ok(Outcome { subscription: before, config_version: None });
+    }
+    if before.terms.monthly_minor() == 0 {
+        return Err(SubscribeError::NothingToCancel);
+    }
+    if seen != before.revision {
+        return Err(SubscribeError::Changed);
+    }
+    let (left, figures) = what_is_left(settings, &before);
+    let ends_at = if at_period_end { paid_until(&before, at) } else { at };
+    let after = if at_period_end {
+        let scheduled = Some(Scheduled { at: ends_at, terms: left.clone(), is_end: true });
+        Subscription { scheduled, ..before.clone() }
+    } else {
+        end(&before, left.clone(), figures, at)
+    };
+    let (after, config_version) = write(&mut tx, &before, after).await?;
+    if !at_period_end {
+        let change = Change { after: after.clone(), credit_minor: 0, charge_minor: 0 };
+        write_terms(&mut tx, settings, ChangeKind::Cancel, &before, &change, at).await?;
+    }
+    let detail = json!({ "from": in_short(&before.terms), "to": in_short(&left), "ends_at": ends_at });
+    note(&mut tx, &doer, "subscription.cancel", &after, detail).await?;
+    announce(&mut tx, settings, &tenant, &before, &after).await?;
+    tx.commit().await?;
+    Ok(Outcome { subscription: after, config_version: Some(config_version) })
+}
+
+/// The terms that a subscription leaves.
+fn what_is_left(settings: &Settings, before: &Subscription) -> (Terms, PlanFigures) {
+    let name = &settings.onboarding.default_plan;
+    let free = settings.plans.get(name).filter(|plan| plan.price_minor == 0);
+    match free {
+        Some(plan) => {
+            let figures = plan.figures(&settings.billing.currency);
+            let terms = Terms { plan: name.clone(), version: plan.version, price_minor: 0, add_ons: Vec::new() };
+            (terms, figures)
+        }
+        None => (before.terms.clone(), before.figures.clone()),
+    }
+}

@@ -1,0 +1,137 @@
+//! Mistakes in prices: `[plans]`, `[modules]`, `[coupons]`, `[billing]`.
+
+use super::billing::expect;
+use crate::config::{CouponSettings, DunningSettings, PlanSettings, Settings};
+use crate::domain::money::Currency;
+use crate::domain::price::UnitPrice;
+
+/// Highest price of a month, in the currency's smallest unit.
+const MAX_PRICE: i64 = 100_000_000_000;
+/// Longest trial, and longest wait for a payment, in days.
+const MAX_DAYS: u32 = 365;
+/// Longest run of a coupon.
+const MAX_MONTHS: u32 = 120;
+/// Longest name of a plan or module, and longest title.
+const MAX_TEXT: usize = 64;
+/// Longest code of a coupon.
+const MAX_CODE: usize = 40;
+/// Decimals that a tax rate may have.
+const TAX_DECIMALS: usize = 4;
+
+/// Every mistake, each as `key: found, expected`.
+pub(super) fn validate(settings: &Settings) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let billing = &settings.billing;
+    expect(Currency::parse(&billing.currency).is_ok(), &mut mistakes, || {
+        format!("billing.currency: found {:?}, expected a code of ISO 4217, such as \"USD\"", billing.currency)
+    });
+    expect(is_percentage(&billing.tax_rate_percent), &mut mistakes, || {
+        let found = &billing.tax_rate_percent;
+        format!("billing.tax_rate_percent: found {found:?}, expected a decimal number from \"0\" to \"100\"")
+    });
+    check_title("billing.tax_name", &billing.tax_name, &mut mistakes);
+    check_dunning(billing.dunning, &mut mistakes);
+    for (name, plan) in &settings.plans {
+        check_plan(&format!("plans.{name}"), name, plan, &mut mistakes);
+    }
+    for (name, module) in &settings.modules {
+        let key = format!("modules.{name}");
+        check_title(&key, name, &mut mistakes);
+        check_title(&format!("{key}.title"), &module.title, &mut mistakes);
+        check_price(&key, module.price_minor, &mut mistakes);
+    }
+    for (code, coupon) in &settings.coupons {
+        check_coupon(code, coupon, &mut mistakes);
+    }
+    mistakes
+}
+
+fn check_plan(key: &str, name: &str, plan: &PlanSettings, mistakes: &mut Vec<String>) {
+    // A version of a plan is written as `name@version`.
+    expect(!name.contains('@'), mistakes, || format!("{key}: found an @, expected a name without it"));
+    check_title(key, name, mistakes);
+    if let Some(title) = &plan.title {
+        check_title(&format!("{key}.title"), title, mistakes);
+    }
+    check_price(key, plan.price_minor, mistakes);
+    expect(plan.trial_days <= MAX_DAYS, mistakes, || {
+        format!("{key}.trial_days: found {}, expected 0 to {MAX_DAYS}", plan.trial_days)
+    });
+    for (meter, figures) in &plan.meters {
+        if let Some(price) = &figures.overage_unit_price {
+            expect(UnitPrice::parse(price).is_ok(), mistakes, || {
+                format!(
+                    "{key}.meters.{meter}.overage_unit_price: found {price:?}, expected a decimal number with up to 12 decimals, \
+                     such as \"0.002\""
+                )
+            });
+        }
+    }
+}
+
+fn check_price(key: &str, price: i64, mistakes: &mut Vec<String>) {
+    expect((0..=MAX_PRICE).contains(&price), mistakes, || {
+        format!("{key}.price_minor: found {price}, expected 0 to {MAX_PRICE}")
+    });
+}
+
+fn check_title(key: &str, title: &str, mistakes: &mut Vec<String>) {
+    let is_good = (1..=MAX_TEXT).contains(&title.chars().count()) && !title.contains(char::is_control);
+    expect(is_good, mistakes, || format!("{key}: found {title:?}, expected 1 to {MAX_TEXT} characters"));
+}
+
+fn check_coupon(code: &str, coupon: &CouponSettings, mistakes: &mut Vec<String>) {
+    let key = format!("coupons.{code}");
+    let is_code = (1..=MAX_CODE).contains(&code.len())
+        && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'));
+    expect(is_code, mistakes, || format!("{key}: found {code:?}, expected 1 to {MAX_CODE} of A-Z, 0-9, - and _"));
+    match (coupon.percent_off, coupon.amount_off_minor) {
+        (Some(percent), None) => expect((1..=100).contains(&percent), mistakes, || {
+            format!("{key}.percent_off: found {percent}, expected 1 to 100")
+        }),
+        (None, Some(amount)) => expect((1..=MAX_PRICE).contains(&amount), mistakes, || {
+            format!("{key}.amount_off_minor: found {amount}, expected 1 to {MAX_PRICE}")
+        }),
+        (Some(_), Some(_)) => {
+            mistakes.push(format!("{key}: found percent_off and amount_off_minor, expected one of them"));
+        }
+        (None, None) => {
+            mistakes.push(format!("{key}: found neither percent_off nor amount_off_minor, expected one of them"));
+        }
+    }
+    expect((1..=MAX_MONTHS).contains(&coupon.months), mistakes, || {
+        format!("{key}.months: found {}, expected 1 to {MAX_MONTHS}", coupon.months)
+    });
+}
+
+fn check_dunning(dunning: DunningSettings, mistakes: &mut Vec<String>) {
+    let DunningSettings { warn_days, restrict_days, suspend_days } = dunning;
+    for (key, value, least) in [
+        ("warn_days", warn_days, 0),
+        ("restrict_days", restrict_days, warn_days),
+        ("suspend_days", suspend_days, restrict_days),
+    ] {
+        expect((least..=MAX_DAYS).contains(&value), mistakes, || {
+            format!("billing.dunning.{key}: found {value}, expected {least} to {MAX_DAYS}")
+        });
+    }
+}
+
+/// Digits with at most one point, from 0 to 100.
+fn is_percentage(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits =
+        |text: &str, longest| (1..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole, 3) || !is_digits(fraction, TAX_DECIMALS) {
+        return false;
+    }
+    match whole.parse::<u32>() {
+        Ok(100) => fraction.bytes().all(|byte| byte == b'0'),
+        Ok(whole) => whole < 100,
+        Err(_digits) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;
