@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use billing::{MAX_REST_S, MeterSettings, MeteringSettings, PlanMeterSettings, PlanSettings};
-pub use catalogue::{BillingSettings, CouponSettings, DunningSettings, ModuleSettings};
+pub use catalogue::{BillingSettings, CouponSettings, DunningSettings, ModuleSettings, Paper, SellerSettings};
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
 pub use stream::StreamSettings;

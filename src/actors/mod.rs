@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod ask;
 pub mod auth;
+pub mod billing;
 pub mod billing_meter;
 pub mod config_watcher;
 pub mod cron;

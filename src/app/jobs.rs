@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::forget;
+use crate::actors::billing::{close, dunning};
 use crate::actors::billing_meter::{reservations, upkeep};
 use crate::actors::cron::Job;
 use crate::actors::mailer::tidy;
@@ -46,7 +47,9 @@ impl JobGround<'_> {
         let db = || self.db.clone();
         let (seal_db, rotate_db, mail_db, sessions_db, runs_db) = (db(), db(), db(), db(), db());
         let (months_db, keys_db, reservations_db, streams_db, due_db) = (db(), db(), db(), db(), db());
-        let due_settings = Arc::clone(self.settings);
+        let (close_db, dunning_db) = (db(), db());
+        let settings = || Arc::clone(self.settings);
+        let (due_settings, close_settings, dunning_settings) = (settings(), settings(), settings());
         let metering = &self.settings.metering;
         let (event_months, key_days) = (metering.event_retention_months, metering.dedup_retention_days);
         let mut jobs = vec![
@@ -106,6 +109,24 @@ impl JobGround<'_> {
                 move || {
                     let db = reservations_db.clone();
                     async move { Ok(reservations::sweep(&db).await?) }
+                },
+            ),
+            Job::cluster(
+                "close_billing_periods",
+                "closes the billing periods that have ended, and issues their invoices",
+                HOUR,
+                move || {
+                    let (db, settings) = (close_db.clone(), Arc::clone(&close_settings));
+                    async move { Ok(close::close_due(&db, &settings).await?) }
+                },
+            ),
+            Job::cluster(
+                "judge_overdue_invoices",
+                "warns, restricts or shuts out tenants whose invoices are overdue",
+                HOUR,
+                move || {
+                    let (db, settings) = (dunning_db.clone(), Arc::clone(&dunning_settings));
+                    async move { Ok(dunning::judge_overdue(&db, &settings).await?) }
                 },
             ),
             Job::cluster(

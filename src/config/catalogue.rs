@@ -1,6 +1,6 @@
 //! `[billing]`, `[modules]` and `[coupons]`, and what a plan's figures are as a record.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::billing::{PlanMeterSettings, PlanSettings};
 use crate::domain::catalogue::{Discount, MeterFigures, PlanFigures};
@@ -17,8 +17,59 @@ pub struct BillingSettings {
     pub tax_rate_percent: String,
     /// What invoices call the tax.
     pub tax_name: String,
+    /// Days after which an invoice is due.
+    pub payment_days: u32,
+    /// Begins the numbers of invoices: `INV` makes `INV-2026-000001`.
+    pub invoice_prefix: String,
+    /// Begins the numbers of credit notes.
+    pub credit_note_prefix: String,
+    /// Paper of invoices: `A4` or `Letter`.
+    pub paper: Paper,
+    /// Who sells.
+    pub seller: SellerSettings,
     /// What unpaid invoices lead to.
     pub dunning: DunningSettings,
+}
+
+/// Size of an invoice's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Paper {
+    /// 210 by 297 millimetres (ISO 216).
+    A4,
+    /// 8.5 by 11 inches.
+    Letter,
+}
+
+/// `[billing.seller]`: who sells, as invoices say. What is empty is left out.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SellerSettings {
+    /// Name in law.
+    pub legal_name: String,
+    /// Street and the like.
+    pub address_lines: Vec<String>,
+    /// City.
+    pub city: String,
+    /// Postcode.
+    pub postcode: String,
+    /// Country (ISO 3166-1, two capitals).
+    pub country: String,
+    /// Number for value added or sales tax.
+    pub tax_id: String,
+    /// Number in the register of companies.
+    pub registration: String,
+    /// Address for questions.
+    pub email: String,
+    /// Website.
+    pub website: String,
+    /// Name of the bank.
+    pub bank: String,
+    /// Number of the account (ISO 13616).
+    pub iban: String,
+    /// Code of the bank (ISO 9362).
+    pub bic: String,
+    /// Colour of headings and rules, as `#rrggbb`.
+    pub accent: String,
 }
 
 /// `[billing.dunning]`

@@ -356,6 +356,17 @@ pub async fn set_credited(tx: &mut TenantTx, id: InvoiceId) -> Result<bool, DbEr
     Ok(result.rows_affected() == 1)
 }
 
+/// When the tenant's oldest open invoice was or is due.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_oldest_due(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!("SELECT min(due_at) FROM billing.invoices WHERE tenant_id = $1 AND status = 'open'", tenant)
+        .fetch_one(tx.connection()?)
+        .await?)
+}
+
 /// Whose invoice it is.
 ///
 /// # Errors

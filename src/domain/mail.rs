@@ -28,11 +28,13 @@ pub enum MailKind {
     CodeGuessing,
     /// Usage has reached a threshold of a limit; goes to owners and admins.
     UsageThreshold,
+    /// An invoice or a credit note, with the document.
+    Invoice,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invitation,
         Self::OnboardingInvitation,
         Self::EmailVerification,
@@ -43,6 +45,7 @@ impl MailKind {
         Self::SessionReuse,
         Self::CodeGuessing,
         Self::UsageThreshold,
+        Self::Invoice,
     ];
 
     /// The word in the database.
@@ -59,6 +62,7 @@ impl MailKind {
             Self::SessionReuse => "session_reuse",
             Self::CodeGuessing => "code_guessing",
             Self::UsageThreshold => "usage_threshold",
+            Self::Invoice => "invoice",
         }
     }
 
@@ -80,7 +84,8 @@ impl MailKind {
             | Self::FactorChanged
             | Self::SessionReuse
             | Self::CodeGuessing
-            | Self::UsageThreshold => None,
+            | Self::UsageThreshold
+            | Self::Invoice => None,
         }
     }
 }

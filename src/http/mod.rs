@@ -119,6 +119,11 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/billing/subscription", |r| r.route(get().to(billing::subscription)));
     resource(service, "/billing/subscribe", |r| r.route(post().to(billing::subscribe)));
     resource(service, "/billing/cancel", |r| r.route(post().to(billing::cancel)));
+    resource(service, "/billing/invoice", |r| r.route(get().to(billing::list_invoices)));
+    resource(service, "/billing/invoice/{id}", |r| r.route(get().to(billing::get_invoice)));
+    resource(service, "/billing/profile", |r| {
+        r.route(get().to(billing::get_profile)).route(put().to(billing::put_profile))
+    });
     resource(service, "/billing/usage/events", |r| r.route(post().to(billing::post_events)));
     resource(service, "/billing/usage", |r| r.route(get().to(billing::get_usage)));
     // The platform's own tenant.
@@ -131,6 +136,9 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/operator/invitations", |r| r.route(post().to(operator::invite_to_onboard)));
     resource(service, "/operator/mail", |r| r.route(get().to(operator::list_mail)));
     resource(service, "/operator/mail/{tenant_id}/{id}/retry", |r| r.route(post().to(operator::retry_mail)));
+    resource(service, "/operator/invoices", |r| r.route(get().to(operator::list_all_invoices)));
+    resource(service, "/operator/invoices/{id}/paid", |r| r.route(post().to(operator::mark_paid)));
+    resource(service, "/operator/invoices/{id}/credit", |r| r.route(post().to(operator::credit_invoice)));
     resource(service, "/operator/jobs", |r| r.route(get().to(operator::list_jobs)));
     resource(service, "/operator/jobs/{name}/run", |r| r.route(post().to(operator::run_job)));
     resource(service, "/operator/users/import", |r| r.route(post().to(operator::import_users)));

@@ -2,6 +2,7 @@
 
 mod import;
 mod invitations;
+mod invoices;
 mod jobs;
 mod mail;
 mod plan;
@@ -17,6 +18,9 @@ use utoipa::ToSchema;
 
 pub(super) use import::{__path_import_users, import_users};
 pub(super) use invitations::{__path_invite_to_onboard, invite_to_onboard};
+pub(super) use invoices::{
+    __path_credit_invoice, __path_list_all_invoices, __path_mark_paid, credit_invoice, list_all_invoices, mark_paid,
+};
 pub(super) use jobs::{__path_list_jobs, __path_run_job, list_jobs, run_job};
 pub(super) use mail::{__path_list_mail, __path_retry_mail, list_mail, retry_mail};
 pub(super) use plan::{__path_change_plan, change_plan};

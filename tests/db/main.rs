@@ -5,6 +5,7 @@
 mod support;
 
 mod bootstrap;
+mod closing;
 mod due_keys;
 mod embedded;
 mod job_runs;

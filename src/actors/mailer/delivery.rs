@@ -157,7 +157,8 @@ fn link(settings: &MailSettings, view: &TenantView, kind: MailKind, mail: &Claim
         | MailKind::FactorChanged
         | MailKind::SessionReuse
         | MailKind::CodeGuessing
-        | MailKind::UsageThreshold => return None,
+        | MailKind::UsageThreshold
+        | MailKind::Invoice => return None,
     };
     let token = row_token::encode(purpose, row, view.tenant.id, &view.keys.rows);
     let host = if target.starts_with('/') { view.issuer.as_str() } else { "" };
@@ -175,6 +176,7 @@ fn link_life_s(settings: &Settings, kind: MailKind) -> u64 {
         | MailKind::FactorChanged
         | MailKind::SessionReuse
         | MailKind::CodeGuessing
-        | MailKind::UsageThreshold => 0,
+        | MailKind::UsageThreshold
+        | MailKind::Invoice => 0,
     }
 }

@@ -1,7 +1,7 @@
 //! Mistakes in prices: `[plans]`, `[modules]`, `[coupons]`, `[billing]`.
 
 use super::billing::expect;
-use crate::config::{CouponSettings, DunningSettings, PlanSettings, Settings};
+use crate::config::{BillingSettings, CouponSettings, DunningSettings, PlanSettings, Settings};
 use crate::domain::money::Currency;
 use crate::domain::price::UnitPrice;
 
@@ -31,6 +31,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     });
     check_title("billing.tax_name", &billing.tax_name, &mut mistakes);
     check_dunning(billing.dunning, &mut mistakes);
+    check_invoicing(billing, &mut mistakes);
     for (name, plan) in &settings.plans {
         check_plan(&format!("plans.{name}"), name, plan, &mut mistakes);
     }
@@ -44,6 +45,35 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         check_coupon(code, coupon, &mut mistakes);
     }
     mistakes
+}
+
+fn check_invoicing(billing: &BillingSettings, mistakes: &mut Vec<String>) {
+    expect(billing.payment_days <= MAX_DAYS, mistakes, || {
+        format!("billing.payment_days: found {}, expected 0 to {MAX_DAYS}", billing.payment_days)
+    });
+    for (key, prefix) in
+        [("invoice_prefix", &billing.invoice_prefix), ("credit_note_prefix", &billing.credit_note_prefix)]
+    {
+        let is_good = (1..=12).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        expect(is_good, mistakes, || format!("billing.{key}: found {prefix:?}, expected 1 to 12 letters and digits"));
+    }
+    expect(billing.invoice_prefix != billing.credit_note_prefix, mistakes, || {
+        "billing.credit_note_prefix: found that of invoices, expected another".to_owned()
+    });
+    let country = &billing.seller.country;
+    let is_country = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    expect(is_country, mistakes, || {
+        format!("billing.seller.country: found {country:?}, expected a code of ISO 3166-1, such as \"IE\"")
+    });
+    expect(!billing.seller.legal_name.trim().is_empty(), mistakes, || {
+        "billing.seller.legal_name: found nothing, expected the seller's name".to_owned()
+    });
+    let accent = &billing.seller.accent;
+    let is_colour =
+        accent.len() == 7 && accent.starts_with('#') && accent.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit());
+    expect(accent.is_empty() || is_colour, mistakes, || {
+        format!("billing.seller.accent: found {accent:?}, expected a colour such as \"#1f4e5f\"")
+    });
 }
 
 fn check_plan(key: &str, name: &str, plan: &PlanSettings, mistakes: &mut Vec<String>) {

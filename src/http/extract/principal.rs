@@ -150,6 +150,11 @@ role_extractor!(
     |principal| principal.has_role(&[Role::Owner, Role::Admin]) || principal.is_operator()
 );
 role_extractor!(
+    /// Who sees and pays the tenant's bills: an owner, an admin, or whoever has the role for it.
+    BillingUser,
+    |principal| principal.has_role(&[Role::Owner, Role::Admin, Role::Billing])
+);
+role_extractor!(
     /// An operator of the platform.
     Operator,
     Principal::is_operator

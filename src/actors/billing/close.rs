@@ -1,0 +1,262 @@
+//! The close of billing periods, each in one transaction: the period, what of its usage is billed, and the invoice are there together or
+//! not at all.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::parties::{self, Parties};
+use crate::actors::subscriptions::due;
+use crate::actors::tenants_in_turn::{ChoreError, note};
+use crate::clock;
+use crate::config::Settings;
+use crate::db::billing_periods::{self, ToClose};
+use crate::db::invoices::{self, InvoiceKind, NewInvoice};
+use crate::db::pending_items::{self, NewPendingItem, PendingItem, PendingKind};
+use crate::db::subscriptions::{self, AgreedTerms};
+use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, audit, stream_events};
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::domain::catalogue;
+use crate::domain::closing::{Ahead, Closed, Closing, MeterPrices, ModuleTerms, Pending};
+use crate::domain::ids::{InvoiceId, TenantId};
+use crate::domain::invoice::{Discount, LineKind};
+use crate::domain::money::{Currency, MoneyError};
+use crate::domain::period::Period;
+use crate::domain::price::UnitPrice;
+use crate::domain::rating::MeterPrice;
+use crate::domain::tax::{TaxRate, Taxation};
+
+/// Tenants that are looked up at once.
+const PAGE: i64 = 500;
+/// After the end of the grace for late events, so long is waited until an event that came in time is surely counted. One that is not
+/// is billed with the next period: nothing is lost by a wait that is too short.
+const SETTLE: TimeDelta = TimeDelta::minutes(10);
+
+/// Why a period was not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// The database did not do it.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A sum does not fit, or the configuration has no currency or tax rate that can be read.
+    #[error("the period's sums cannot be worked out")]
+    Money(#[from] MoneyError),
+}
+
+/// Closes what is due of all tenants; returns how many periods. A tenant that fails is left to the next run.
+///
+/// # Errors
+/// [`ChoreError`].
+pub async fn close_due(db: &Db, settings: &Settings) -> Result<u64, ChoreError> {
+    let until = due_until(settings, clock::now());
+    let system = SystemTx::new(db, SystemReason::CloseBilling);
+    let (mut after, mut n_closed, mut n_failed) = (None, 0, 0);
+    loop {
+        let page = billing_periods::list_to_close(&system, until, after, PAGE).await?;
+        for to_close in &page {
+            match close_tenant(db, settings, to_close, until).await {
+                Ok(n) => n_closed += n,
+                Err(CloseError::Db(error)) => {
+                    note(to_close.tenant, error)?;
+                    n_failed += 1;
+                }
+                Err(error @ CloseError::Money(_)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(tenant.id = %to_close.tenant, error, "a period was not closed");
+                    n_failed += 1;
+                }
+            }
+        }
+        match page.last() {
+            Some(last) => after = Some(last.tenant),
+            None => return ChoreError::unless_none(n_failed, n_closed),
+        }
+    }
+}
+
+/// Up to where periods are to be closed at `now`: late events may come for some time after their end.
+fn due_until(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
+    let grace = TimeDelta::hours(i64::from(settings.metering.late_grace_h));
+    Period::containing(now - grace - SETTLE).start
+}
+
+async fn close_tenant(
+    db: &Db,
+    settings: &Settings,
+    to_close: &ToClose,
+    until: DateTime<Utc>,
+) -> Result<u64, CloseError> {
+    // What was agreed for a moment before now is written down first: the bill goes by it.
+    due::change_due_of(db, settings, to_close.tenant, clock::now()).await?;
+    let mut period = Period::containing(to_close.closed_until.unwrap_or(to_close.created_at));
+    let mut n_closed = 0;
+    while period.end <= until {
+        if close_period(db, settings, to_close.tenant, period).await?.is_some() {
+            n_closed += 1;
+        }
+        period = Period::containing(period.end);
+    }
+    Ok(n_closed)
+}
+
+/// What a close did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseReport {
+    /// The invoice, if there was anything to invoice.
+    pub invoice: Option<InvoiceId>,
+}
+
+/// Closes one period of a tenant, which has ended; `None` if it is closed already.
+///
+/// # Errors
+/// [`CloseError`].
+pub async fn close_period(
+    db: &Db,
+    settings: &Settings,
+    tenant: TenantId,
+    period: Period,
+) -> Result<Option<CloseReport>, CloseError> {
+    let mut tx = TenantTx::begin(db, tenant).await?;
+    let subscription = subscriptions::lock(&mut tx).await?;
+    let last_instant = period.end - TimeDelta::microseconds(1);
+    let ended = subscriptions::find_terms_at(&mut tx, last_instant).await?;
+    let (plan, version) = ended.as_ref().map_or(("", 0), |ended| (ended.terms.plan.as_str(), ended.terms.version));
+    if !billing_periods::insert(&mut tx, period, plan, version).await? {
+        tx.finish();
+        return Ok(None);
+    }
+    let ahead = subscriptions::find_terms_at(&mut tx, period.end).await?.filter(|terms| terms.is_billed);
+    let ahead = ahead.map(|terms| ahead_of(settings, &terms));
+    let prices = ended.map(prices_of).unwrap_or_default();
+    let used = billing_periods::lock_unbilled(&mut tx, period).await?;
+    let items = pending_items::lock_unbilled(&mut tx).await?;
+    let pending: Vec<Pending> = items.iter().map(pending_of).collect();
+    let coupon = subscription.as_ref().and_then(|subscription| subscription.coupon_at(period.end));
+    let is_exempt = subscription.as_ref().is_some_and(|subscription| subscription.is_tax_exempt);
+    let closing = Closing {
+        period,
+        currency: Currency::parse(&settings.billing.currency)?,
+        prices: &prices,
+        ahead: ahead.as_ref(),
+        used: &used,
+        pending: &pending,
+        discount: coupon.map(|coupon| discount_of(coupon.discount)),
+        taxation: taxation(settings, is_exempt)?,
+    };
+    let closed = closing.work_out()?;
+    for (used, price) in &closed.billed {
+        billing_periods::set_billed(&mut tx, used, *price).await?;
+    }
+    let invoice = match closed.lines.as_slice() {
+        [] => None,
+        _ => Some(issue(&mut tx, settings, period, &closed, &items).await?),
+    };
+    tx.commit().await?;
+    Ok(Some(CloseReport { invoice }))
+}
+
+/// Writes the invoice of a close and all that says that it is there.
+async fn issue(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    period: Period,
+    closed: &Closed,
+    items: &[PendingItem],
+) -> Result<InvoiceId, DbError> {
+    let (id, now) = (clock::new_id::<InvoiceId>(), clock::now());
+    let Parties { seller, buyer, recipients } = parties::of(tx, settings).await?;
+    let due_at = now + TimeDelta::days(i64::from(settings.billing.payment_days));
+    let new = NewInvoice {
+        id,
+        prefix: &settings.billing.invoice_prefix,
+        kind: InvoiceKind::Cycle,
+        period,
+        lines: &closed.lines,
+        totals: &closed.totals,
+        issued_at: now,
+        due_at,
+        seller,
+        buyer,
+        credits: None,
+    };
+    let number = invoices::insert(tx, &new).await?;
+    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    pending_items::set_billed(tx, &ids, id.uuid()).await?;
+    if closed.carried_minor > 0 {
+        let currency = closed.totals.currency.code().to_owned();
+        let next = Period::containing(period.end);
+        let credit = NewPendingItem {
+            key: format!("carried:{}", period.name()),
+            kind: PendingKind::OneOff,
+            description: format!("Credit carried from invoice {number}"),
+            amount_minor: -closed.carried_minor,
+            currency,
+            period: next,
+        };
+        pending_items::insert(tx, &credit).await?;
+    }
+    let facts = json!({
+        "invoice": id,
+        "number": number,
+        "period": period.name(),
+        "total_minor": closed.totals.total_minor,
+        "currency": closed.totals.currency.code(),
+        "due_at": due_at,
+    });
+    let event = AuditEvent {
+        actor: AuditActor::System,
+        action: "invoice.issued",
+        target_kind: "invoice",
+        target_id: Some(id.to_string()),
+        outcome: AuditOutcome::Success,
+        code: None,
+        source: AuditSource::default(),
+        detail: facts.clone(),
+    };
+    audit::insert(tx, &event).await?;
+    parties::announce(tx, &facts, &recipients).await?;
+    stream_events::append(tx, "invoice.created", &facts).await?;
+    Ok(id)
+}
+
+fn ahead_of(settings: &Settings, agreed: &AgreedTerms) -> Ahead {
+    let title = |name: &String| settings.modules.get(name).map_or_else(|| name.clone(), |module| module.title.clone());
+    let modules = agreed.terms.add_ons.iter().map(|add_on| ModuleTerms {
+        name: add_on.name.clone(),
+        title: title(&add_on.name),
+        price_minor: add_on.price_minor,
+    });
+    Ahead { plan: agreed.terms.plan.clone(), price_minor: agreed.terms.price_minor, modules: modules.collect() }
+}
+
+/// What usage costs under agreed terms. A trial has its plan's prices too: what is included is included, and more is more.
+fn prices_of(agreed: AgreedTerms) -> MeterPrices {
+    let price = |figures: catalogue::MeterFigures| MeterPrice {
+        included: figures.included,
+        overage: figures.overage_unit_price.and_then(|text| UnitPrice::parse(&text).ok()),
+    };
+    agreed.figures.meters.into_iter().map(|(meter, figures)| (meter, price(figures))).collect()
+}
+
+fn pending_of(item: &PendingItem) -> Pending {
+    let NewPendingItem { key, kind, description, amount_minor, currency: _, period } = &item.item;
+    let kind = match kind {
+        PendingKind::ProrationCredit | PendingKind::ProrationCharge => LineKind::Proration,
+        PendingKind::OneOff => LineKind::OneOff,
+        PendingKind::LateUsage => LineKind::LateUsage,
+    };
+    Pending { key: key.clone(), kind, description: description.clone(), amount_minor: *amount_minor, period: *period }
+}
+
+fn discount_of(discount: catalogue::Discount) -> Discount {
+    match discount {
+        catalogue::Discount::PercentOff(percent) => Discount::Share(u32::from(percent) * 10_000),
+        catalogue::Discount::AmountOffMinor(amount) => Discount::Amount(amount),
+    }
+}
+
+fn taxation(settings: &Settings, is_exempt: bool) -> Result<Taxation, MoneyError> {
+    if is_exempt {
+        return Ok(Taxation::EXEMPT);
+    }
+    Ok(Taxation::at(TaxRate::parse(&settings.billing.tax_rate_percent)?))
+}

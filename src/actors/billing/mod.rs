@@ -1,0 +1,7 @@
+//! Billing: periods are closed and invoices issued. Transactions that cron and handlers run, not an actor: what makes them happen once
+//! is the uniqueness of what they write, so any number of processes may do them at once, and be killed at any instant.
+
+pub mod close;
+pub mod dunning;
+mod parties;
+pub mod payment;

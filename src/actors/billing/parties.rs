@@ -1,0 +1,36 @@
+//! Who sells, who buys, and who is told.
+
+use serde_json::{Value, json};
+
+use crate::config::Settings;
+use crate::db::{DbError, TenantTx, billing_profiles, mail_outbox, tenants, user_admin};
+use crate::domain::mail::MailKind;
+
+/// The two parties of an invoice as they are now, and who gets it by mail.
+pub(super) struct Parties {
+    /// Who sells, as the configuration has it.
+    pub(super) seller: Value,
+    /// Who buys: the tenant's profile, or what is known of it.
+    pub(super) buyer: Value,
+    /// Addresses; none, and nobody is told by mail.
+    pub(super) recipients: Vec<String>,
+}
+
+/// Of the transaction's tenant.
+pub(super) async fn of(tx: &mut TenantTx, settings: &Settings) -> Result<Parties, DbError> {
+    let profile = billing_profiles::find(tx).await?;
+    let (buyer, recipients) = match profile {
+        Some(profile) => (json!(profile), profile.emails),
+        None => {
+            let name = tenants::find(tx).await?.map(|tenant| tenant.name);
+            (json!({ "legal_name": name, "address_lines": [], "city": "", "postcode": "", "country": "" }), Vec::new())
+        }
+    };
+    let recipients = if recipients.is_empty() { user_admin::list_admins_mail(tx).await? } else { recipients };
+    Ok(Parties { seller: json!(settings.billing.seller), buyer, recipients })
+}
+
+/// Mails the facts of an invoice, and the invoice with them, after the commit.
+pub(super) async fn announce(tx: &mut TenantTx, facts: &Value, recipients: &[String]) -> Result<(), DbError> {
+    mail_outbox::insert_for_all(tx, MailKind::Invoice, recipients, facts).await
+}
