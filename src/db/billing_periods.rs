@@ -32,12 +32,12 @@ pub async fn insert(tx: &mut TenantTx, period: Period, plan: &str, plan_version:
     Ok(result.rows_affected() == 1)
 }
 
-/// What was used up to the end of a period and was not billed, or has grown since. The counters stay locked until the transaction's
+/// What was used in a period and was not billed, and what was used in closed ones since they were. The counters stay locked until the transaction's
 /// end, so that nothing is counted between the look and the bill.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn lock_unbilled(tx: &mut TenantTx, until: Period) -> Result<Vec<Used>, DbError> {
+pub async fn lock_unbilled(tx: &mut TenantTx, period: Period) -> Result<Vec<Used>, DbError> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
         r#"SELECT c.meter, c.period_start, c.period_end, c.used + c.late AS "quantity!", u.billed AS "billed?",
@@ -45,10 +45,12 @@ pub async fn lock_unbilled(tx: &mut TenantTx, until: Period) -> Result<Vec<Used>
            FROM billing.usage_counters c
            LEFT JOIN billing.period_usage u
            ON u.tenant_id = c.tenant_id AND u.period_start = c.period_start AND u.meter = c.meter
-           WHERE c.tenant_id = $1 AND c.period_start <= $2 AND c.used + c.late > coalesce(u.billed, 0)
+           WHERE c.tenant_id = $1 AND c.used + c.late > coalesce(u.billed, 0)
+             AND (c.period_start = $2 OR EXISTS (SELECT FROM billing.billing_periods p
+                                                 WHERE p.tenant_id = $1 AND p.period_start = c.period_start))
            ORDER BY c.meter, c.period_start FOR NO KEY UPDATE OF c"#,
         tenant,
-        until.start
+        period.start
     )
     .fetch_all(tx.connection()?)
     .await?;

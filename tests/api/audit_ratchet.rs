@@ -70,6 +70,9 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /billing/usage/{meter}/resume", Leaves("usage.resume")),
     ("POST /billing/subscribe", Leaves("subscription.change")),
     ("POST /billing/cancel", Leaves("subscription.cancel")),
+    ("PUT /billing/profile", Leaves("billing.profile")),
+    ("POST /operator/invoices/{id}/paid", Leaves("invoice.paid")),
+    ("POST /operator/invoices/{id}/credit", Leaves("invoice.credited")),
     ("POST /operator/tenants/{id}/plan", Leaves("tenant.plan")),
     ("POST /operator/tenants/{id}/rebuild", Leaves("tenant.rebuild")),
     ("POST /operator/invitations", Leaves("onboarding.invite")),
@@ -259,6 +262,8 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     caller.call("POST /billing/usage/{meter}/resume", "acme", &["ai_tokens"], Some(owner), None).await;
     caller.call("POST /billing/subscribe", "acme", &[], Some(owner), Some(json!({ "plan": "pro" }))).await;
     caller.call("POST /billing/cancel", "acme", &[], Some(owner), None).await;
+    let profile = Some(json!({ "legal_name": "Acme Ltd", "country": "GB" }));
+    caller.call("PUT /billing/profile", "acme", &[], Some(owner), profile).await;
     let secret = Some(json!({ "value": "sk-1" }));
     caller.call("PUT /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), secret).await;
     caller.call("DELETE /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), None).await;
@@ -286,6 +291,24 @@ async fn call_as_operator(caller: &mut Caller, tenant: &str) {
         .await;
     caller.call("POST /operator/mail/{tenant_id}/{id}/retry", "platform", &[tenant, &mail], by, None).await;
     caller.call("POST /operator/jobs/{name}/run", "platform", &["forget_sent_mail"], by, None).await;
+    let invoices = [uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string()];
+    for (n, id) in invoices.iter().enumerate() {
+        caller
+            .app
+            .db
+            .as_admin(&format!(
+                "INSERT INTO billing.invoices (tenant_id, id, number, kind, status, period_start, period_end, currency,
+                     subtotal_minor, discount_minor, tax_minor, total_minor, issued_at, due_at, seller, buyer)
+                 VALUES ('{tenant}', '{id}', 'T-{n}', 'cycle', 'open', '2025-0{month}-01', '2025-0{month}-28', 'USD',
+                         1, 0, 0, 1, now(), now(), '{{}}', '{{}}')",
+                month = n + 1
+            ))
+            .await;
+    }
+    let [paid, wrong] = &invoices;
+    caller.call("POST /operator/invoices/{id}/paid", "platform", &[paid], by, Some(json!({}))).await;
+    let reason = Some(json!({ "reason": "a test" }));
+    caller.call("POST /operator/invoices/{id}/credit", "platform", &[wrong], by, reason).await;
     let plan = Some(json!({ "plan": "basic" }));
     caller.call("POST /operator/tenants/{id}/plan", "platform", &[tenant], by, plan).await;
     for name in [

@@ -15,6 +15,7 @@ mod hardening;
 mod helpers;
 mod import;
 mod invitations;
+mod invoices;
 mod jobs;
 mod left_calls;
 mod limits;

@@ -23,6 +23,7 @@ use crate::domain::money::{Currency, MoneyError};
 use crate::domain::period::Period;
 use crate::domain::price::UnitPrice;
 use crate::domain::rating::MeterPrice;
+use crate::domain::subscription::{Subscription, Terms};
 use crate::domain::tax::{TaxRate, Taxation};
 
 /// Tenants that are looked up at once.
@@ -116,19 +117,71 @@ pub async fn close_period(
     period: Period,
 ) -> Result<Option<CloseReport>, CloseError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
-    let subscription = subscriptions::lock(&mut tx).await?;
-    let last_instant = period.end - TimeDelta::microseconds(1);
-    let ended = subscriptions::find_terms_at(&mut tx, last_instant).await?;
+    let Agreed { subscription, ended } = Agreed::lock(&mut tx, period).await?;
     let (plan, version) = ended.as_ref().map_or(("", 0), |ended| (ended.terms.plan.as_str(), ended.terms.version));
     if !billing_periods::insert(&mut tx, period, plan, version).await? {
         tx.finish();
         return Ok(None);
     }
-    let ahead = subscriptions::find_terms_at(&mut tx, period.end).await?.filter(|terms| terms.is_billed);
-    let ahead = ahead.map(|terms| ahead_of(settings, &terms));
+    let (closed, items) = work_out(&mut tx, settings, period, Agreed { subscription, ended }).await?;
+    for (used, price) in &closed.billed {
+        billing_periods::set_billed(&mut tx, used, *price).await?;
+    }
+    let invoice = match closed.lines.as_slice() {
+        [] => None,
+        _ => Some(issue(&mut tx, settings, period, &closed, &items).await?),
+    };
+    tx.commit().await?;
+    Ok(Some(CloseReport { invoice }))
+}
+
+/// What the close of a period would come to as things are; nothing is written.
+///
+/// # Errors
+/// [`CloseError`].
+pub async fn preview(db: &Db, settings: &Settings, tenant: TenantId, period: Period) -> Result<Closed, CloseError> {
+    let mut tx = TenantTx::begin(db, tenant).await?;
+    let agreed = Agreed::lock(&mut tx, period).await?;
+    let worked_out = work_out(&mut tx, settings, period, agreed).await;
+    tx.finish();
+    worked_out.map(|(closed, _)| closed)
+}
+
+/// What was agreed for a period.
+struct Agreed {
+    subscription: Option<Subscription>,
+    /// What holds, or held, at its last instant.
+    ended: Option<AgreedTerms>,
+}
+
+impl Agreed {
+    async fn lock(tx: &mut TenantTx, period: Period) -> Result<Self, DbError> {
+        let subscription = subscriptions::lock(tx).await?;
+        let ended = subscriptions::find_terms_at(tx, period.end - TimeDelta::microseconds(1)).await?;
+        Ok(Self { subscription, ended })
+    }
+}
+
+async fn work_out(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    period: Period,
+    agreed: Agreed,
+) -> Result<(Closed, Vec<PendingItem>), CloseError> {
+    let Agreed { subscription, ended } = agreed;
+    let scheduled = subscription.as_ref().and_then(|subscription| subscription.scheduled.as_ref());
+    let ahead = match scheduled.filter(|scheduled| scheduled.at <= period.end) {
+        // Before its time has come, in a preview: what is agreed for then is not what holds.
+        Some(scheduled) if scheduled.is_end => None,
+        Some(scheduled) => Some(ahead_of(settings, &scheduled.terms)),
+        None => {
+            let terms = subscriptions::find_terms_at(tx, period.end).await?.filter(|terms| terms.is_billed);
+            terms.map(|agreed| ahead_of(settings, &agreed.terms))
+        }
+    };
     let prices = ended.map(prices_of).unwrap_or_default();
-    let used = billing_periods::lock_unbilled(&mut tx, period).await?;
-    let items = pending_items::lock_unbilled(&mut tx).await?;
+    let used = billing_periods::lock_unbilled(tx, period).await?;
+    let items = pending_items::lock_unbilled(tx).await?;
     let pending: Vec<Pending> = items.iter().map(pending_of).collect();
     let coupon = subscription.as_ref().and_then(|subscription| subscription.coupon_at(period.end));
     let is_exempt = subscription.as_ref().is_some_and(|subscription| subscription.is_tax_exempt);
@@ -142,16 +195,7 @@ pub async fn close_period(
         discount: coupon.map(|coupon| discount_of(coupon.discount)),
         taxation: taxation(settings, is_exempt)?,
     };
-    let closed = closing.work_out()?;
-    for (used, price) in &closed.billed {
-        billing_periods::set_billed(&mut tx, used, *price).await?;
-    }
-    let invoice = match closed.lines.as_slice() {
-        [] => None,
-        _ => Some(issue(&mut tx, settings, period, &closed, &items).await?),
-    };
-    tx.commit().await?;
-    Ok(Some(CloseReport { invoice }))
+    Ok((closing.work_out()?, items))
 }
 
 /// Writes the invoice of a close and all that says that it is there.
@@ -218,14 +262,14 @@ async fn issue(
     Ok(id)
 }
 
-fn ahead_of(settings: &Settings, agreed: &AgreedTerms) -> Ahead {
+fn ahead_of(settings: &Settings, terms: &Terms) -> Ahead {
     let title = |name: &String| settings.modules.get(name).map_or_else(|| name.clone(), |module| module.title.clone());
-    let modules = agreed.terms.add_ons.iter().map(|add_on| ModuleTerms {
+    let modules = terms.add_ons.iter().map(|add_on| ModuleTerms {
         name: add_on.name.clone(),
         title: title(&add_on.name),
         price_minor: add_on.price_minor,
     });
-    Ahead { plan: agreed.terms.plan.clone(), price_minor: agreed.terms.price_minor, modules: modules.collect() }
+    Ahead { plan: terms.plan.clone(), price_minor: terms.price_minor, modules: modules.collect() }
 }
 
 /// What usage costs under agreed terms. A trial has its plan's prices too: what is included is included, and more is more.

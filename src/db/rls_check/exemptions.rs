@@ -125,16 +125,6 @@ pub const EXEMPTIONS: &[Exemption] = &[
     },
     Exemption {
         code: "R14_security_definer",
-        object: "billing.enter_invoice()",
-        reason: "a trigger that keeps the directory of invoices; nobody can call it",
-    },
-    Exemption {
-        code: "R14_security_definer",
-        object: "billing.mark_close()",
-        reason: "a trigger that notes up to when periods are closed; nobody can call it",
-    },
-    Exemption {
-        code: "R14_security_definer",
         object: "billing.find_invoice_tenant(uuid)",
         reason: "whose invoice an id is, granted to app_auth alone, for operators",
     },

@@ -202,6 +202,7 @@ fn candidates(column: &Column) -> Vec<Value> {
                 json!("probe.happened"),
                 json!("EUR"),
                 json!("de"),
+                json!("DE"),
                 json!("a"),
                 json!(""),
             ]);

@@ -5,10 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::actors::billing::close::{self, CloseError};
+use crate::clock;
 use crate::db::invoices::{self, InvoiceRow};
 use crate::db::{DbError, TenantTx};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::Line;
+use crate::domain::period::Period;
 use crate::domain::tax::TaxGroup;
 use crate::http::extract::{BillingUser, Page, PageQuery, Then};
 use crate::http::openapi;
@@ -214,6 +217,51 @@ async fn read(tx: &mut TenantTx, id: InvoiceId) -> Result<Option<WholeInvoice>, 
     let lines = invoices::list_lines(tx, id).await?.into_iter().map(InvoiceLine::from).collect();
     let taxes = invoices::list_taxes(tx, id).await?.into_iter().map(InvoiceTax::from).collect();
     Ok(Some(WholeInvoice { invoice: row.into(), lines, taxes }))
+}
+
+/// An invoice that is not issued yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct UpcomingInvoice {
+    /// First instant of the period that it will close.
+    period_start: DateTime<Utc>,
+    /// The first instant after that; it is issued some days later, when late events have come in.
+    period_end: DateTime<Utc>,
+    /// Currency (ISO 4217).
+    currency: String,
+    /// Sum of the lines so far.
+    subtotal_minor: i64,
+    /// What is taken off.
+    discount_minor: i64,
+    /// Tax.
+    tax_minor: i64,
+    /// What would be to pay.
+    total_minor: i64,
+    /// Its lines so far, in order.
+    lines: Vec<InvoiceLine>,
+}
+
+/// What the present month's invoice comes to so far: usage up to now, and the next month's prices.
+#[utoipa::path(get, path = "/billing/invoice/upcoming", tag = "billing", operation_id = "billing.invoices.preview", security(("bearer" = [])),
+    responses((status = 200, description = "The invoice so far", body = UpcomingInvoice), openapi::SignedInProblems))]
+pub(in crate::http) async fn upcoming_invoice(
+    user: BillingUser,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (tenant, period) = (user.scope.tenant.id(), Period::containing(clock::now()));
+    let closed = close::preview(&state.db, &state.settings, tenant, period).await.map_err(|error| match error {
+        CloseError::Db(error) => error.into(),
+        CloseError::Money(_) => Problem::new(&kinds::INTERNAL, "the sums cannot be worked out"),
+    })?;
+    Ok(HttpResponse::Ok().json(UpcomingInvoice {
+        period_start: period.start,
+        period_end: period.end,
+        currency: closed.totals.currency.code().to_owned(),
+        subtotal_minor: closed.totals.subtotal_minor,
+        discount_minor: closed.totals.discount_minor,
+        tax_minor: closed.totals.tax_minor,
+        total_minor: closed.totals.total_minor,
+        lines: closed.lines.into_iter().map(InvoiceLine::from).collect(),
+    }))
 }
 
 /// The id in a path; what is none belongs to no invoice.

@@ -10,7 +10,9 @@ mod subscription;
 mod usage;
 
 pub(super) use events::*;
-pub(super) use invoices::{__path_get_invoice, __path_list_invoices, get_invoice, list_invoices};
+pub(super) use invoices::{
+    __path_get_invoice, __path_list_invoices, __path_upcoming_invoice, get_invoice, list_invoices, upcoming_invoice,
+};
 pub(super) use limits::{__path_resume, resume};
 pub(super) use plans::{__path_list_plans, list_plans};
 pub(super) use profile::{__path_get_profile, __path_put_profile, get_profile, put_profile};

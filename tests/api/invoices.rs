@@ -1,0 +1,115 @@
+//! Months are closed by cron, and their invoices read by the tenant, paid and taken back by an operator.
+
+use serde_json::{Value, json};
+
+use crate::helpers::{App, Session, Tenant, spawn_app, until};
+use crate::subscribe::subscribe;
+
+/// A tenant on `basic` that was there three months ago, whose months since then cron has closed; its owner and an operator, both with a
+/// second factor.
+pub async fn billed(app: &App) -> (Tenant, Session, Session) {
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
+    assert_eq!(subscribe(app, &owner, json!({ "plan": "basic" })).await.status, 200);
+    for sql in [
+        "UPDATE platform.directory SET created_at = created_at - interval '3 months' WHERE slug = 'acme'",
+        "UPDATE billing.subscription_changes SET effective_at = effective_at - interval '3 months'",
+    ] {
+        app.db.as_admin(sql).await;
+    }
+    let operator = app.operator().await;
+    let operator = app.stepped_up("platform", &operator).await;
+    let run = app.post("platform", "/operator/jobs/close_billing_periods/run").token(&operator).await;
+    assert_eq!(run.status, 202, "{run:?}");
+    let is_closed = "SELECT count(*) FROM platform.job_runs WHERE job = 'close_billing_periods' AND outcome = 'done'";
+    until("the months are closed", async || app.count(is_closed).await > 0).await;
+    (tenant, owner, operator)
+}
+
+async fn listed(app: &App, by: &Session, query: &str) -> Value {
+    let reply = app.get("acme", &format!("/billing/invoice{query}")).token(by).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
+}
+
+#[tokio::test]
+async fn the_months_that_have_ended_are_invoiced_and_shown_to_who_pays() {
+    let app = spawn_app(|_| {}).await;
+    let (_, owner, _) = billed(&app).await;
+    let all = listed(&app, &owner, "").await["items"].as_array().unwrap().clone();
+    assert!(all.len() >= 2, "{all:?}");
+    let first = listed(&app, &owner, "?limit=1").await;
+    assert_eq!(first["items"], json!([all[0]]));
+    let second = listed(&app, &owner, &format!("?limit=1&after={}", first["next"].as_str().unwrap())).await;
+    assert_eq!(second["items"], json!([all[1]]));
+    let oldest = &all[all.len() - 1];
+    assert!(oldest["number"].as_str().unwrap().ends_with("-000001"), "{oldest}");
+    let whole =
+        app.get("acme", &format!("/billing/invoice/{}", oldest["id"].as_str().unwrap())).token(&owner).await.json();
+    assert_eq!(whole["total_minor"], oldest["total_minor"]);
+    let lines = whole["lines"].as_array().unwrap();
+    assert!(lines.iter().any(|line| line["key"] == "plan:basic" && line["amount_minor"] == 4_900), "{lines:?}");
+    // What comes next is shown before it is issued.
+    let upcoming = app.get("acme", "/billing/invoice/upcoming").token(&owner).await.json();
+    assert_eq!(upcoming["total_minor"], 4_900, "{upcoming}");
+    // Whoever pays sees it, whoever works does not.
+    let payer = app.user("acme", "billing").await;
+    assert_eq!(listed(&app, &payer, "").await["items"].as_array().unwrap().len(), all.len());
+    let member = app.user("acme", "member").await;
+    app.get("acme", "/billing/invoice").token(&member).await.problem(403, "forbidden");
+    // Another tenant's invoice is none.
+    let (_, other) = app.tenant_with_owner("other").await;
+    let path = format!("/billing/invoice/{}", oldest["id"].as_str().unwrap());
+    app.get("other", &path).token(&other).await.problem(404, "not-found");
+    app.get("acme", "/billing/invoice/none").token(&owner).await.problem(404, "not-found");
+    app.get("acme", "/billing/invoice?limit=0").token(&owner).await.problem(422, "validation-failed");
+}
+
+#[tokio::test]
+async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
+    let app = spawn_app(|_| {}).await;
+    let (tenant, owner, operator) = billed(&app).await;
+    let open = app.get("platform", "/operator/invoices").token(&operator).await.json();
+    let open = open["items"].as_array().unwrap();
+    assert!(open.iter().all(|entry| entry["tenant"] == tenant.id.as_str() && entry["status"] == "open"), "{open:?}");
+    let (paid, wrong) = (open[0]["id"].as_str().unwrap(), open[1]["id"].as_str().unwrap());
+    let call = async |id: &str, what: &str, body: Value| {
+        app.post("platform", &format!("/operator/invoices/{id}/{what}")).token(&operator).json(&body).await
+    };
+    let reply = call(paid, "paid", json!({ "reference": "TRX 42" })).await;
+    assert_eq!((reply.status, &reply.json()["status"]), (200, &json!("paid")), "{reply:?}");
+    call(paid, "paid", json!({})).await.problem(409, "conflict");
+    call(paid, "credit", json!({ "reason": "too late" })).await.problem(409, "conflict");
+    call(wrong, "paid", json!({ "paid_at": "2999-01-01T00:00:00Z" })).await.problem(422, "validation-failed");
+    call(wrong, "credit", json!({ "reason": " " })).await.problem(422, "validation-failed");
+    let note = call(wrong, "credit", json!({ "reason": "billed by mistake" })).await;
+    assert_eq!((note.status, &note.json()["credits"]), (201, &json!(wrong)), "{note:?}");
+    call(&uuid::Uuid::new_v4().to_string(), "paid", json!({})).await.problem(404, "not-found");
+    let shown = listed(&app, &owner, "").await;
+    let statuses: Vec<_> = shown["items"].as_array().unwrap().iter().map(|invoice| invoice["status"].clone()).collect();
+    assert!(statuses.contains(&json!("paid")) && statuses.contains(&json!("credited")), "{statuses:?}");
+    app.get("platform", "/operator/invoices?status=none").token(&operator).await.problem(422, "validation-failed");
+}
+
+#[tokio::test]
+async fn who_an_invoice_is_for_is_said_by_who_pays() {
+    let app = spawn_app(|_| {}).await;
+    let (_, weak) = app.tenant_with_owner("acme").await;
+    let profile = json!({
+        "legal_name": "Acme GmbH", "address_lines": ["Straße 1"], "city": "Berlin", "postcode": "10115", "country": "DE",
+        "tax_id": "DE123456789", "emails": ["invoices@acme.test"],
+    });
+    app.put("acme", "/billing/profile")
+        .token(&weak)
+        .json(&profile)
+        .await
+        .problem(401, "insufficient_user_authentication");
+    let owner = app.stepped_up("acme", &weak).await;
+    app.get("acme", "/billing/profile").token(&owner).await.problem(404, "not-found");
+    let reply = app.put("acme", "/billing/profile").token(&owner).json(&profile).await;
+    assert_eq!((reply.status, reply.json()), (200, profile.clone()));
+    assert_eq!(app.get("acme", "/billing/profile").token(&owner).await.json(), profile);
+    let wrong = json!({ "legal_name": "", "country": "Germany", "emails": ["nobody"], "address_lines": ["a\nb"] });
+    let reply = app.put("acme", "/billing/profile").token(&owner).json(&wrong).await;
+    assert_eq!(reply.pointers(), ["/legal_name", "/address_lines/0", "/country", "/emails/0"]);
+}
