@@ -1,7 +1,5 @@
 //! Documents of each kind, right and wrong.
 
-use std::error::Error;
-
 use businessos::domain::invoice_document::{
     Allowance, BankAccount, DocumentCurrency, DocumentKind, InvoiceDocument, Paper, TaxCategory, TaxGroup, TaxKey,
 };
@@ -46,10 +44,8 @@ pub fn right() -> Result<Named, serde_json::Error> {
 
     let mut credit = sample.clone();
     credit.number = "CN-2026-000007".to_owned();
-    credit.kind = DocumentKind::CreditNote {
-        invoice_number: sample.number.clone(),
-        invoice_issued_on: sample.issued_on,
-    };
+    credit.kind =
+        DocumentKind::CreditNote { invoice_number: sample.number.clone(), invoice_issued_on: sample.issued_on };
     credit.due_on = None;
 
     let mut paid = sample.clone();
@@ -85,8 +81,14 @@ pub fn right() -> Result<Named, serde_json::Error> {
         ("credit-note", credit),
         ("paid", paid),
         ("sparse", sparse),
-        ("exempt", summed(sample.clone(), TaxCategory::Exempt, 0, "Exempt under article 132 of Directive 2006/112/EC.")),
-        ("reverse-charge", summed(sample.clone(), TaxCategory::ReverseCharge, 0, "Reverse charge: the buyer owes the VAT.")),
+        (
+            "exempt",
+            summed(sample.clone(), TaxCategory::Exempt, 0, "Exempt under article 132 of Directive 2006/112/EC."),
+        ),
+        (
+            "reverse-charge",
+            summed(sample.clone(), TaxCategory::ReverseCharge, 0, "Reverse charge: the buyer owes the VAT."),
+        ),
         ("yen", summed(without_allowance(yen), TaxCategory::Standard, 1_000, "")),
         ("dinar", summed(without_allowance(dinar), TaxCategory::Exempt, 0, "No VAT.")),
         ("two-rates", two_rates(sample)),
@@ -97,10 +99,12 @@ pub fn right() -> Result<Named, serde_json::Error> {
 
 /// Documents of which one figure is off by one unit, named by the rule that must see it.
 pub fn wrong() -> Result<Named, serde_json::Error> {
-    let with = |change: fn(&mut InvoiceDocument)| sample().map(|mut document| {
-        change(&mut document);
-        document
-    });
+    let with = |change: fn(&mut InvoiceDocument)| {
+        sample().map(|mut document| {
+            change(&mut document);
+            document
+        })
+    };
     Ok(vec![
         ("BR-CO-10", with(|d| d.subtotal += 1)?),
         ("BR-CO-11", with(|d| d.allowance_total += 1)?),
@@ -108,10 +112,13 @@ pub fn wrong() -> Result<Named, serde_json::Error> {
         ("BR-CO-15", with(|d| d.total += 1)?),
         ("BR-CO-16", with(|d| d.amount_due -= 1)?),
         ("BR-S-08", with(|d| d.tax_groups.iter_mut().for_each(|group| group.basis += 1))?),
-        ("BR-CO-26", with(|d| {
-            d.seller.vat_id.clear();
-            d.seller.registration.clear();
-        })?),
+        (
+            "BR-CO-26",
+            with(|d| {
+                d.seller.vat_id.clear();
+                d.seller.registration.clear();
+            })?,
+        ),
     ])
 }
 

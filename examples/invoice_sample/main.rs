@@ -45,11 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
     let printer = InvoicePrinter::start(1, 0)?;
-    if arguments.cases {
-        write_cases(&printer, &arguments.out).await
-    } else {
-        measure(&printer, &arguments).await
-    }
+    if arguments.cases { write_cases(&printer, &arguments.out).await } else { measure(&printer, &arguments).await }
 }
 
 async fn write_cases(printer: &InvoicePrinter, out: &Path) -> Result<(), Box<dyn Error>> {

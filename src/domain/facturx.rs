@@ -59,11 +59,18 @@ pub fn unchecked_xml(document: &InvoiceDocument) -> String {
                 line::write(w, at + 1, item, document);
             }
             agreement::write(w, document);
-            w.empty("ram:ApplicableHeaderTradeDelivery");
+            w.group("ram:ApplicableHeaderTradeDelivery", |w| delivery(w, &document.buyer.country));
             settlement::write(w, document);
         });
     });
     w.finish()
+}
+
+/// Where the service is used: the buyer's country (BT-80). The schema wants the group around it, and the rules want it filled.
+fn delivery(w: &mut Writer, country: &str) {
+    w.group("ram:ShipToTradeParty", |w| {
+        w.group("ram:PostalTradeAddress", |w| w.text("ram:CountryID", country));
+    });
 }
 
 /// UNTDID 1001.

@@ -2,6 +2,7 @@
 
 use typst::foundations::Bytes;
 use typst::text::Font;
+use unicode_normalization::char::is_combining_mark;
 
 use super::error::StartError;
 
@@ -22,23 +23,36 @@ pub(super) fn load() -> Result<Vec<Font>, StartError> {
     FILES.iter().map(|file| Font::new(Bytes::new(*file), 0).ok_or(StartError::Asset("typeface"))).collect()
 }
 
+/// How much is tried with texts of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Every character that a typeface has.
+    Usual,
+    /// What the first typeface has, without marks that combine. A mark without its letter, or with one of another typeface, has
+    /// no glyph although each of them has.
+    Utmost,
+}
+
 /// What the typefaces can print.
 pub(super) struct Glyphs {
     /// Characters that at least one has, sorted.
-    covered: Vec<u32>,
+    all: Vec<u32>,
+    /// Characters that the first one has, sorted.
+    first: Vec<u32>,
 }
 
 impl Glyphs {
     pub(super) fn of(fonts: &[Font]) -> Self {
-        let mut covered: Vec<u32> = fonts.iter().flat_map(|font| font.info().coverage.iter()).collect();
-        covered.sort_unstable();
-        covered.dedup();
-        Self { covered }
+        let mut all: Vec<u32> = fonts.iter().flat_map(|font| font.info().coverage.iter()).collect();
+        all.sort_unstable();
+        all.dedup();
+        let first = fonts.first().map(|font| font.info().coverage.iter().collect()).unwrap_or_default();
+        Self { all, first }
     }
 
     /// The text with a mark in place of each character that cannot be printed, and how many those are. Long runs get places
     /// to break, or they would leave their column.
-    pub(super) fn printable(&self, text: &str) -> (String, usize) {
+    pub(super) fn printable(&self, text: &str, care: Care) -> (String, usize) {
         let mut printed = String::with_capacity(text.len());
         let (mut n_unprintable, mut n_unbroken) = (0, 0);
         for c in text.chars().filter(|c| !is_invisible(*c)) {
@@ -49,8 +63,7 @@ impl Glyphs {
                 n_unbroken = 0;
             }
             n_unbroken += usize::from(c != ' ');
-            // Private characters mean something to their owner alone, and PDF/A forbids them (ISO 19005-3, 6.2.11.7.3).
-            if self.covered.binary_search(&u32::from(c)).is_ok() && !is_private(c) {
+            if self.can_print(c, care) {
                 printed.push(c);
             } else {
                 n_unprintable += 1;
@@ -58,6 +71,15 @@ impl Glyphs {
             }
         }
         (printed, n_unprintable)
+    }
+
+    fn can_print(&self, c: char, care: Care) -> bool {
+        let has = |covered: &[u32]| covered.binary_search(&u32::from(c)).is_ok();
+        match care {
+            // Private characters mean something to their owner alone, and PDF/A forbids them (ISO 19005-3, 6.2.11.7.3).
+            Care::Usual => has(&self.all) && !is_private(c),
+            Care::Utmost => has(&self.first) && !is_private(c) && !is_combining_mark(c),
+        }
     }
 }
 

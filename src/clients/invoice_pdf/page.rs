@@ -8,7 +8,7 @@ use chrono::{Datelike as _, NaiveDate};
 
 use self::money::line;
 use super::error::PrintError;
-use super::fonts::Glyphs;
+use super::fonts::{Care, Glyphs};
 use super::view::{Headline, Pair, View};
 use crate::domain::invoice_document::{DocumentKind, InvoiceDocument, Paper, ServicePeriod, money_text, one_line};
 
@@ -25,12 +25,13 @@ pub(super) struct Page {
 /// Makes texts printable and counts what is not.
 struct Printer<'a> {
     glyphs: &'a Glyphs,
+    care: Care,
     n_unprintable: usize,
 }
 
 impl Printer<'_> {
     fn text(&mut self, text: &str) -> String {
-        let (printable, n) = self.glyphs.printable(&one_line(text));
+        let (printable, n) = self.glyphs.printable(&one_line(text), self.care);
         self.n_unprintable += n;
         printable
     }
@@ -40,8 +41,8 @@ impl Printer<'_> {
     }
 }
 
-pub(super) fn of(document: &InvoiceDocument, glyphs: &Glyphs) -> Result<Page, PrintError> {
-    let printer = &mut Printer { glyphs, n_unprintable: 0 };
+pub(super) fn of(document: &InvoiceDocument, glyphs: &Glyphs, care: Care) -> Result<Page, PrintError> {
+    let printer = &mut Printer { glyphs, care, n_unprintable: 0 };
     let kind = match document.kind {
         DocumentKind::Invoice => "Invoice",
         DocumentKind::CreditNote { .. } => "Credit note",
@@ -76,7 +77,8 @@ pub(super) fn of(document: &InvoiceDocument, glyphs: &Glyphs) -> Result<Page, Pr
         notes: money::notes(document, printer),
     };
     if printer.n_unprintable > 0 {
-        let note = "Characters shown as \u{fffd} are not in the typefaces of this page; the attached factur-x.xml has them.";
+        let note =
+            "Characters shown as \u{fffd} are not in the typefaces of this page; the attached factur-x.xml has them.";
         view.notes.push(note.to_owned());
     }
     let data = serde_json::to_vec(&view).map_err(|error| PrintError::Typesetting(error.to_string()))?;

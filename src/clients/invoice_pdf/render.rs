@@ -7,7 +7,7 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards, Timestamp};
 
 use super::error::{PrintError, StartError};
-use super::fonts::Glyphs;
+use super::fonts::{Care, Glyphs};
 use super::world::{Assets, Desk};
 use super::{PrintedInvoice, page, xmp};
 use crate::domain::facturx;
@@ -29,21 +29,37 @@ impl Renderer {
         Ok(Self { assets, glyphs, standards })
     }
 
-    /// Checks, typesets and exports a document.
+    /// Checks, typesets and exports a document. Where the typesetter finds no glyph for a combination of characters, that is once
+    /// more with utmost care: an odd name must not keep anybody from getting an invoice.
     pub(super) fn render(&self, document: &InvoiceDocument) -> Result<PrintedInvoice, PrintError> {
         let xml = facturx::xml(document)?;
-        let page = page::of(document, &self.glyphs)?;
+        match self.render_with(Care::Usual, document, &xml) {
+            Err(PrintError::Typesetting(reason)) => {
+                tracing::warn!(number = %document.number, reason, "printing an invoice again, without rare characters");
+                self.render_with(Care::Utmost, document, &xml)
+            }
+            result => result,
+        }
+    }
+
+    fn render_with(&self, care: Care, document: &InvoiceDocument, xml: &str) -> Result<PrintedInvoice, PrintError> {
+        let page = page::of(document, &self.glyphs, care)?;
         let desk = Desk {
             assets: &self.assets,
             data: Bytes::new(page.data),
-            xml: Bytes::from_string(xml.clone()),
+            xml: Bytes::from_string(xml.to_owned()),
             code: Bytes::from_string(page.code),
         };
         let printed = self.typeset(&desk, document);
         // What was remembered for this document is of no use to the next one.
         typst::comemo::evict(0);
         let (pdf, n_pages) = printed?;
-        Ok(PrintedInvoice { pdf: xmp::with_facturx(pdf)?, xml, n_pages, n_unprintable: page.n_unprintable })
+        Ok(PrintedInvoice {
+            pdf: xmp::with_facturx(pdf)?,
+            xml: xml.to_owned(),
+            n_pages,
+            n_unprintable: page.n_unprintable,
+        })
     }
 
     fn typeset(&self, desk: &Desk<'_>, document: &InvoiceDocument) -> Result<(Vec<u8>, usize), PrintError> {

@@ -106,8 +106,25 @@ fn names_of_all_scripts_are_printed_or_marked() {
         document.lines[0].description = name.to_owned();
         let printed = print(&document);
         assert_eq!(printed.n_unprintable, 2 * n_unprintable, "{name}");
-        assert!(printed.xml.contains(&crate::domain::invoice_document::one_line(name).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")));
+        assert!(
+            printed.xml.contains(
+                &crate::domain::invoice_document::one_line(name)
+                    .replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('>', "&gt;")
+                    .replace('"', "&quot;")
+            )
+        );
     }
+}
+
+#[test]
+fn a_mark_without_a_letter_of_its_typeface_does_not_keep_an_invoice_from_being_printed() {
+    let mut document = sample();
+    document.buyer.name = "\u{5bd}ფ\u{5bd} Hansen".to_owned();
+    let printed = print(&document);
+    assert!(printed.n_unprintable > 0);
+    assert!(printed.xml.contains(&document.buyer.name));
 }
 
 #[test]

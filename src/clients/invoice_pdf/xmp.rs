@@ -162,7 +162,8 @@ impl CrossReferences {
             };
             let head = object.get(..dictionary).ok_or(broken)?;
             // An object without a stream reaches into the next one that has one.
-            if find(head, b"endobj").is_some() || find(head, b"/Metadata").is_none() || find(head, b"/Filter").is_some() {
+            if find(head, b"endobj").is_some() || find(head, b"/Metadata").is_none() || find(head, b"/Filter").is_some()
+            {
                 continue;
             }
             let length = find(head, b"/Length ").ok_or(broken)? + b"/Length ".len();

@@ -45,12 +45,6 @@ impl Writer {
         }
     }
 
-    /// An element without anything, which the schema wants all the same.
-    pub(super) fn empty(&mut self, tag: &str) {
-        self.open(tag, &[]);
-        self.text.push_str("/>\n");
-    }
-
     pub(super) fn finish(self) -> String {
         self.text
     }

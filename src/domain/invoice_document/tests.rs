@@ -170,7 +170,8 @@ fn amounts_of_all_exponents_are_written_without_floats() {
         assert_eq!(plain_amount(minor, exponent), plain);
         assert_eq!(grouped_amount(minor, exponent), grouped);
     }
-    let in_currency = |minor, code: &str, exponent| money_text(minor, &DocumentCurrency { code: code.to_owned(), exponent });
+    let in_currency =
+        |minor, code: &str, exponent| money_text(minor, &DocumentCurrency { code: code.to_owned(), exponent });
     assert_eq!(in_currency(-123_456, "USD", 2), "−$1,234.56");
     assert_eq!(in_currency(123_456, "JPY", 0), "¥123,456");
     assert_eq!(in_currency(123_450, "KWD", 3), "KWD\u{a0}123.450");
@@ -201,7 +202,9 @@ fn texts_of_others_stay_on_one_line_and_keep_their_direction() {
 
 #[test]
 fn halves_are_rounded_away_from_zero() {
-    for (dividend, divisor, quotient) in [(5, 2, 3), (-5, 2, -3), (4, 3, 1), (-4, 3, -1), (2, 4, 1), (1, 4, 0), (-2, 4, -1)] {
+    for (dividend, divisor, quotient) in
+        [(5, 2, 3), (-5, 2, -3), (4, 3, 1), (-4, 3, -1), (2, 4, 1), (1, 4, 0), (-2, 4, -1)]
+    {
         assert_eq!(divide_half_away(dividend, divisor), Some(quotient), "{dividend} / {divisor}");
     }
     assert_eq!(divide_half_away(1, 0), None);
@@ -209,7 +212,8 @@ fn halves_are_rounded_away_from_zero() {
 
 #[test]
 fn what_is_no_decimal_is_not_read() {
-    for text in ["", "-", ".5", "5.", "+1", "1e3", " 1", "1,000", "0x1", "--1", "1.2.3", "12345678901234567890", "１"] {
+    for text in ["", "-", ".5", "5.", "+1", "1e3", " 1", "1,000", "0x1", "--1", "1.2.3", "12345678901234567890", "１"]
+    {
         assert_eq!(Decimal::parse(text), None, "{text}");
     }
 }

@@ -3,7 +3,8 @@
 use super::super::view::{LineView, Pair};
 use super::{Printer, days};
 use crate::domain::invoice_document::{
-    DocumentKind, DocumentLine, InvoiceDocument, TaxCategory, TaxGroup, TaxKey, grouped_amount, grouped_decimal, money_text,
+    DocumentKind, DocumentLine, InvoiceDocument, TaxCategory, TaxGroup, TaxKey, grouped_amount, grouped_decimal,
+    money_text,
 };
 
 pub(super) fn line(line: &DocumentLine, document: &InvoiceDocument, printer: &mut Printer<'_>) -> LineView {

@@ -17,7 +17,8 @@ pub(super) fn of(document: &InvoiceDocument, printer: &mut Printer<'_>) -> (Opti
     }
     let amount = money_text(document.amount_due, &document.currency);
     let by = document.due_on.map(|due_on| format!(" by {}", day(due_on))).unwrap_or_default();
-    let ask = if payment.reference.is_empty() { "" } else { " and give the reference, so that we can match your payment" };
+    let ask =
+        if payment.reference.is_empty() { "" } else { " and give the reference, so that we can match your payment" };
     let intro = printer.text(&format!("Please pay {amount}{by}{ask}."));
     let facts = payment.bank.as_ref().map(|bank| facts(bank, &payment.reference, printer)).unwrap_or_default();
     let code = payment.bank.as_ref().and_then(|bank| girocode(bank, document)).unwrap_or_default();

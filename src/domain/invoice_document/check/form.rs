@@ -20,7 +20,11 @@ pub(super) fn check(document: &InvoiceDocument) -> Checked {
     }
     present("the number", &document.number, "BR-02")?;
     check_currency(document)?;
-    check_party(&document.seller, ["the seller's name", "the seller's country", "the seller's VAT id"], "BR-06, BR-09")?;
+    check_party(
+        &document.seller,
+        ["the seller's name", "the seller's country", "the seller's VAT id"],
+        "BR-06, BR-09",
+    )?;
     check_party(&document.buyer, ["the buyer's name", "the buyer's country", "the buyer's VAT id"], "BR-07, BR-11")?;
     check_bank(document)?;
     wellformed("the language", &document.language, "`en`", document.language == "en")?;
@@ -86,7 +90,12 @@ fn check_bank(document: &InvoiceDocument) -> Checked {
     if bank.iban.is_empty() && bank.account_number.is_empty() {
         return Err(DocumentError::Missing { what: "the account's number", rule: "BR-50" });
     }
-    wellformed("the IBAN", &bank.iban, "ISO 13616: no spaces, right check digits", bank.iban.is_empty() || is_iban(&bank.iban))
+    wellformed(
+        "the IBAN",
+        &bank.iban,
+        "ISO 13616: no spaces, right check digits",
+        bank.iban.is_empty() || is_iban(&bank.iban),
+    )
 }
 
 /// Whether the check digits are right: the number with its head moved to the end is 1 modulo 97 (ISO 7064).
@@ -111,14 +120,25 @@ fn check_period(period: Option<ServicePeriod>) -> Checked {
 fn texts(document: &InvoiceDocument) -> impl Iterator<Item = (&'static str, &str)> {
     let parties = [&document.seller, &document.buyer].into_iter().flat_map(|party| {
         let Party {
-            name, address_lines, city, postcode, region, country, vat_id, tax_number, registration, email, website,
+            name,
+            address_lines,
+            city,
+            postcode,
+            region,
+            country,
+            vat_id,
+            tax_number,
+            registration,
+            email,
+            website,
         } = party;
         let fixed = [name, city, postcode, region, country, vat_id, tax_number, registration, email, website];
         fixed.into_iter().chain(address_lines)
     });
-    let bank = document.payment.bank.iter().flat_map(|bank| {
-        [&bank.holder, &bank.iban, &bank.account_number, &bank.routing, &bank.bic, &bank.bank_name]
-    });
+    let bank =
+        document.payment.bank.iter().flat_map(|bank| {
+            [&bank.holder, &bank.iban, &bank.account_number, &bank.routing, &bank.bic, &bank.bank_name]
+        });
     let lines = document.lines.iter().flat_map(|line| [&line.description, &line.detail]);
     let reasons = document.allowances.iter().map(|allowance| &allowance.reason);
     let own = [&document.number, &document.buyer_reference, &document.payment.reference, &document.payment.online_url];
