@@ -16,7 +16,7 @@ pub fn of_lines(n: usize) -> Result<InvoiceDocument, serde_json::Error> {
     let mut document = sample()?;
     document.lines = document.lines.iter().take(1).cycle().take(n).cloned().collect();
     document.allowances.clear();
-    Ok(summed(document, TaxCategory::Standard, 1_900, ""))
+    Ok(summed(document, TaxCategory::Standard, 190_000, ""))
 }
 
 /// Documents that must pass: every category of tax, currencies of all exponents, parties with little and with much.
@@ -89,7 +89,7 @@ pub fn right() -> Result<Named, serde_json::Error> {
             "reverse-charge",
             summed(sample.clone(), TaxCategory::ReverseCharge, 0, "Reverse charge: the buyer owes the VAT."),
         ),
-        ("yen", summed(without_allowance(yen), TaxCategory::Standard, 1_000, "")),
+        ("yen", summed(without_allowance(yen), TaxCategory::Standard, 100_000, "")),
         ("dinar", summed(without_allowance(dinar), TaxCategory::Exempt, 0, "No VAT.")),
         ("two-rates", two_rates(sample)),
         ("odd-text", odd),
@@ -129,7 +129,7 @@ fn without_allowance(mut document: InvoiceDocument) -> InvoiceDocument {
 
 /// Half of the lines at a lower rate.
 fn two_rates(mut document: InvoiceDocument) -> InvoiceDocument {
-    let low = TaxKey { category: TaxCategory::Standard, rate: 700 };
+    let low = TaxKey { category: TaxCategory::Standard, rate: 70_000 };
     document.allowances = vec![Allowance { reason: "Coupon".to_owned(), amount: 100, tax: low }];
     for line in document.lines.iter_mut().skip(1).step_by(2) {
         line.tax = low;
@@ -154,7 +154,7 @@ fn resummed(mut document: InvoiceDocument, keys: &[(TaxKey, &str)]) -> InvoiceDo
         let lines: i64 = document.lines.iter().filter(|line| line.tax == *tax).map(|line| line.net).sum();
         let off: i64 = document.allowances.iter().filter(|off| off.tax == *tax).map(|off| off.amount).sum();
         let product = (lines - off) * i64::from(tax.rate);
-        let amount = (product.abs() + 5_000) / 10_000 * product.signum();
+        let amount = (product.abs() + 500_000) / 1_000_000 * product.signum();
         TaxGroup { tax: *tax, basis: lines - off, amount, reason: (*reason).to_owned() }
     });
     document.tax_groups = groups.collect();

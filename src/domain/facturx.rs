@@ -13,7 +13,9 @@ mod xml;
 use chrono::NaiveDate;
 
 use self::xml::Writer;
-use super::invoice_document::{DocumentError, DocumentKind, InvoiceDocument, TaxCategory, TaxKey, plain_amount};
+use super::invoice_document::{
+    DocumentError, DocumentKind, InvoiceDocument, TaxCategory, TaxKey, percent_text, plain_amount,
+};
 
 /// Name of the file in the PDF; the specification's.
 pub const FILE_NAME: &str = "factur-x.xml";
@@ -102,7 +104,7 @@ fn tax_key(w: &mut Writer, key: TaxKey) {
 
 fn tax_rate(w: &mut Writer, key: TaxKey) {
     if key.category != TaxCategory::NotSubject {
-        w.text("ram:RateApplicablePercent", &plain_amount(i64::from(key.rate), 2));
+        w.text("ram:RateApplicablePercent", &percent_text(key.rate));
     }
 }
 

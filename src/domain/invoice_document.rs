@@ -15,7 +15,7 @@ mod text;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-pub use amount::{grouped_amount, grouped_decimal, money_text, plain_amount};
+pub use amount::{grouped_amount, grouped_decimal, major_decimal, money_text, percent_text, plain_amount};
 pub use check::{MAX_LINES, MAX_TEXT_CHARS};
 pub use error::DocumentError;
 pub use text::one_line;
@@ -200,7 +200,7 @@ pub struct Allowance {
 pub struct TaxKey {
     /// The category.
     pub category: TaxCategory,
-    /// The rate in hundredths of a percent: 20 % is 2000. Zero unless the category is [`TaxCategory::Standard`].
+    /// The rate in millionths: 200,000 for 20 %, 88,750 for 8.875 %. Zero unless the category is [`TaxCategory::Standard`].
     pub rate: u32,
 }
 

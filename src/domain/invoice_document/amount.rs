@@ -61,6 +61,30 @@ pub fn grouped_decimal(text: &str, decimals: u8) -> String {
     format!("{sign}{}{point}{fraction}", group(whole))
 }
 
+/// A rate in millionths as a percentage: `19`, `8.875`.
+#[must_use]
+pub fn percent_text(millionths: u32) -> String {
+    let percent = plain_amount(i64::from(millionths), 4);
+    percent.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A decimal of minor units as one of major units: `0.002` cents are `0.00002` dollars, `4900` cents `49.00`. What is not a decimal
+/// stays as it is.
+#[must_use]
+pub fn major_decimal(minor: &str, exponent: u8) -> String {
+    if Decimal::parse(minor).is_none() {
+        return minor.to_owned();
+    }
+    let (sign, digits) = minor.strip_prefix('-').map_or(("", minor), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let places = usize::from(exponent);
+    let padded = format!("{whole:0>width$}", width = places + 1);
+    let (whole, shifted) = padded.split_at(padded.len() - places);
+    let fraction = format!("{shifted}{fraction}");
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{whole}{point}{fraction}")
+}
+
 /// The digits before the point, and the point with those after it.
 fn split(minor: i64, exponent: u8) -> (String, String) {
     let digits = minor.unsigned_abs().to_string();

@@ -44,7 +44,7 @@ pub enum DocumentError {
         computed: i128,
     },
     /// Tax groups and lines do not match.
-    #[error("tax category {category} at {rate} hundredths of a percent: {rule}")]
+    #[error("tax category {category} at {rate} millionths: {rule}")]
     TaxGroup {
         /// The category's code.
         category: &'static str,

@@ -78,7 +78,5 @@ fn tax_label(group: &TaxGroup, document: &InvoiceDocument) -> String {
 
 /// `20 %`, `8.25 %`, with a narrow no-break space.
 fn percent(key: TaxKey) -> String {
-    let rate = grouped_amount(i64::from(key.rate), 2);
-    let rate = if rate.contains('.') { rate.trim_end_matches('0').trim_end_matches('.') } else { &rate };
-    format!("{rate}\u{202f}%")
+    format!("{}\u{202f}%", percent_text(key.rate))
 }

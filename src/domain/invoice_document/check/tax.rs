@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::super::decimal::divide_half_away;
 use super::super::{DocumentError, InvoiceDocument, TaxCategory, TaxKey};
 
-/// Hundredths of a percent in the whole.
-const WHOLE: i128 = 10_000;
+/// Parts of the whole that a rate counts.
+const WHOLE: i128 = 1_000_000;
 
 pub(super) fn check(document: &InvoiceDocument) -> Result<(), DocumentError> {
     let mut bases: BTreeMap<TaxKey, i128> = BTreeMap::new();
