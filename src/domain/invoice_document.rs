@@ -16,7 +16,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{grouped_amount, grouped_decimal, major_decimal, money_text, percent_text, plain_amount};
-pub use check::{MAX_LINES, MAX_TEXT_CHARS};
+pub use check::{MAX_ALL_CHARS, MAX_LINES, MAX_TEXT_CHARS};
 pub use error::DocumentError;
 pub use text::one_line;
 

@@ -35,12 +35,10 @@ pub(super) fn with_facturx(pdf: Vec<u8>) -> Result<Vec<u8>, XmpError> {
     edited.extend_from_slice(part(stream.length.end..stream.begin)?);
     edited.extend_from_slice(new.as_bytes());
     let moved_by = (edited.len()).checked_sub(stream.end).ok_or(XmpError("room"))?;
-    edited.extend_from_slice(part(stream.end..table.begin)?);
+    edited.extend_from_slice(part(stream.end..table.first)?);
     for (number, entry) in table.entries.iter().enumerate() {
-        let offset = if entry.offset > stream.begin && !entry.is_free { entry.offset + moved_by } else { entry.offset };
-        if number == 0 {
-            edited.extend_from_slice(part(table.begin..table.first)?);
-        }
+        let is_moved = !entry.is_free && entry.offset > stream.begin;
+        let offset = if is_moved { entry.offset + moved_by } else { entry.offset };
         edited.extend_from_slice(format!("{offset:010}").as_bytes());
         let rest = table.first + number * ENTRY + 10;
         edited.extend_from_slice(part(rest..rest + 10)?);
@@ -194,4 +192,56 @@ fn digits(bytes: &[u8], begin: usize) -> Option<std::ops::Range<usize>> {
 
 fn number(bytes: &[u8], at: std::ops::Range<usize>) -> Option<usize> {
     std::str::from_utf8(bytes.get(at)?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as the exporter writes it, with this packet and an object behind it.
+    fn pdf(packet: &str, filter: &str) -> Vec<u8> {
+        let head = "%PDF-1.7\n";
+        let metadata = format!(
+            "1 0 obj\n<<\n  /Length {}\n  /Type /Metadata{filter}\n>>\nstream\n{packet}\nendstream\nendobj\n",
+            packet.len()
+        );
+        let catalog = "2 0 obj\n<< /Type /Catalog /Metadata 1 0 R >>\nendobj\n";
+        let at = head.len() + metadata.len();
+        let table = at + catalog.len();
+        let table_text = format!("xref\n0 3\n0000000000 65535 f\r\n{:010} 00000 n\r\n{at:010} 00000 n\r\n", head.len());
+        format!("{head}{metadata}{catalog}{table_text}trailer\n<< >>\nstartxref\n{table}\n%%EOF").into_bytes()
+    }
+
+    const PACKET: &str = "<rdf:RDF><pdfaExtension:schemas><rdf:Bag></rdf:Bag></pdfaExtension:schemas></rdf:RDF>";
+
+    #[test]
+    fn what_is_inserted_moves_what_comes_after_it() {
+        let edited = with_facturx(pdf(PACKET, "")).expect("edited");
+        let table = CrossReferences::read(&edited).expect("a table");
+        let stream = table.metadata(&edited).expect("metadata");
+        let packet = std::str::from_utf8(&edited[stream.begin..stream.end]).expect("text");
+        assert!(packet.starts_with("<rdf:RDF>") && packet.ends_with("</rdf:RDF>"), "{packet}");
+        assert!(packet.contains("<fx:ConformanceLevel>EN 16931</fx:ConformanceLevel>"));
+        assert_eq!(packet.matches("<rdf:Bag>").count(), 1, "one list of schemas");
+        assert!(edited[stream.end..].starts_with(b"\nendstream"));
+        assert!(edited[table.entries[2].offset..].starts_with(b"2 0 obj"));
+        assert!(edited[table.entries[1].offset..].starts_with(b"1 0 obj"));
+    }
+
+    #[test]
+    fn a_file_that_looks_different_is_refused() {
+        let right = pdf(PACKET, "");
+        for wrong in [
+            Vec::new(),
+            b"%PDF-1.7\nstartxref\n9999\n%%EOF".to_vec(),
+            pdf("<rdf:RDF></rdf:RDF>", ""),
+            pdf("</rdf:RDF><rdf:Bag></rdf:Bag></pdfaExtension:schemas>", ""),
+            pdf(PACKET, " /Filter /FlateDecode"),
+            right[..right.len() - 20].to_vec(),
+            String::from_utf8(right.clone()).expect("text").replace("/Length 85", "/Length 99999").into_bytes(),
+            String::from_utf8(right).expect("text").replace("xref\n0 3", "xref\n0 9").into_bytes(),
+        ] {
+            assert!(with_facturx(wrong.clone()).is_err(), "{}", String::from_utf8_lossy(&wrong));
+        }
+    }
 }

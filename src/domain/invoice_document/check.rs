@@ -7,7 +7,9 @@ use super::decimal::Decimal;
 use super::{DocumentError, DocumentLine, InvoiceDocument};
 
 /// Lines of a document at most: what one takes to print is bounded.
-pub const MAX_LINES: usize = 1_000;
+pub const MAX_LINES: usize = 500;
+/// Characters of all texts together at most.
+pub const MAX_ALL_CHARS: usize = 200_000;
 /// Characters of a text at most.
 pub const MAX_TEXT_CHARS: usize = 1_000;
 

@@ -79,7 +79,7 @@ fn a_sum_that_is_off_by_one_minor_unit_is_refused_wherever_it_stands() {
 #[test]
 fn what_must_be_there_and_well_formed_is_asked_for() {
     type Change = fn(&mut InvoiceDocument);
-    let changes: [(&str, Change); 22] = [
+    let changes: [(&str, Change); 23] = [
         ("BR-02", |d| d.number = " \n".to_owned()),
         ("BR-16", |d| d.lines.clear()),
         ("BR-06", |d| d.seller.name.clear()),
@@ -104,7 +104,11 @@ fn what_must_be_there_and_well_formed_is_asked_for() {
         ("BR-29", |d| d.lines[0].period = Some(ServicePeriod { first: d.issued_on, last: NaiveDate::MIN })),
         ("hexadecimal", |d| d.accent = "red".to_owned()),
         ("at most 1000", |d| d.notes = vec!["x".repeat(1_001)]),
-        ("at most 1000", |d| d.lines = vec![d.lines[0].clone(); 1_001]),
+        ("at most 500", |d| d.lines = vec![d.lines[0].clone(); 501]),
+        ("at most 200000", |d| {
+            d.lines[0].detail = "x".repeat(900);
+            d.lines = vec![d.lines[0].clone(); 250];
+        }),
     ];
     for (rule, change) in changes {
         let error = with(change).expect_err(rule).to_string();

@@ -1,7 +1,7 @@
 //! What must be there, and in which form.
 
 use super::super::{DocumentError, DocumentKind, InvoiceDocument, Party, ServicePeriod};
-use super::{MAX_LINES, MAX_TEXT_CHARS};
+use super::{MAX_ALL_CHARS, MAX_LINES, MAX_TEXT_CHARS};
 use crate::domain::country;
 
 /// Remarks and allowances at most.
@@ -15,9 +15,13 @@ pub(super) fn check(document: &InvoiceDocument) -> Checked {
     at_most("lines", document.lines.len(), MAX_LINES)?;
     at_most("allowances", document.allowances.len(), MAX_EXTRAS)?;
     at_most("notes", document.notes.len(), MAX_EXTRAS)?;
-    for (what, text) in texts(document) {
-        at_most(what, text.chars().count(), MAX_TEXT_CHARS)?;
+    let mut n_all = 0;
+    for text in texts(document) {
+        let n = text.chars().count();
+        at_most("characters of a text", n, MAX_TEXT_CHARS)?;
+        n_all += n;
     }
+    at_most("characters of all texts", n_all, MAX_ALL_CHARS)?;
     present("the number", &document.number, "BR-02")?;
     check_currency(document)?;
     check_party(
@@ -117,7 +121,7 @@ fn check_period(period: Option<ServicePeriod>) -> Checked {
 }
 
 /// Every text of the document that somebody else wrote.
-fn texts(document: &InvoiceDocument) -> impl Iterator<Item = (&'static str, &str)> {
+fn texts(document: &InvoiceDocument) -> impl Iterator<Item = &str> {
     let parties = [&document.seller, &document.buyer].into_iter().flat_map(|party| {
         let Party {
             name,
@@ -149,7 +153,7 @@ fn texts(document: &InvoiceDocument) -> impl Iterator<Item = (&'static str, &str
         .chain(document.tax_groups.iter().map(|group| &group.reason))
         .chain(&document.notes)
         .chain(own)
-        .map(|text| ("characters of a text", &**text))
+        .map(String::as_str)
 }
 
 fn present(what: &'static str, text: &str, rule: &'static str) -> Checked {
