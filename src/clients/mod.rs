@@ -1,5 +1,6 @@
 //! Outbound adapters: what the program reaches beyond the database.
 
+pub mod invoice_pdf;
 pub mod kms;
 pub mod mailer;
 pub mod redis;
