@@ -22,6 +22,7 @@ use crate::actors::ask::ActorMetrics;
 use crate::actors::billing_meter::MeterMetrics;
 use crate::actors::billing_meter::spool::Spool;
 use crate::actors::supervisor::{Arbiters, ArbitersError, RestartPolicy, StartFailed, Supervisor};
+use crate::clients::invoice_pdf::{InvoicePrinter, StartError as PrinterError};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
 use crate::clients::mailer::MailerError;
 use crate::clients::redis::RedisError;
@@ -39,6 +40,11 @@ use crate::http::state::AppState;
 use self::actors::{Ground, session_store};
 pub use database::{Database, DatabaseError};
 pub use shutdown::Stopped;
+
+/// Threads that print invoices: one, because the gateway comes first.
+const PRINTERS: usize = 1;
+/// Invoices that may wait for it.
+const PRINT_QUEUE: usize = 16;
 
 /// The application cannot start, or had to give up.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,9 @@ pub enum AppError {
     /// The hashing threads cannot be started.
     #[error("the hashing threads cannot be started")]
     Hasher(#[source] std::io::Error),
+    /// Nothing can print invoices.
+    #[error("the printer of invoices cannot be started")]
+    Printer(#[from] PrinterError),
     /// The files for metered usage cannot be opened.
     #[error("data_dir: the spool cannot be opened")]
     Spool(#[source] std::io::Error),
@@ -168,6 +177,7 @@ impl Application {
         let sessions = session_store(&settings)?;
         let spool = Spool::open(&settings.data_dir.join("spool")).map_err(AppError::Spool)?;
         let spool = Arc::new(spool.limited_to(settings.metering.spool_max_bytes));
+        let printer = InvoicePrinter::start(PRINTERS, PRINT_QUEUE)?;
         let ground = Ground {
             tree: &tree,
             arbiters: &arbiters,
@@ -180,6 +190,7 @@ impl Application {
             certificate: certificate.as_ref(),
             spool: &spool,
             meter_metrics: &meter_metrics,
+            printer: &printer,
         };
         let actors = ground.start().await?;
         let state = web::Data::new(AppState {
@@ -199,6 +210,7 @@ impl Application {
             secrets: actors.secrets,
             accounts: actors.accounts,
             checkout: None,
+            printer,
             cron: actors.cron,
             routes: Arc::clone(&routes),
             metrics: http_metrics,

@@ -20,6 +20,7 @@ use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
 use crate::actors::usage_feed::{Hub, HubLimits, UsageFeed};
+use crate::clients::invoice_pdf::InvoicePrinter;
 use crate::clients::kms::MasterKey;
 use crate::clients::mailer::Mailer;
 use crate::clients::redis::Redis;
@@ -47,6 +48,7 @@ pub(super) struct Ground<'a> {
     pub(super) certificate: Option<&'a Arc<Certificate>>,
     pub(super) spool: &'a Arc<Spool>,
     pub(super) meter_metrics: &'a MeterMetrics,
+    pub(super) printer: &'a InvoicePrinter,
 }
 
 /// The actors that the rest of the program talks to.
@@ -91,6 +93,7 @@ impl Ground<'_> {
             registry: Arc::clone(&registry),
             registry_actor: registry_actor.clone(),
             mailer: Mailer::new(&settings.mail, &settings.data_dir)?,
+            printer: self.printer.clone(),
         });
         self.child("mailer", MAILBOX, move || MailerActor::new(Arc::clone(&delivery))).await?;
 

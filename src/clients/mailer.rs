@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use lettre::address::AddressError;
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::ContentType;
+use lettre::message::{Attachment, Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -85,6 +86,17 @@ pub struct Outgoing<'a> {
     pub written_at: DateTime<Utc>,
     /// What it says.
     pub text: MailText,
+    /// A document that comes with it.
+    pub pdf: Option<AttachedPdf>,
+}
+
+/// A PDF that is sent along.
+#[derive(Debug)]
+pub struct AttachedPdf {
+    /// Name of the file.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -120,7 +132,7 @@ impl Mailer {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, mail: Outgoing<'_>) -> Result<(), SendError> {
-        let Outgoing { id, kind, recipient, written_at, text } = mail;
+        let Outgoing { id, kind, recipient, written_at, text, pdf } = mail;
         let MailText { subject, text, html } = text;
         let message = Message::builder()
             .from(self.from.clone())
@@ -128,7 +140,7 @@ impl Mailer {
             .subject(subject)
             .date(SystemTime::from(written_at))
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
-            .multipart(MultiPart::alternative_plain_html(text, html))?;
+            .multipart(body(text, html, pdf))?;
         match &self.transport {
             Transport::Smtp(transport) => {
                 // The library's own timeout is for connecting only.
@@ -142,6 +154,14 @@ impl Mailer {
         }
         Ok(())
     }
+}
+
+/// The words in both forms, and the document if there is one.
+fn body(text: String, html: String, pdf: Option<AttachedPdf>) -> MultiPart {
+    let words = MultiPart::alternative_plain_html(text, html);
+    let Some(AttachedPdf { name, bytes }) = pdf else { return words };
+    let kind = ContentType::parse("application/pdf").unwrap_or(ContentType::TEXT_PLAIN);
+    MultiPart::mixed().multipart(words).singlepart(Attachment::new(name).body(bytes, kind))
 }
 
 fn smtp(settings: &MailSettings, url: &SecretString) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailerError> {

@@ -10,6 +10,7 @@ fn settings(url: Option<&str>) -> MailSettings {
 
 fn mail(recipient: &str, subject: &str) -> Outgoing<'static> {
     Outgoing {
+        pdf: None,
         id: clock::new_id(),
         kind: MailKind::Invitation,
         recipient: Box::leak(recipient.to_owned().into_boxed_str()),

@@ -20,6 +20,7 @@ pub mod error;
 pub mod factors;
 pub mod installation;
 pub mod invitations;
+pub mod invoice_files;
 pub mod invoices;
 pub mod job_runs;
 pub mod mail_outbox;

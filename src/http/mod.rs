@@ -122,6 +122,7 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/billing/invoice", |r| r.route(get().to(billing::list_invoices)));
     resource(service, "/billing/invoice/upcoming", |r| r.route(get().to(billing::upcoming_invoice)));
     resource(service, "/billing/invoice/{id}", |r| r.route(get().to(billing::get_invoice)));
+    resource(service, "/billing/invoice/{id}/pdf", |r| r.route(get().to(billing::get_pdf)));
     resource(service, "/billing/profile", |r| {
         r.route(get().to(billing::get_profile)).route(put().to(billing::put_profile))
     });

@@ -22,6 +22,7 @@ use crate::actors::sessions::SessionStore;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::usage_feed::Hub;
+use crate::clients::invoice_pdf::InvoicePrinter;
 use crate::clients::kms::MasterKey;
 use crate::config::Settings;
 use crate::db::Db;
@@ -56,6 +57,8 @@ pub struct AppState {
     pub accounts: AuthContext,
     /// Takes payments for subscriptions online; none = they are invoiced.
     pub checkout: Option<Checkout>,
+    /// Prints invoices.
+    pub printer: InvoicePrinter,
     /// Runs jobs.
     pub cron: ActorRef<CronActor>,
     /// The gateway's routes.

@@ -23,7 +23,11 @@ pub(super) async fn of(tx: &mut TenantTx, settings: &Settings) -> Result<Parties
         Some(profile) => (json!(profile), profile.emails),
         None => {
             let name = tenants::find(tx).await?.map(|tenant| tenant.name);
-            (json!({ "legal_name": name, "address_lines": [], "city": "", "postcode": "", "country": "" }), Vec::new())
+            // An invoice names a country: until the tenant has said otherwise, it is where most who sell sell most.
+            let country = &settings.billing.seller.country;
+            let buyer = json!({ "legal_name": name, "address_lines": [], "city": "", "postcode": "", "country": country,
+                                "tax_id": null, "emails": [] });
+            (buyer, Vec::new())
         }
     };
     let recipients = if recipients.is_empty() { user_admin::list_admins_mail(tx).await? } else { recipients };

@@ -7,10 +7,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::actors::ask::ActorRef;
+use crate::actors::billing::document;
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{TenantRegistry, TenantView, Wanted};
+use crate::clients::invoice_pdf::InvoicePrinter;
 use crate::clients::kms;
-use crate::clients::mailer::{Mailer, Outgoing};
+use crate::clients::mailer::{AttachedPdf, Mailer, Outgoing};
 use crate::clock;
 use crate::config::{MailSettings, Settings};
 use crate::db::mail_queue::{self, ClaimedMail, Settlement};
@@ -41,6 +43,8 @@ pub struct Delivery {
     pub registry_actor: ActorRef<RegistryActor>,
     /// Where mail goes.
     pub mailer: Mailer,
+    /// Prints the invoices that go with mail.
+    pub printer: InvoicePrinter,
 }
 
 impl Delivery {
@@ -98,15 +102,35 @@ impl Delivery {
             link_life_s: link_life_s(&self.settings, kind),
             detail: &mail.detail,
         };
+        let pdf = self.document(view.tenant.id, kind, mail).await?;
         let outgoing = Outgoing {
             id: mail.id.into(),
             kind,
             recipient: &mail.recipient,
             written_at: mail.created_at,
             text: mail_text::write(&facts),
+            pdf,
         };
         let sent = self.mailer.send(outgoing).await;
         sent.map_err(|error| Failure { is_permanent: error.is_permanent(), reason: chain(&error) })
+    }
+
+    /// The document that belongs to a mail.
+    async fn document(
+        &self,
+        tenant: TenantId,
+        kind: MailKind,
+        mail: &ClaimedMail,
+    ) -> Result<Option<AttachedPdf>, Failure> {
+        if kind != MailKind::Invoice {
+            return Ok(None);
+        }
+        let id = mail.detail.get("invoice").and_then(|id| id.as_str()).and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| Failure { is_permanent: true, reason: "it names no invoice".to_owned() })?;
+        let (number, bytes) = document::pdf(&self.db, &self.settings, &self.printer, tenant, id)
+            .await
+            .map_err(|error| Failure { is_permanent: false, reason: chain(&error) })?;
+        Ok(Some(AttachedPdf { name: format!("{number}.pdf"), bytes }))
     }
 
     async fn settle(&self, tenant: TenantId, mail: &ClaimedMail, sent: Result<(), Failure>) -> Result<(), DbError> {

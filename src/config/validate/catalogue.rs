@@ -68,6 +68,12 @@ fn check_invoicing(billing: &BillingSettings, mistakes: &mut Vec<String>) {
     expect(!billing.seller.legal_name.trim().is_empty(), mistakes, || {
         "billing.seller.legal_name: found nothing, expected the seller's name".to_owned()
     });
+    let seller = &billing.seller;
+    let is_known = !seller.tax_id.is_empty() || (billing.tax_rate_percent == "0" && !seller.registration.is_empty());
+    expect(is_known, mistakes, || {
+        "billing.seller.tax_id: found nothing, expected the seller's number for tax, or without tax its registration"
+            .to_owned()
+    });
     let accent = &billing.seller.accent;
     let is_colour =
         accent.len() == 7 && accent.starts_with('#') && accent.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit());

@@ -1,11 +1,13 @@
 //! The tenant's invoices.
 
+use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::billing::close::{self, CloseError};
+use crate::actors::billing::document::{self, DocumentError};
 use crate::clock;
 use crate::db::invoices::{self, InvoiceRow};
 use crate::db::{DbError, TenantTx};
@@ -262,6 +264,36 @@ pub(in crate::http) async fn upcoming_invoice(
         total_minor: closed.totals.total_minor,
         lines: closed.lines.into_iter().map(InvoiceLine::from).collect(),
     }))
+}
+
+/// The document of an invoice or a credit note: PDF/A-3 for people, with Factur-X inside for programs. The same bytes each time.
+#[utoipa::path(get, path = "/billing/invoice/{id}/pdf", tag = "billing", operation_id = "billing.invoices.pdf", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The invoice's id")),
+    responses((status = 200, description = "The document", body = Vec<u8>, content_type = "application/pdf"), openapi::ThingProblems))]
+pub(in crate::http) async fn get_pdf(
+    user: BillingUser,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = parse_id(&id)?;
+    let tenant = user.scope.tenant.id();
+    let printed = document::pdf(&state.db, &state.settings, &state.printer, tenant, id).await;
+    let (number, pdf) = printed.map_err(|error| match error {
+        DocumentError::Unknown => not_found(),
+        DocumentError::Db(error) => error.into(),
+        DocumentError::Busy => {
+            Problem::new(&kinds::OVERLOADED, "many invoices are being printed; try again soon").retry_after(5)
+        }
+        DocumentError::Print(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(tenant.id = %tenant, invoice = %id, error, "an invoice cannot be printed");
+            Problem::new(&kinds::INTERNAL, "the document cannot be made; quote the request id to support")
+        }
+    })?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/pdf")
+        .insert_header((CONTENT_DISPOSITION, format!("inline; filename=\"{number}.pdf\"")))
+        .body(pdf))
 }
 
 /// The id in a path; what is none belongs to no invoice.

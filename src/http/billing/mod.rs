@@ -11,7 +11,8 @@ mod usage;
 
 pub(super) use events::*;
 pub(super) use invoices::{
-    __path_get_invoice, __path_list_invoices, __path_upcoming_invoice, get_invoice, list_invoices, upcoming_invoice,
+    __path_get_invoice, __path_get_pdf, __path_list_invoices, __path_upcoming_invoice, get_invoice, get_pdf,
+    list_invoices, upcoming_invoice,
 };
 pub(super) use limits::{__path_resume, resume};
 pub(super) use plans::{__path_list_plans, list_plans};

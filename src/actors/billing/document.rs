@@ -1,0 +1,260 @@
+//! The document of an invoice: printed once, kept, and the same for whoever asks.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+
+use crate::clients::invoice_pdf::{InvoicePrinter, PrintError};
+use crate::config::{self, SellerSettings, Settings};
+use crate::db::billing_profiles::BillingProfile;
+use crate::db::invoices::{self, InvoiceRow};
+use crate::db::{Db, DbError, TenantTx, invoice_files};
+use crate::domain::ids::{InvoiceId, TenantId};
+use crate::domain::invoice::Line;
+use crate::domain::invoice_document::{
+    Allowance, BankAccount, DocumentCurrency, DocumentKind, DocumentLine, InvoiceDocument, Paper, Party, Payment,
+    ServicePeriod, TaxCategory as Category, TaxGroup as Group, TaxKey, major_decimal,
+};
+use crate::domain::money::Currency;
+use crate::domain::period::Period;
+use crate::domain::tax::{TaxCategory, TaxGroup, Taxation};
+
+/// Longest wait for the printer.
+const PRINT_WITHIN: Duration = Duration::from_secs(10);
+/// Colour of a seller who has chosen none.
+const PLAIN: &str = "#333333";
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// There is no such invoice.
+    #[error("there is no such invoice")]
+    Unknown,
+    /// Too many are being printed, or this one was not done in time.
+    #[error("too many invoices are being printed")]
+    Busy,
+    /// It cannot be printed as it is.
+    #[error(transparent)]
+    Print(PrintError),
+    /// The database did not do it.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<PrintError> for DocumentError {
+    fn from(error: PrintError) -> Self {
+        match error {
+            PrintError::Busy | PrintError::TooLate => Self::Busy,
+            other => Self::Print(other),
+        }
+    }
+}
+
+/// The PDF of an invoice, and its number. The first call prints it; all others get what that one has kept.
+///
+/// # Errors
+/// [`DocumentError`].
+pub async fn pdf(
+    db: &Db,
+    settings: &Settings,
+    printer: &InvoicePrinter,
+    tenant: TenantId,
+    id: InvoiceId,
+) -> Result<(String, Vec<u8>), DocumentError> {
+    let mut tx = TenantTx::begin_read(db, tenant).await?;
+    let found = Facts::read(&mut tx, id).await;
+    let kept = invoice_files::find(&mut tx, id).await;
+    tx.finish();
+    let facts = found?.ok_or(DocumentError::Unknown)?;
+    let number = facts.row.number.clone();
+    if let Some(pdf) = kept? {
+        return Ok((number, pdf));
+    }
+    let printed = printer.print(facts.document(settings)?, PRINT_WITHIN).await?;
+    let mut tx = TenantTx::begin(db, tenant).await?;
+    // Somebody else may have been faster: theirs is the one that stays.
+    let sha256 = digest::digest(&digest::SHA256, &printed.pdf);
+    let pdf = invoice_files::insert_or_find(&mut tx, id, &printed.pdf, sha256.as_ref()).await?;
+    tx.commit().await?;
+    Ok((number, pdf))
+}
+
+/// What is kept of an invoice.
+struct Facts {
+    row: InvoiceRow,
+    lines: Vec<Line>,
+    taxes: Vec<TaxGroup>,
+    /// The invoice that a credit note takes back.
+    credited: Option<InvoiceRow>,
+}
+
+impl Facts {
+    async fn read(tx: &mut TenantTx, id: InvoiceId) -> Result<Option<Self>, DbError> {
+        let Some(row) = invoices::find(tx, id).await? else { return Ok(None) };
+        let lines = invoices::list_lines(tx, id).await?;
+        let taxes = invoices::list_taxes(tx, id).await?;
+        let credited = match row.credits_id {
+            None => None,
+            Some(credited) => invoices::find(tx, credited.into()).await?,
+        };
+        Ok(Some(Self { row, lines, taxes, credited }))
+    }
+
+    fn document(&self, settings: &Settings) -> Result<InvoiceDocument, DbError> {
+        let Self { row, lines, taxes, credited } = self;
+        let currency = row.currency()?;
+        let seller: SellerSettings = parse(&row.seller)?;
+        let buyer: BillingProfile = parse(&row.buyer)?;
+        let is_invoice = credited.is_none();
+        let kind = credited.as_ref().map_or(DocumentKind::Invoice, |credited| DocumentKind::CreditNote {
+            invoice_number: credited.number.clone(),
+            invoice_issued_on: credited.issued_at.date_naive(),
+        });
+        Ok(InvoiceDocument {
+            kind,
+            number: row.number.clone(),
+            issued_on: row.issued_at.date_naive(),
+            due_on: is_invoice.then(|| row.due_at.date_naive()),
+            service_period: Some(days(Period { start: row.period_start, end: row.period_end })),
+            buyer_reference: String::new(),
+            payment: Payment {
+                bank: is_invoice.then(|| bank(&seller)).flatten(),
+                reference: row.number.clone(),
+                online_url: String::new(),
+            },
+            accent: if seller.accent.is_empty() { PLAIN.to_owned() } else { seller.accent.clone() },
+            seller: seller_party(seller),
+            buyer: buyer_party(buyer),
+            currency: DocumentCurrency { code: currency.code().to_owned(), exponent: currency.exponent() },
+            lines: lines.iter().map(|line| document_line(line, currency)).collect(),
+            allowances: allowances(lines, taxes),
+            tax_groups: taxes.iter().map(|group| document_group(group, &settings.billing.tax_name)).collect(),
+            subtotal: row.subtotal_minor,
+            allowance_total: row.discount_minor,
+            tax_total: row.tax_minor,
+            total: row.total_minor,
+            already_paid: 0,
+            amount_due: row.total_minor,
+            notes: row.reason.iter().cloned().collect(),
+            paper: match settings.billing.paper {
+                config::Paper::A4 => Paper::A4,
+                config::Paper::Letter => Paper::Letter,
+            },
+            language: "en".to_owned(),
+        })
+    }
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(value: &serde_json::Value) -> Result<T, DbError> {
+    T::deserialize(value).map_err(|_json: serde_json::Error| DbError::Corrupt("invoices' parties"))
+}
+
+fn seller_party(seller: SellerSettings) -> Party {
+    let SellerSettings {
+        legal_name, address_lines, city, postcode, country, tax_id, registration, email, website, ..
+    } = seller;
+    let party = Party {
+        name: legal_name,
+        address_lines,
+        city,
+        postcode,
+        country,
+        registration,
+        email,
+        website,
+        ..Party::default()
+    };
+    with_tax_id(party, tax_id)
+}
+
+fn buyer_party(buyer: BillingProfile) -> Party {
+    let BillingProfile { legal_name, address_lines, city, postcode, country, tax_id, emails } = buyer;
+    let email = emails.into_iter().next().unwrap_or_default();
+    let party = Party { name: legal_name, address_lines, city, postcode, country, email, ..Party::default() };
+    with_tax_id(party, tax_id.unwrap_or_default())
+}
+
+/// A number that begins with a country's letters is one for value added tax; any other is another tax office's.
+fn with_tax_id(party: Party, tax_id: String) -> Party {
+    let is_vat_id = tax_id.bytes().take(2).filter(u8::is_ascii_uppercase).count() == 2;
+    if is_vat_id { Party { vat_id: tax_id, ..party } } else { Party { tax_number: tax_id, ..party } }
+}
+
+fn bank(seller: &SellerSettings) -> Option<BankAccount> {
+    let SellerSettings { legal_name, bank, iban, bic, .. } = seller;
+    (!iban.is_empty()).then(|| BankAccount {
+        holder: legal_name.clone(),
+        iban: iban.clone(),
+        bic: bic.clone(),
+        bank_name: bank.clone(),
+        ..BankAccount::default()
+    })
+}
+
+fn document_line(line: &Line, currency: Currency) -> DocumentLine {
+    let Line { key: _, kind: _, description, quantity, unit_price, amount_minor, period, taxation } = line;
+    let major = |minor: &str| major_decimal(minor, currency.exponent());
+    // What was rounded in two parts may differ by a unit from the product: then the line is one thing of that price.
+    let is_product = unit_price.of(*quantity) == Ok(*amount_minor);
+    let (quantity, unit_price, detail) = if is_product {
+        (quantity.to_string(), major(&unit_price.to_string()), String::new())
+    } else {
+        let sign = if *amount_minor < 0 { "-1" } else { "1" };
+        let detail = format!("{quantity} at {} {currency}", major(&unit_price.to_string()));
+        (sign.to_owned(), major(&amount_minor.unsigned_abs().to_string()), detail)
+    };
+    DocumentLine {
+        description: description.clone(),
+        detail,
+        quantity,
+        unit: "C62".to_owned(),
+        unit_price,
+        price_quantity: 1,
+        net: *amount_minor,
+        tax: tax_key(*taxation),
+        period: Some(days(*period)),
+    }
+}
+
+/// What was taken off each tax group: its lines' sum without its basis.
+fn allowances(lines: &[Line], taxes: &[TaxGroup]) -> Vec<Allowance> {
+    let taken = taxes.iter().map(|group| {
+        let sum: i64 = lines.iter().filter(|line| line.taxation == group.taxation).map(|line| line.amount_minor).sum();
+        Allowance {
+            reason: "Discount".to_owned(),
+            amount: sum.saturating_sub(group.basis_minor),
+            tax: tax_key(group.taxation),
+        }
+    });
+    taken.filter(|allowance| allowance.amount != 0).collect()
+}
+
+fn document_group(group: &TaxGroup, tax_name: &str) -> Group {
+    let reason = match group.taxation.category {
+        TaxCategory::Standard | TaxCategory::Zero => String::new(),
+        TaxCategory::ReverseCharge => "Reverse charge: the buyer accounts for the tax".to_owned(),
+        TaxCategory::Exempt => format!("Exempt from {tax_name}"),
+        TaxCategory::OutsideScope => format!("Not subject to {tax_name}"),
+    };
+    Group { tax: tax_key(group.taxation), basis: group.basis_minor, amount: group.amount_minor, reason }
+}
+
+fn tax_key(taxation: Taxation) -> TaxKey {
+    let category = match taxation.category {
+        TaxCategory::Standard => Category::Standard,
+        TaxCategory::Zero => Category::Zero,
+        TaxCategory::ReverseCharge => Category::ReverseCharge,
+        TaxCategory::Exempt => Category::Exempt,
+        TaxCategory::OutsideScope => Category::NotSubject,
+    };
+    TaxKey { category, rate: taxation.rate.millionths() }
+}
+
+/// The days of a period, of which it begins and ends at midnight but when it was cut off by the second.
+fn days(period: Period) -> ServicePeriod {
+    let last: DateTime<Utc> = period.end - TimeDelta::microseconds(1);
+    let first = period.start.date_naive();
+    ServicePeriod { first, last: last.date_naive().max(first) }
+}
