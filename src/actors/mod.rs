@@ -15,6 +15,7 @@ pub mod scribe;
 pub mod sealer;
 pub mod secrets;
 pub mod sessions;
+pub mod stripe;
 pub mod supervisor;
 pub mod tenant;
 pub mod tenants_in_turn;

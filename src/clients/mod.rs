@@ -3,3 +3,4 @@
 pub mod kms;
 pub mod mailer;
 pub mod redis;
+pub mod stripe;

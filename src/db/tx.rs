@@ -162,6 +162,8 @@ pub enum SystemReason {
     KeepUsage,
     /// Finding what is new for the streams of usage that this process holds open.
     FeedStreams,
+    /// Finding whose an object of Stripe's is, and whose requests and payments wait.
+    StripeWebhook,
 }
 
 impl SystemReason {
@@ -179,6 +181,7 @@ impl SystemReason {
             Self::SweepReservations => "sweep_reservations",
             Self::KeepUsage => "keep_usage",
             Self::FeedStreams => "feed_streams",
+            Self::StripeWebhook => "stripe_webhook",
         }
     }
 }

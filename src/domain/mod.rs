@@ -26,6 +26,7 @@ pub mod refresh_token;
 pub mod row_token;
 pub mod schedule;
 pub mod scope;
+pub mod stripe;
 pub mod tenant;
 pub mod tenant_secret;
 pub mod throttle;

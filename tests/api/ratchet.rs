@@ -35,6 +35,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("POST /auth/mfa/webauthn/verify", "the token of a waiting sign-in in the body may be the credential"),
     ("POST /auth/webauthn/login", "whoever signs in has no token yet"),
     ("POST /auth/webauthn/login/finish", "the passkey is the credential"),
+    ("POST /webhooks/stripe", "the signature is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 
