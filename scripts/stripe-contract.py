@@ -276,12 +276,20 @@ def nested(pairs):
 
 
 @lru_cache(maxsize=None)
-def routes():
-    """Every call of the library: (verb, pattern of the path, type of its parameters, annotation of its answer, scope)."""
+def sources():
+    """Every file with types or calls: name of its module → text."""
+    files = sorted(path for path in ROOT.rglob("_*.py") if "params" not in path.relative_to(ROOT).parts)
+    return {".".join(["stripe", *path.relative_to(ROOT).with_suffix("").parts]): path.read_text() for path in files}
+
+
+@lru_cache(maxsize=None)
+def routes(first):
+    """Calls whose path begins with `/v1/<first>`: (verb, pattern of the path, type of its parameters, annotation of its answer,
+    scope, number of its variable parts)."""
     found = []
-    for path in sorted(ROOT.rglob("*_service.py")):
-        relative = path.relative_to(ROOT).with_suffix("")
-        name = ".".join(["stripe", *relative.parts])
+    for name, text in sources().items():
+        if not name.endswith("_service") or f'"/v1/{first}' not in text:
+            continue
         for service in module(name).classes.values():
             scope = Type(name, service, None)
             for function in service.body:
@@ -308,25 +316,23 @@ def route(function, scope):
 
 
 @lru_cache(maxsize=None)
-def objects():
-    """`object` of a resource → its class."""
-    found = {}
-    for path in sorted(ROOT.rglob("_*.py")):
-        text = path.read_text()
-        if "OBJECT_NAME" not in text or path.name.endswith("_service.py"):
+def object_type(kind):
+    """The class of the objects that call themselves `kind`, or None."""
+    for name, text in sources().items():
+        if "OBJECT_NAME" not in text or f'"{kind}"' not in text or name.startswith("stripe.v2"):
             continue
-        name = ".".join(["stripe", *path.relative_to(ROOT).with_suffix("").parts])
         for node in module(name).classes.values():
             for item in node.body:
-                if isinstance(item, ast.AnnAssign) and dotted(item.target) == "OBJECT_NAME" and item.value:
-                    found.setdefault(item.value.value, Type(name, node, None))
-    return found
+                if isinstance(item, ast.AnnAssign) and dotted(item.target) == "OBJECT_NAME":
+                    if item.value and item.value.value == kind:
+                        return Type(name, node, None)
+    return None
 
 
 def check_call(record):
     verb, path = record["method"].lower(), record["path"]
     where = f"{record['method']} {path}"
-    fitting = [each for each in routes() if each[0] == verb and each[1].match(path)]
+    fitting = [each for each in routes(path.split("/")[2]) if each[0] == verb and each[1].match(path)]
     if not fitting:
         yield f"{where}: Stripe has no such call"
         return
@@ -354,10 +360,10 @@ def check_call(record):
 
 def check_event(event):
     where = f"event {event.get('type')}"
-    kind = objects()["event"]
+    kind = object_type("event")
     yield from check_object(event, kind, where, False)
     inner = event.get("data", {}).get("object", {})
-    known = objects().get(inner.get("object"))
+    known = object_type(inner.get("object"))
     if known is None:
         yield f"{where}: data.object is of no known kind"
     else:
