@@ -121,6 +121,12 @@ async fn a_subscription_is_changed_and_ended_once() {
     assert!(url.starts_with("http"), "{url}");
 }
 
+/// How many products and prices there are.
+fn sold(world: &World) -> (usize, usize) {
+    let books = world.fake.books();
+    (books.all("product").len(), books.all("price").len())
+}
+
 #[tokio::test]
 async fn the_catalogue_is_made_once_and_prices_never_change() {
     let world = World::new().await;
@@ -128,11 +134,11 @@ async fn the_catalogue_is_made_once_and_prices_never_change() {
     for _ in 0..2 {
         assert_eq!(world.desk.sync_catalogue(&items).await.unwrap(), 3);
     }
-    assert_eq!((world.fake.books().all("product").len(), world.fake.books().all("price").len()), (3, 3));
+    assert_eq!(sold(&world), (3, 3));
     let error = world.desk.sync_catalogue(&[plan("basic", 5_900)]).await.expect_err("another amount");
     assert!(matches!(error, PaymentError::PriceDiffers(_)), "{error}");
     let mut next = plan("basic", 5_900);
     next.version = 2;
     world.desk.sync_catalogue(&[next]).await.unwrap();
-    assert_eq!((world.fake.books().all("product").len(), world.fake.books().all("price").len()), (3, 4));
+    assert_eq!(sold(&world), (3, 4));
 }

@@ -40,24 +40,40 @@ fn answer(books: &mut Books, request: &Request) -> (Reply, Option<(u16, Value)>)
     let params = form::parse(if request.method == "POST" { &request.body } else { &request.query });
     // Stripe takes keys for POST only.
     let key = request.header("idempotency-key").filter(|_| request.method == "POST").map(str::to_owned);
-    if let Some(saved) = key.as_ref().and_then(|key| books.keys.get(key)) {
-        if saved.path != request.path || saved.params != params {
+    let saved = key.as_ref().and_then(|key| books.keys.get(key)).cloned();
+    let is_replayed = saved.is_some();
+    let (status, body) = match saved {
+        Some(saved) if saved.path != request.path || saved.params != params => {
             let text =
                 "Keys for idempotent requests can only be used with the same parameters they were first used with.";
             return told(400, error(json!({ "type": "idempotency_error", "message": text })), false);
         }
-        return told(saved.status, saved.body.clone(), true);
+        Some(saved) => (saved.status, saved.body),
+        None => first(books, request, key, params, fault),
+    };
+    match fault {
+        Some(FaultKind::LoseAnswer) => (Reply::HangUp, Some((status, body))),
+        Some(FaultKind::Stall) => (Reply::Silence, Some((status, body))),
+        _ => told(status, body, is_replayed),
     }
-    let (status, body) = match fault {
-        Some(FaultKind::FailBefore) => broken(),
-        Some(FaultKind::FailAfter) => {
-            super::routes::call(books, request, &params).unwrap();
-            broken()
-        }
-        _ => match call(books, request, &params) {
-            Ok(object) => (200, object),
-            Err((status, why)) => (status, error(why)),
-        },
+}
+
+/// A call under a key that is not known yet.
+fn first(
+    books: &mut Books,
+    request: &Request,
+    key: Option<String>,
+    params: Value,
+    fault: Option<FaultKind>,
+) -> (u16, Value) {
+    let called = match fault {
+        Some(FaultKind::FailBefore) => None,
+        _ => Some(call(books, request, &params)),
+    };
+    let (status, body) = match (called, fault) {
+        (None, _) | (Some(_), Some(FaultKind::FailAfter)) => broken(),
+        (Some(Ok(object)), _) => (200, object),
+        (Some(Err((status, why))), _) => (status, error(why)),
     };
     // What was turned away before it began is not recorded.
     if let Some(key) = key
@@ -65,11 +81,7 @@ fn answer(books: &mut Books, request: &Request) -> (Reply, Option<(u16, Value)>)
     {
         books.keys.insert(key, Saved { path: request.path.clone(), params, status, body: body.clone() });
     }
-    match fault {
-        Some(FaultKind::LoseAnswer) => (Reply::HangUp, Some((status, body))),
-        Some(FaultKind::Stall) => (Reply::Silence, Some((status, body))),
-        _ => told(status, body, false),
-    }
+    (status, body)
 }
 
 fn broken() -> (u16, Value) {

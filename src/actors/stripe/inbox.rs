@@ -62,12 +62,18 @@ impl Desk {
                 return Ok(n_settled);
             }
             for object in due {
-                n_settled += self.process(&object).await?;
+                let (n, is_answered) = self.process(&object).await?;
+                n_settled += n;
+                // Where Stripe does not answer at all, each object would wait as long as this one.
+                if !is_answered {
+                    return Ok(n_settled);
+                }
             }
         }
     }
 
-    async fn process(&self, due: &DueObject) -> Result<u64, PaymentError> {
+    /// Looks at one object; returns how many events that settles, and whether Stripe answered.
+    async fn process(&self, due: &DueObject) -> Result<(u64, bool), PaymentError> {
         let looked_at = match (&due.kind, &due.id) {
             (Some(kind), Some(id)) => self.look_at(kind, id).await,
             _ => Ok(false),
@@ -93,7 +99,8 @@ impl Desk {
             Err(error @ (PaymentError::Db(DbError::Unavailable(_) | DbError::Silent) | PaymentError::Locked)) => {
                 Err(error)
             }
-            Ok(_) | Err(_) => Ok(n_settled),
+            Err(PaymentError::Unsettled(Some(_))) => Ok((n_settled, false)),
+            Ok(_) | Err(_) => Ok((n_settled, true)),
         }
     }
 
