@@ -20,6 +20,7 @@ use Trail::{Leaves, Nothing};
 
 const TABLE: &[(&str, Trail)] = &[
     ("POST /tenants/onboard", Leaves("tenant.onboard")),
+    ("POST /webhooks/stripe", Nothing("stores what Stripe says; each fact that follows from it has a row")),
     ("POST /auth/login", Leaves("session.create")),
     ("POST /auth/refresh", Nothing("every few minutes of every session; what is refused has a row")),
     ("POST /auth/logout", Leaves("session.end")),

@@ -109,6 +109,18 @@ async fn an_invoice_whose_sum_is_not_ours_stays_a_draft() {
 }
 
 #[tokio::test]
+async fn a_draft_that_stripe_ended_itself_is_taken_as_it_is_or_not_at_all() {
+    let world = World::new().await;
+    let draft = draft(&world).await;
+    world.fake.advance(7_200);
+    let error = world.desk.bill(world.tenant, &draft).await.expect_err("too late for lines");
+    assert!(matches!(&error, PaymentError::Refused { code, .. } if code == "invoice_not_editable"), "{error}");
+    let without = DraftInvoice { items: Vec::new(), total_minor: 4_900, ..draft };
+    let billed = world.desk.bill(world.tenant, &without).await.unwrap();
+    assert_eq!((&billed["status"], &billed["total"]), (&"paid".into(), &4_900.into()));
+}
+
+#[tokio::test]
 async fn money_goes_back_once() {
     let world = World::new().await;
     world.subscribe().await;

@@ -2,10 +2,11 @@
 //! before it is owed.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Desk, PaymentError};
 use crate::domain::ids::TenantId;
-use crate::domain::stripe::intent::{Intent, Operation};
+use crate::domain::stripe::intent::{self, Intent, Operation, Sign};
 
 /// A line of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,16 @@ impl Desk {
             let (invoice, ours) = (draft.invoice.clone(), draft.total_minor);
             return Err(PaymentError::SumsDiffer { invoice, ours, theirs });
         }
-        self.perform(tenant, &end(&draft.invoice)).await
+        match self.perform(tenant, &end(&draft.invoice)).await {
+            // Stripe ends a draft by itself after an hour: with our sum, that is what was wanted.
+            Err(refused @ PaymentError::Refused { .. }) => match self.fetch(&path).await? {
+                Some(invoice) if intent::tells(&invoice, Sign::StatusIsNot("draft"), Uuid::nil()) => {
+                    Ok(intent::kept(&invoice))
+                }
+                Some(_) | None => Err(refused),
+            },
+            ended => ended,
+        }
     }
 }
 

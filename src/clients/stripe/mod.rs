@@ -23,6 +23,8 @@ use crate::config::StripeSettings;
 use crate::domain::stripe::API_VERSION;
 use crate::domain::stripe::intent::Method;
 
+/// Longest wait for a free connection, and for a new one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 8 << 20;
 
@@ -113,7 +115,7 @@ impl Stripe {
         let authority = uri.authority().ok_or(StripeError::Base)?.as_str();
         let authority = HeaderValue::from_str(authority).map_err(|_not_a_host| StripeError::Base)?;
         let deadline = Duration::from_millis(settings.timeout_ms);
-        let wait = Some(deadline);
+        let wait = Some(deadline.min(CONNECT_TIMEOUT));
         let pool = Pool::builder(Connector::new(&uri)?)
             .max_size(settings.max_connections)
             .queue_mode(QueueMode::Lifo)
