@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::api_keys::make_key;
-use crate::helpers::{App, Reply, Session, spawn_app};
+use crate::helpers::{App, Reply, Session, spawn_app, with_stripe};
 
 /// Anybody may call these.
 const PUBLIC: &[(&str, &str)] = &[

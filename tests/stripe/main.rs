@@ -13,7 +13,6 @@ mod support;
 #[path = "../api/helpers.rs"]
 mod helpers;
 
-#[expect(dead_code, unused_imports, reason = "the program of the same name uses the rest")]
 #[path = "../../examples/stripe_fake/fake/mod.rs"]
 mod fake;
 

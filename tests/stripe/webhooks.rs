@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::helpers::spawn_app;
+use crate::fake::Postman;
+use crate::helpers::{spawn_app, until};
 use crate::world::{SECRET, World};
 
 #[tokio::test]
@@ -137,4 +138,26 @@ async fn an_object_that_cannot_be_fetched_is_looked_at_later() {
     world.catch_up().await;
     assert_eq!(world.n_facts("invoice_paid").await, 1);
     assert_eq!(world.stale().await.len(), 0);
+}
+
+#[tokio::test]
+async fn events_that_come_by_themselves_doubled_and_the_latest_first_end_in_the_same_books() {
+    let world = World::new().await;
+    {
+        let mut books = world.fake.books();
+        (books.mail.copies, books.mail.is_backwards, books.mail.is_held) = (2, true, true);
+    }
+    let to = format!("127.0.0.1:{}", world.app.port);
+    Postman { to, host: "localhost".to_owned(), secret: SECRET.to_owned() }.start(world.fake.shared());
+    a_story(&world).await;
+    world.fake.books().mail.is_held = false;
+    // Nobody asks: the server's own job looks.
+    until("everything was told", async || world.fake.books().mail.waiting.is_empty()).await;
+    until("the books agree", async || {
+        world.paid().await == world.charged() && world.n_facts("invoice_paid").await == 2
+    })
+    .await;
+    world.settle().await;
+    assert_eq!(world.stale().await.len(), 0);
+    assert_eq!(world.n_facts("charge_refunded").await, 1);
 }

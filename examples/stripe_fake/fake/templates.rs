@@ -189,7 +189,7 @@ pub fn dispute(id: &str, now: i64, charge: &Value) -> Value {
     json!({
         "id": id, "object": "dispute", "amount": charge["amount"], "balance_transactions": [], "charge": charge["id"],
         "created": now, "currency": charge["currency"], "enhanced_eligibility_types": [],
-        "evidence": {}, "evidence_details": {
+        "evidence": { "enhanced_evidence": {} }, "evidence_details": {
             "due_by": null, "enhanced_eligibility": {}, "has_evidence": false, "past_due": false, "submission_count": 0,
         },
         "is_charge_refundable": false, "livemode": false, "metadata": {}, "payment_intent": charge["payment_intent"],
