@@ -2,8 +2,8 @@
 # Usage: scripts/setup.sh [run|test|bench]
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
-# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server and
-# validators of invoices; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server,
+# validators of invoices and Stripe's library; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -65,9 +65,23 @@ facturx_validator() {
   fi
 }
 
+# Stripe's own library, whose generated types the tests' calls are checked against. Its version is the one whose API version
+# the program sends: see API_VERSION in src/domain/stripe.
+STRIPE_VERSION=16.0.1
+stripe_contract() {
+  local venv=$BUSINESSOS_CACHE/stripe-contract
+  if [ "$purpose" = test ] \
+    && [ "$("$venv/bin/python" -c 'from stripe._version import VERSION; print(VERSION)' 2>/dev/null)" != "$STRIPE_VERSION" ]; then
+    say "installing Stripe's types into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "stripe==$STRIPE_VERSION"
+  fi
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
   facturx_validator
+  stripe_contract
   exit 0
 fi
 
@@ -83,5 +97,6 @@ else
 fi
 smtp_sink
 facturx_validator
+stripe_contract
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

@@ -8,6 +8,7 @@ mod database;
 mod jobs;
 mod reload;
 mod shutdown;
+mod stripe;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -26,8 +27,9 @@ use crate::clients::invoice_pdf::{InvoicePrinter, StartError as PrinterError};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
 use crate::clients::mailer::MailerError;
 use crate::clients::redis::RedisError;
+use crate::clients::stripe::StripeError;
 use crate::config::{self, Settings};
-use crate::db::Db;
+use crate::db::{Db, DbError};
 use crate::http::TrustedNetworks;
 use crate::http::access_log::AccessLog;
 use crate::http::gateway::{RouteError, RouteTable, health};
@@ -70,6 +72,15 @@ pub enum AppError {
     /// Redis cannot be used.
     #[error("redis.url: {0}")]
     Redis(#[from] RedisError),
+    /// Stripe cannot be dealt with as the settings say.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// The platform's tenant cannot be looked up.
+    #[error("the platform's tenant cannot be found")]
+    Platform(#[source] DbError),
+    /// There is no platform's tenant.
+    #[error("there is no tenant of the platform's")]
+    NoPlatform,
     /// Threads cannot be started.
     #[error("the actors' threads cannot be started")]
     Arbiters(#[from] ArbitersError),
@@ -160,6 +171,7 @@ impl Application {
         database::check(&db, &settings, &master).await?;
 
         let settings = Arc::new(settings);
+        let stripe = stripe::desk(&settings, &db).await?;
         let mut metrics = Registry::default();
         let actor_metrics = ActorMetrics::register(&mut metrics);
         let meter_metrics = MeterMetrics::register(&mut metrics);
@@ -191,6 +203,7 @@ impl Application {
             spool: &spool,
             meter_metrics: &meter_metrics,
             printer: &printer,
+            stripe: stripe.as_ref(),
         };
         let actors = ground.start().await?;
         let state = web::Data::new(AppState {
@@ -211,6 +224,7 @@ impl Application {
             accounts: actors.accounts,
             checkout: None,
             printer,
+            stripe,
             cron: actors.cron,
             routes: Arc::clone(&routes),
             metrics: http_metrics,
@@ -262,10 +276,9 @@ fn spawn_health_checks(routes: Arc<ArcSwap<RouteTable>>, stop: CancellationToken
 
 /// Says which settings nothing uses yet, so that nobody relies on them.
 fn warn_of_unused(settings: &Settings) {
-    for (key, is_set) in [
-        ("redis.url", settings.redis.url.is_some() && settings.sessions.store == config::SessionStore::Postgres),
-        ("stripe.secret_key", settings.stripe.secret_key.is_some()),
-    ] {
+    for (key, is_set) in
+        [("redis.url", settings.redis.url.is_some() && settings.sessions.store == config::SessionStore::Postgres)]
+    {
         if is_set {
             tracing::warn!(key, "this setting has no effect yet");
         }

@@ -8,6 +8,7 @@ mod catalogue;
 mod gateway;
 mod load;
 mod stream;
+mod stripe;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use catalogue::{BillingSettings, CouponSettings, DunningSettings, ModuleSett
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
 pub use stream::StreamSettings;
+pub use stripe::StripeSettings;
 pub(crate) use validate::parse_network;
 
 use crate::domain::meter::MeterName;
@@ -109,18 +111,6 @@ pub struct MailSettings {
     pub verification_link: String,
     /// Where the link for a new password leads.
     pub password_reset_link: String,
-}
-
-/// `[stripe]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StripeSettings {
-    /// The account's secret key.
-    pub secret_key: Option<SecretString>,
-    /// Signing secret of the webhook endpoint.
-    pub webhook_secret: Option<SecretString>,
-    /// Base URL of the API.
-    pub api_base: String,
 }
 
 /// `[server]`

@@ -16,6 +16,7 @@ use crate::actors::mailer::{Delivery, MailerActor};
 use crate::actors::scribe::{Notes, Scribe};
 use crate::actors::secrets::{SecretsActor, SecretsContext};
 use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
+use crate::actors::stripe::Desk;
 use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
@@ -49,6 +50,7 @@ pub(super) struct Ground<'a> {
     pub(super) spool: &'a Arc<Spool>,
     pub(super) meter_metrics: &'a MeterMetrics,
     pub(super) printer: &'a InvoicePrinter,
+    pub(super) stripe: Option<&'a Arc<Desk>>,
 }
 
 /// The actors that the rest of the program talks to.
@@ -121,6 +123,7 @@ impl Ground<'_> {
             registry: &registry_actor,
             ip_limit: self.ip_limit,
             certificate: self.certificate,
+            stripe: self.stripe,
         };
         let (db, jobs, node) = (self.db.clone(), jobs.jobs(), this_process());
         let cron = self

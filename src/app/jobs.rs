@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stripe;
 use crate::actors::ask::ActorRef;
 use crate::actors::auth::forget;
 use crate::actors::billing::{close, dunning};
@@ -11,6 +12,7 @@ use crate::actors::cron::Job;
 use crate::actors::mailer::tidy;
 use crate::actors::sealer;
 use crate::actors::secrets::{SecretsActor, rotate_due};
+use crate::actors::stripe::Desk;
 use crate::actors::subscriptions::due;
 use crate::actors::tenant::registry::{PassivateIdle, RegistryActor};
 use crate::actors::usage_feed;
@@ -35,6 +37,7 @@ pub(super) struct JobGround<'a> {
     pub(super) registry: &'a ActorRef<RegistryActor>,
     pub(super) ip_limit: &'a IpLimit,
     pub(super) certificate: Option<&'a Arc<Certificate>>,
+    pub(super) stripe: Option<&'a Arc<Desk>>,
 }
 
 impl JobGround<'_> {
@@ -163,6 +166,7 @@ impl JobGround<'_> {
                 async { Ok(0) }
             }),
         ];
+        jobs.extend(self.stripe.into_iter().flat_map(stripe::jobs));
         if let Some(certificate) = certificate {
             jobs.push(Job::node("reload_certificate", "reads a changed TLS certificate", 10 * SECOND, move || {
                 certificate.reload_if_changed();

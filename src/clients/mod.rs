@@ -4,3 +4,4 @@ pub mod invoice_pdf;
 pub mod kms;
 pub mod mailer;
 pub mod redis;
+pub mod stripe;

@@ -104,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn stripe_needs_both_secrets_and_shows_neither() {
+        let text = load_text("[stripe]\nsecret_key = \"sk_test_hidden\"\n").expect_err("refused").to_string();
+        assert!(text.contains("stripe.webhook_secret") && !text.contains("hidden"), "{text}");
+        let both = "[stripe]\nsecret_key = \"sk_test_hidden\"\nwebhook_secret = \"whsec_hidden\"\n";
+        let settings = load_text(both).expect("valid");
+        assert!(!format!("{settings:?}").contains("hidden"));
+        for wrong in ["api_base = \"api.stripe.com\"", "timeout_ms = 1", "webhook_secret_previous = \"x\""] {
+            load_text(&format!("[stripe]\n{wrong}\n")).expect_err(wrong);
+        }
+    }
+
+    #[test]
     fn a_missing_file_is_an_error() {
         let text = load(Some(Path::new("/nonexistent/x.toml"))).expect_err("refused").to_string();
         assert!(text.contains("no such file"), "{text}");

@@ -2,6 +2,7 @@
 
 mod billing;
 mod catalogue;
+mod stripe;
 
 use std::net::IpAddr;
 
@@ -151,6 +152,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     }
     mistakes.extend(billing::validate(settings));
     mistakes.extend(catalogue::validate(settings));
+    mistakes.extend(stripe::validate(&settings.stripe));
     mistakes
 }
 
@@ -182,7 +184,7 @@ fn is_identifier(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn is_upstream(text: &str) -> bool {
+pub(super) fn is_upstream(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some()

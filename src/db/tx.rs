@@ -170,6 +170,8 @@ pub enum SystemReason {
     CloseBilling,
     /// Finding whose invoice an id is, and which are open.
     FindInvoices,
+    /// Finding whose an object of Stripe's is, and whose requests and payments wait.
+    StripeWebhook,
 }
 
 impl SystemReason {
@@ -191,6 +193,7 @@ impl SystemReason {
             Self::ChangeSubscriptions => "change_subscriptions",
             Self::CloseBilling => "close_billing",
             Self::FindInvoices => "find_invoices",
+            Self::StripeWebhook => "stripe_webhook",
         }
     }
 }

@@ -84,3 +84,15 @@ id_type!(
     /// One row of a tenant's audit log.
     AuditId
 );
+id_type!(
+    /// One request to Stripe.
+    StripeRequestId
+);
+id_type!(
+    /// One checkout that was begun.
+    CheckoutId
+);
+id_type!(
+    /// One thing that happened to a tenant's money.
+    PaymentEventId
+);

@@ -36,6 +36,7 @@ pub mod refresh_token;
 pub mod row_token;
 pub mod schedule;
 pub mod scope;
+pub mod stripe;
 pub mod subscription;
 pub mod subscription_change;
 pub mod tax;

@@ -40,6 +40,7 @@ mod tenants;
 pub mod tls;
 mod usage_stream;
 mod users;
+mod webhooks;
 mod websocket;
 mod well_known;
 
@@ -57,6 +58,7 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/openapi.json", |r| r.route(get().to(docs::openapi)));
     resource(service, "/docs", |r| r.route(get().to(docs::page)));
     resource(service, "/docs/{file}", |r| r.route(get().to(docs::asset)));
+    resource(service, "/webhooks/stripe", |r| r.route(post().to(webhooks::stripe)));
     resource(service, "/tenants/onboard", |r| r.route(post().to(tenants::onboard)));
     // A tenant's host.
     resource(service, "/.well-known/jwks.json", |r| r.route(get().to(well_known::jwks)));

@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
     accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants,
-    usage_stream, users, well_known,
+    usage_stream, users, webhooks, well_known,
 };
 
 /// An error answer (RFC 9457).
@@ -195,6 +195,7 @@ impl Modify for Bearer {
         invitations::accept, invitations::create, invitations::list, invitations::revoke, invitations::resend,
         users::list, users::create, users::get, users::update, users::delete, users::end_sessions, users::remove_factors,
         billing::post_events, billing::get_usage,
+        webhooks::stripe,
         operator::invite_to_onboard, operator::list_jobs, operator::run_job, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),
@@ -207,6 +208,7 @@ impl Modify for Bearer {
         (name = "mfa", description = "Second factors, on a tenant's host"),
         (name = "users", description = "A tenant's users and invitations, for its admins"),
         (name = "billing", description = "Usage, limits and plans, on a tenant's host"),
+        (name = "webhooks", description = "What other services tell, on any host"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )
 )]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{App, PASSWORD, Reply, Session, onboard_body, spawn_app, until};
+use crate::helpers::{App, PASSWORD, Reply, Session, onboard_body, spawn_app, stripe_signature, until, with_stripe};
 use crate::soft_key::SoftKey;
 
 /// What a success leaves, or why nothing.
@@ -20,6 +20,7 @@ use Trail::{Leaves, Nothing};
 
 const TABLE: &[(&str, Trail)] = &[
     ("POST /tenants/onboard", Leaves("tenant.onboard")),
+    ("POST /webhooks/stripe", Nothing("stores what Stripe says; each fact that follows from it has a row")),
     ("POST /auth/login", Leaves("session.create")),
     ("POST /auth/refresh", Nothing("every few minutes of every session; what is refused has a row")),
     ("POST /auth/logout", Leaves("session.end")),
@@ -108,7 +109,7 @@ impl Caller {
             request = request.token(session);
         }
         if let Some(body) = &body {
-            request = request.json(body);
+            request = request.header("stripe-signature", &stripe_signature(&body.to_string())).json(body);
         }
         let reply = request.await;
         assert!((200..300).contains(&reply.status), "{name}: {reply:?}");
@@ -146,7 +147,7 @@ async fn every_operation_that_changes_something_is_in_the_table() {
 
 #[tokio::test]
 async fn every_change_leaves_the_row_that_the_table_names() {
-    let app = spawn_app(|_| {}).await;
+    let app = spawn_app(with_stripe).await;
     let mut caller = Caller { app, called: BTreeSet::new() };
     let body = onboard_body("acme");
     let made = caller.call("POST /tenants/onboard", "localhost", &[], None, Some(body)).await.json();
@@ -159,6 +160,8 @@ async fn every_change_leaves_the_row_that_the_table_names() {
     call_for_passkeys(&mut caller).await;
     call_for_the_tenant(&mut caller, &tenant, &owner).await;
     call_as_operator(&mut caller, &tenant).await;
+    let event = json!({ "id": "evt_1", "type": "coffee.made" });
+    caller.call("POST /webhooks/stripe", "localhost", &[], None, Some(event)).await;
     let table: BTreeSet<_> = TABLE.iter().map(|(name, _)| *name).collect();
     assert_eq!(caller.called, table, "nobody called these");
 }

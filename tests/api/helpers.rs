@@ -107,6 +107,23 @@ impl Drop for App {
     }
 }
 
+/// Signing secret of the webhooks of [`with_stripe`].
+pub const STRIPE_SECRET: &str = "whsec_test";
+
+/// A Stripe account, where nobody answers.
+pub fn with_stripe(settings: &mut Settings) {
+    settings.stripe.secret_key = Some("sk_test_nobody".into());
+    settings.stripe.webhook_secret = Some(STRIPE_SECRET.into());
+    settings.stripe.api_base = "http://127.0.0.1:9".to_owned();
+}
+
+/// The header that Stripe would send with a body now.
+pub fn stripe_signature(body: &str) -> String {
+    use aws_lc_rs::hmac;
+    let (key, at) = (hmac::Key::new(hmac::HMAC_SHA256, STRIPE_SECRET.as_bytes()), businessos::clock::now_s());
+    format!("t={at},v1={}", hex::encode(hmac::sign(&key, format!("{at}.{body}").as_bytes())))
+}
+
 /// Routes from the text of a configuration file.
 pub fn routes(text: &str) -> Vec<RouteSettings> {
     #[derive(serde::Deserialize)]

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::api_keys::make_key;
-use crate::helpers::{App, Reply, Session, spawn_app};
+use crate::helpers::{App, Reply, Session, spawn_app, with_stripe};
 
 /// Anybody may call these.
 const PUBLIC: &[(&str, &str)] = &[
@@ -35,6 +35,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("POST /auth/mfa/webauthn/verify", "the token of a waiting sign-in in the body may be the credential"),
     ("POST /auth/webauthn/login", "whoever signs in has no token yet"),
     ("POST /auth/webauthn/login/finish", "the passkey is the credential"),
+    ("POST /webhooks/stripe", "the signature is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
 

@@ -288,6 +288,41 @@ pub const EXEMPTIONS: &[Exemption] = &[
         object: "billing.forget_usage_keys(timestamp with time zone,bigint)",
         reason: "deletes old keys of usage events, one tenant after the other, granted to app_auth alone, returns a number",
     },
+    Exemption {
+        code: "R03_rls_off",
+        object: "billing.stripe_queue",
+        reason: "which requests and payments wait, by id and time, never of what; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R03_rls_off",
+        object: "billing.stripe_customer_directory",
+        reason: "which customer of Stripe's is which tenant's, by id; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R04_no_force",
+        object: "billing.stripe_queue",
+        reason: "which requests and payments wait, by id and time, never of what; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R04_no_force",
+        object: "billing.stripe_customer_directory",
+        reason: "which customer of Stripe's is which tenant's, by id; no role may touch it but through pinned functions",
+    },
+    Exemption {
+        code: "R09_unique_without_tenant",
+        object: "billing.stripe_customer_directory.stripe_customer_directory_pkey",
+        reason: "Stripe makes the ids, and a customer is one tenant's: nobody can choose one to learn of another's",
+    },
+    Exemption {
+        code: "R14_security_definer",
+        object: "billing.list_tenants_with_stripe_work(text,bigint)",
+        reason: "the jobs' look for work, granted to app_auth alone, returns ids of tenants",
+    },
+    Exemption {
+        code: "R14_security_definer",
+        object: "billing.find_tenant_of_stripe_customer(text)",
+        reason: "whose an object of Stripe's is, granted to app_auth alone, returns the id of a tenant",
+    },
 ];
 
 /// Adds the findings that no exemption covers to `report`, and the exemptions that covered nothing. Those for behaviour

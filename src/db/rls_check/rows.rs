@@ -242,7 +242,8 @@ pub(super) fn insert_statement(table: &str, row: &Row) -> String {
 
 async fn insert(conn: &mut PgConnection, table: &str, row: &Row) -> Result<Row, sqlx::Error> {
     sqlx::raw_sql("SAVEPOINT make_row").execute(&mut *conn).await?;
-    let statement = format!("{} RETURNING to_jsonb(target)", insert_statement(table, row));
+    // With the star: a table may have a column of the alias's name.
+    let statement = format!("{} RETURNING to_jsonb(target.*)", insert_statement(table, row));
     match sqlx::query_scalar::<_, sqlx::types::Json<Row>>(AssertSqlSafe(statement)).fetch_one(&mut *conn).await {
         Ok(row) => {
             sqlx::raw_sql("RELEASE SAVEPOINT make_row").execute(conn).await?;

@@ -12,6 +12,7 @@ use crate::actors::cron::RunJobError;
 use crate::actors::onboarding::OnboardingError;
 use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
+use crate::actors::stripe::PaymentError;
 use crate::actors::subscriptions::SubscribeError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
@@ -237,6 +238,27 @@ where
             AskError::Overloaded => overloaded(&AskError::<Infallible>::Overloaded),
             AskError::TimedOut => unavailable(&AskError::<Infallible>::TimedOut),
             AskError::Unavailable => unavailable(&AskError::<Infallible>::Unavailable),
+        }
+    }
+}
+
+impl From<PaymentError> for Problem {
+    fn from(error: PaymentError) -> Self {
+        match error {
+            PaymentError::Db(error) => error.into(),
+            PaymentError::Unsettled(_) | PaymentError::Locked => unavailable(&error),
+            PaymentError::Refused { ref code, .. } => {
+                let detail = format!("the payment provider refused ({code})");
+                tracing::warn!(error = &error as &dyn Error, "Stripe refused");
+                Self::new(&kinds::CONFLICT, detail)
+            }
+            PaymentError::CheckoutCompleted => {
+                Self::new(&kinds::CONFLICT, "a checkout has just been paid; its subscription begins in a moment")
+            }
+            PaymentError::KeyTaken(_)
+            | PaymentError::Malformed(_)
+            | PaymentError::PriceDiffers(_)
+            | PaymentError::SumsDiffer { .. } => internal(&error),
         }
     }
 }

@@ -61,7 +61,7 @@ fn with_input(document: &Value) -> Vec<Operation> {
 
 #[tokio::test]
 async fn nobody_learns_what_is_wrong_with_the_input_of_a_call_that_needs_a_caller() {
-    let app = spawn_app(|_| {}).await;
+    let app = spawn_app(with_stripe).await;
     let (tenant, _) = app.tenant_with_owner("acme").await;
     let operations = with_input(&document(&app).await);
     assert_eq!(strangers(BODY_IS_CREDENTIAL, &operations), Vec::<&str>::new());

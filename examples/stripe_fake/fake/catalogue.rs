@@ -1,0 +1,36 @@
+//! Products, prices, customers.
+
+use serde_json::Value;
+
+use super::books::{Books, Outcome, refusal};
+use super::form::text;
+use super::templates;
+
+impl Books {
+    pub fn create_product(&mut self, params: &Value) -> Outcome {
+        let (id, now) = (self.id("prod"), self.now());
+        Ok(self.add(templates::product(&id, now, params)))
+    }
+
+    pub fn create_price(&mut self, params: &Value) -> Outcome {
+        self.get("product", text(params, "/product").unwrap_or_default())?;
+        let lookup_key = text(params, "/lookup_key");
+        if lookup_key.is_some() && self.all("price").iter().any(|price| price["lookup_key"].as_str() == lookup_key) {
+            return Err(refusal(400, "resource_already_exists", "A price already uses that lookup key."));
+        }
+        let (id, now) = (self.id("price"), self.now());
+        Ok(self.add(templates::price(&id, now, params)))
+    }
+
+    pub fn create_customer(&mut self, params: &Value) -> Outcome {
+        let (id, now) = (self.id("cus"), self.now());
+        let customer = self.add(templates::customer(&id, now, params));
+        self.tell("customer.created", &customer);
+        Ok(customer)
+    }
+
+    /// A price's object.
+    pub fn price(&self, id: &str) -> Outcome {
+        self.get("price", id)
+    }
+}
