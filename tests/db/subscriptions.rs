@@ -241,7 +241,10 @@ async fn who_has_a_version_keeps_it_and_nobody_changes_what_was_sold() {
     let on_record = plan_versions::record(&system, "free", 2, &other).await.unwrap();
     assert_eq!((on_record.price_minor, on_record.requests_per_minute), (0, Some(7)));
     for change in ["UPDATE billing.plan_versions SET price_minor = 1", "DELETE FROM billing.plan_versions"] {
-        let refused = sqlx::raw_sql(change).execute(&mut metered.database.connect("app_owner").await).await;
+        // As the owner of the table, who may do everything else with it.
+        let mut owner = metered.database.connect("postgres").await;
+        sqlx::raw_sql("SET ROLE app_owner").execute(&mut owner).await.unwrap();
+        let refused = sqlx::raw_sql(change).execute(&mut owner).await;
         assert!(refused.is_err_and(|error| error.to_string().contains("stays what it was")), "{change}");
     }
     // The platform may put a tenant on the newest one.

@@ -1,5 +1,6 @@
 //! A tenant ends its subscription.
 
+use chrono::SubsecRound;
 use serde_json::json;
 
 use super::due::change_due_of;
@@ -30,7 +31,8 @@ pub async fn cancel(
     actor: AuditActor,
     source: AuditSource,
 ) -> Result<Outcome, SubscribeError> {
-    let (at, doer) = (clock::now(), Doer { actor, source });
+    // As exact as the database is: what is answered is what is stored.
+    let (at, doer) = (clock::now().trunc_subsecs(6), Doer { actor, source });
     change_due_of(db, settings, tenant, at).await?;
     let mut tx = TenantTx::begin(db, tenant).await?;
     let Locked { tenant, subscription: before } = lock(&mut tx, settings).await?;
