@@ -42,7 +42,13 @@ impl Renderer {
         }
     }
 
-    fn render_with(&self, care: Care, document: &InvoiceDocument, xml: &str) -> Result<PrintedInvoice, PrintError> {
+    /// The same with texts reduced to what `care` allows.
+    pub(super) fn render_with(
+        &self,
+        care: Care,
+        document: &InvoiceDocument,
+        xml: &str,
+    ) -> Result<PrintedInvoice, PrintError> {
         let page = page::of(document, &self.glyphs, care)?;
         let desk = Desk {
             assets: &self.assets,

@@ -4,7 +4,7 @@ use super::super::view::{LineView, Pair};
 use super::{Printer, days};
 use crate::domain::invoice_document::{
     DocumentKind, DocumentLine, InvoiceDocument, TaxCategory, TaxGroup, TaxKey, grouped_amount, grouped_decimal,
-    money_text,
+    money_text, percent_text,
 };
 
 pub(super) fn line(line: &DocumentLine, document: &InvoiceDocument, printer: &mut Printer<'_>) -> LineView {
