@@ -4,6 +4,7 @@ use super::billing::expect;
 use crate::config::{BillingSettings, CouponSettings, DunningSettings, PlanSettings, Settings};
 use crate::domain::money::Currency;
 use crate::domain::price::UnitPrice;
+use crate::domain::tax::TaxRate;
 
 /// Highest price of a month, in the currency's smallest unit.
 const MAX_PRICE: i64 = 100_000_000_000;
@@ -69,7 +70,9 @@ fn check_invoicing(billing: &BillingSettings, mistakes: &mut Vec<String>) {
         "billing.seller.legal_name: found nothing, expected the seller's name".to_owned()
     });
     let seller = &billing.seller;
-    let is_known = !seller.tax_id.is_empty() || (billing.tax_rate_percent == "0" && !seller.registration.is_empty());
+    // A rate that cannot be read is a mistake of its own.
+    let is_taxed = TaxRate::parse(&billing.tax_rate_percent).is_ok_and(|rate| rate != TaxRate::ZERO);
+    let is_known = !seller.tax_id.is_empty() || (!is_taxed && !seller.registration.is_empty());
     expect(is_known, mistakes, || {
         "billing.seller.tax_id: found nothing, expected the seller's number for tax, or without tax its registration"
             .to_owned()

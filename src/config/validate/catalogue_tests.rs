@@ -72,9 +72,22 @@ fn the_currency_is_one_and_the_tax_a_percentage() {
         assert_names(&format!("[billing]\ntax_rate_percent = {rate:?}\n"), "billing.tax_rate_percent");
     }
     for rate in ["0", "19", "7.7", "100", "100.00", "8.375"] {
-        assert_eq!(mistakes(&format!("[billing]\ntax_rate_percent = {rate:?}\n")), Vec::<String>::new(), "{rate}");
+        let text = format!("[billing]\ntax_rate_percent = {rate:?}\n[billing.seller]\ntax_id = \"IE1234567A\"\n");
+        assert_eq!(mistakes(&text), Vec::<String>::new(), "{rate}");
     }
+    assert_names("[billing]\ntax_rate_percent = \"19\"\n", "billing.seller.tax_id");
+    assert_names("[billing.seller]\nregistration = \"\"\n", "billing.seller.tax_id");
     assert_names("[billing]\ntax_name = \"\"\n", "billing.tax_name");
+}
+
+#[test]
+fn invoices_have_numbers_and_a_seller() {
+    assert_names("[billing]\ninvoice_prefix = \"A-B\"\n", "billing.invoice_prefix");
+    assert_names("[billing]\ncredit_note_prefix = \"INV\"\n", "billing.credit_note_prefix");
+    assert_names("[billing]\npayment_days = 366\n", "billing.payment_days");
+    assert_names("[billing.seller]\nlegal_name = \" \"\n", "billing.seller.legal_name");
+    assert_names("[billing.seller]\ncountry = \"Ireland\"\n", "billing.seller.country");
+    assert_names("[billing.seller]\naccent = \"blue\"\n", "billing.seller.accent");
 }
 
 #[test]
