@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::meter::MeterName;
+use super::price::UnitPrice;
 use super::quota::{MeterLimits, OnExceed};
+use super::rating::MeterPrice;
 
 /// The figures of one version of a plan, as they were when it was first sold. They never change; a subscription points at them.
 /// A figure that a later release adds has a default here, so that older records still read as what they said.
@@ -59,6 +61,13 @@ pub struct MeterFigures {
 }
 
 impl MeterFigures {
+    /// What usage costs. Prices were read before they were written down.
+    #[must_use]
+    pub fn price(&self) -> MeterPrice {
+        let overage = self.overage_unit_price.as_deref().and_then(|text| UnitPrice::parse(text).ok());
+        MeterPrice { included: self.included, overage }
+    }
+
     /// The limits, as those of a version of a plan (`free@1`).
     #[must_use]
     pub fn limits(&self, version: &Arc<str>) -> MeterLimits {

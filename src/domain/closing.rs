@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::invoice::{Discount, Line, LineKind, Totals, carry_credit};
 use super::meter::MeterName;
-use super::money::{Currency, MoneyError};
+use super::money::{Currency, MoneyError, grouped};
 use super::period::Period;
 use super::rating::MeterPrice;
 use super::tax::Taxation;
@@ -150,9 +150,10 @@ impl Closing<'_> {
         if units == 0 {
             return Ok(());
         }
-        let description = match kind {
-            LineKind::LateUsage => format!("{meter} of {}, reported later", period.name()),
-            _ => format!("{meter} beyond {} included", price.included),
+        let name = meter.as_str().replace('_', " ");
+        let description = match billed {
+            Some(_) => format!("Usage: {name} of {}, reported later", period.name()),
+            None => format!("Usage: {name} beyond {} included", grouped(price.included, 0)),
         };
         let amount_minor = price.cost_of_more(before, *quantity)?;
         let (period, taxation, quantity) = (*period, self.taxation, units);

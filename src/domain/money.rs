@@ -111,8 +111,9 @@ impl fmt::Display for Money {
     }
 }
 
-/// A number of smallest units with the point where it belongs and thousands apart.
-fn grouped(minor: i64, exponent: u8) -> String {
+/// A number of smallest units with the point where it belongs and thousands apart; with an exponent of 0, any whole number.
+#[must_use]
+pub fn grouped(minor: i64, exponent: u8) -> String {
     let digits = format!("{:0>width$}", minor.unsigned_abs(), width = usize::from(exponent) + 1);
     let (whole, fraction) = digits.split_at(digits.len() - usize::from(exponent));
     let mut out = String::from(if minor < 0 { "-" } else { "" });
@@ -211,6 +212,9 @@ mod tests {
         assert_eq!(format("JPY", 1_000), "1,000 JPY");
         assert_eq!(format("KWD", 1_234_567), "1,234.567 KWD");
         assert_eq!(format("USD", i64::MIN), "-92,233,720,368,547,758.08 USD");
+        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-100, "-100"), (-1_000, "-1,000")] {
+            assert_eq!(grouped(n, 0), text);
+        }
     }
 
     #[test]

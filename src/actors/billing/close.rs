@@ -21,8 +21,6 @@ use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::{Discount, LineKind};
 use crate::domain::money::{Currency, MoneyError};
 use crate::domain::period::Period;
-use crate::domain::price::UnitPrice;
-use crate::domain::rating::MeterPrice;
 use crate::domain::subscription::{Subscription, Terms};
 use crate::domain::tax::{TaxRate, Taxation};
 
@@ -274,11 +272,7 @@ fn ahead_of(settings: &Settings, terms: &Terms) -> Ahead {
 
 /// What usage costs under agreed terms. A trial has its plan's prices too: what is included is included, and more is more.
 fn prices_of(agreed: AgreedTerms) -> MeterPrices {
-    let price = |figures: catalogue::MeterFigures| MeterPrice {
-        included: figures.included,
-        overage: figures.overage_unit_price.and_then(|text| UnitPrice::parse(&text).ok()),
-    };
-    agreed.figures.meters.into_iter().map(|(meter, figures)| (meter, price(figures))).collect()
+    agreed.figures.meters.into_iter().map(|(meter, figures)| (meter, figures.price())).collect()
 }
 
 fn pending_of(item: &PendingItem) -> Pending {

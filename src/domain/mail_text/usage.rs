@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Words;
+use crate::domain::money::grouped;
 use crate::domain::period::Period;
 use crate::domain::quota::QuotaState;
 
@@ -18,7 +19,7 @@ pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
     };
     let month = text("period").and_then(Period::parse).map(|period| period.start.format(" in %B %Y").to_string());
     let figures = match (number("used"), number("limit")) {
-        (Some(used), Some(limit)) => format!("{} of {} {meter}", grouped(used), grouped(limit)),
+        (Some(used), Some(limit)) => format!("{} of {} {meter}", grouped(used, 0), grouped(limit, 0)),
         _ => format!("much of its {meter}"),
     };
     let what = format!("{tenant} has used {figures}{}.", month.unwrap_or_default());
@@ -43,32 +44,5 @@ pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
         link: text("upgrade_url"),
         button: "See the plans",
         closing: "You get this mail because you are an owner or an admin.",
-    }
-}
-
-/// Digits in groups of three: 10,000.
-fn grouped(n: i64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) && !grouped.ends_with('-') {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_grouped() {
-        for (n, text) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (-100, "-100"), (-1_000, "-1,000")]
-        {
-            assert_eq!(grouped(n), text);
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::db::usage_reports::{DayRow, UsedRow};
 use crate::db::{TenantTx, usage_reports};
+use crate::domain::catalogue::MeterFigures;
 use crate::domain::meter::Aggregation;
 use crate::domain::period::Period;
 use crate::domain::quota::QuotaState;
@@ -83,7 +84,7 @@ pub(in crate::http) struct DayUsage {
 }
 
 /// What the tenant has used, in the present or an earlier month, by meter and, with `by=day`, by day. For all its users. Limits
-/// and state are those of the present plan. There are no prices for usage beyond what is included yet, so `overage_minor` is null.
+/// and state are those of the present plan.
 #[utoipa::path(get, path = "/billing/usage", tag = "billing", operation_id = "usage.get", security(("bearer" = [])),
     params(UsageQuery),
     responses((status = 200, description = "The usage", body = UsageResponse),
@@ -135,6 +136,7 @@ fn quantity(aggregation: Aggregation, row: &DayRow) -> i64 {
 
 fn meter_usage(view: &TenantView, meter: &str, row: Option<&UsedRow>, days: Option<Vec<DayUsage>>) -> MeterUsage {
     let limits = view.plan.meters.get(meter);
+    let price = view.subscription.figures.meters.get(meter).map(MeterFigures::price);
     let used = row.map_or(0, |row| row.used);
     let resumed = row.and_then(|row| row.resumed_version.as_deref());
     MeterUsage {
@@ -146,7 +148,8 @@ fn meter_usage(view: &TenantView, meter: &str, row: Option<&UsedRow>, days: Opti
         soft_limit: limits.and_then(|limits| limits.soft),
         hard_limit: limits.and_then(|limits| limits.hard),
         state: limits.map_or(QuotaState::Ok, |limits| limits.state(used, resumed == Some(&*limits.version))),
-        overage_minor: None,
+        // A sum that does not fit is no figure to be shown.
+        overage_minor: price.and_then(|price| price.cost(used).ok().flatten()),
         days,
     }
 }
