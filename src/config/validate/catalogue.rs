@@ -16,8 +16,6 @@ const MAX_MONTHS: u32 = 120;
 const MAX_TEXT: usize = 64;
 /// Longest code of a coupon.
 const MAX_CODE: usize = 40;
-/// Decimals that a tax rate may have.
-const TAX_DECIMALS: usize = 4;
 
 /// Every mistake, each as `key: found, expected`.
 pub(super) fn validate(settings: &Settings) -> Vec<String> {
@@ -26,7 +24,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     expect(Currency::parse(&billing.currency).is_ok(), &mut mistakes, || {
         format!("billing.currency: found {:?}, expected a code of ISO 4217, such as \"USD\"", billing.currency)
     });
-    expect(is_percentage(&billing.tax_rate_percent), &mut mistakes, || {
+    expect(TaxRate::parse(&billing.tax_rate_percent).is_ok(), &mut mistakes, || {
         let found = &billing.tax_rate_percent;
         format!("billing.tax_rate_percent: found {found:?}, expected a decimal number from \"0\" to \"100\"")
     });
@@ -153,21 +151,6 @@ fn check_dunning(dunning: DunningSettings, mistakes: &mut Vec<String>) {
         expect((least..=MAX_DAYS).contains(&value), mistakes, || {
             format!("billing.dunning.{key}: found {value}, expected {least} to {MAX_DAYS}")
         });
-    }
-}
-
-/// Digits with at most one point, from 0 to 100.
-fn is_percentage(text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let is_digits =
-        |text: &str, longest| (1..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_digits(whole, 3) || !is_digits(fraction, TAX_DECIMALS) {
-        return false;
-    }
-    match whole.parse::<u32>() {
-        Ok(100) => fraction.bytes().all(|byte| byte == b'0'),
-        Ok(whole) => whole < 100,
-        Err(_digits) => false,
     }
 }
 
