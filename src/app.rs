@@ -171,7 +171,7 @@ impl Application {
         database::check(&db, &settings, &master).await?;
 
         let settings = Arc::new(settings);
-        let stripe = stripe::desk(&settings, &db).await?;
+        let stripe = stripe::desk(Arc::clone(&settings), &db).await?;
         let mut metrics = Registry::default();
         let actor_metrics = ActorMetrics::register(&mut metrics);
         let meter_metrics = MeterMetrics::register(&mut metrics);
@@ -222,7 +222,6 @@ impl Application {
             meter: actors.meter,
             secrets: actors.secrets,
             accounts: actors.accounts,
-            checkout: None,
             printer,
             stripe,
             cron: actors.cron,

@@ -18,20 +18,19 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What it takes to deal with Stripe; none without a secret key. The platform's tenant must be there.
-pub(super) async fn desk(settings: &Settings, db: &Db) -> Result<Option<Arc<Desk>>, AppError> {
+pub(super) async fn desk(settings: Arc<Settings>, db: &Db) -> Result<Option<Arc<Desk>>, AppError> {
     let Some(key) = &settings.stripe.secret_key else { return Ok(None) };
     let client = Stripe::new(&settings.stripe, key)?;
     let system = SystemTx::new(db, SystemReason::ResolveTenant);
     let platform = directory::find_by_slug(&system, PLATFORM_SLUG).await.map_err(AppError::Platform)?;
     let platform = platform.ok_or(AppError::NoPlatform)?;
     let pause = Duration::from_millis(settings.stripe.retry_ms);
-    Ok(Some(Arc::new(Desk { db: db.clone(), client, platform, pause })))
+    Ok(Some(Arc::new(Desk { settings, db: db.clone(), client, platform, pause })))
 }
 
 /// The jobs. A name stands in the table of runs: it does not change.
-pub(super) fn jobs(desk: &Arc<Desk>) -> [Job; 4] {
-    let (processing, settling, reconciling, forgetting) =
-        (Arc::clone(desk), Arc::clone(desk), Arc::clone(desk), Arc::clone(desk));
+pub(super) fn jobs(desk: &Arc<Desk>) -> [Job; 6] {
+    let [processing, keeping, settling, reconciling, syncing, forgetting] = std::array::from_fn(|_| Arc::clone(desk));
     [
         Job::cluster(
             "process_stripe_events",
@@ -40,6 +39,15 @@ pub(super) fn jobs(desk: &Arc<Desk>) -> [Job; 4] {
             move || {
                 let desk = Arc::clone(&processing);
                 async move { Ok(desk.process_due().await?) }
+            },
+        ),
+        Job::cluster(
+            "keep_stripe_books",
+            "has our books follow payments, and Stripe our subscriptions and invoices",
+            SECOND,
+            move || {
+                let desk = Arc::clone(&keeping);
+                async move { Ok(desk.keep_books().await?) }
             },
         ),
         Job::cluster(
@@ -60,6 +68,10 @@ pub(super) fn jobs(desk: &Arc<Desk>) -> [Job; 4] {
                 async move { Ok(desk.reconcile().await?) }
             },
         ),
+        Job::cluster("sync_stripe_catalogue", "sees to it that Stripe knows what is sold", HOUR, move || {
+            let desk = Arc::clone(&syncing);
+            async move { Ok(desk.sync_settings().await?) }
+        }),
         Job::cluster(
             "forget_stripe_events",
             "deletes events of Stripe's that were settled over 90 days ago",

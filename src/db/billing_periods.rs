@@ -126,3 +126,14 @@ pub async fn list_to_close(
         .map(|row| ToClose { tenant: row.tenant_id.into(), created_at: row.created_at, closed_until: row.closed_until })
         .collect())
 }
+
+/// Up to where the tenant's periods are closed.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_closed_until(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!("SELECT max(period_end) FROM billing.billing_periods WHERE tenant_id = $1", tenant)
+        .fetch_one(tx.connection()?)
+        .await?)
+}

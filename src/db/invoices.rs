@@ -18,6 +18,8 @@ use crate::domain::tax::{TaxCategory, TaxGroup, TaxRate, Taxation};
 pub enum InvoiceKind {
     /// The invoice of a period.
     Cycle,
+    /// What is paid beside the periods' ends: at a checkout, for instance.
+    Interim,
     /// What takes one back.
     CreditNote,
 }
@@ -28,6 +30,7 @@ impl InvoiceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cycle => "cycle",
+            Self::Interim => "interim",
             Self::CreditNote => "credit_note",
         }
     }
@@ -67,7 +70,7 @@ pub struct InvoiceRow {
     pub id: Uuid,
     /// Number.
     pub number: String,
-    /// `cycle` or `credit_note`.
+    /// `cycle`, `interim` or `credit_note`.
     pub kind: String,
     /// `open`, `paid` or `credited`.
     pub status: String,
@@ -117,11 +120,11 @@ pub async fn insert(tx: &mut TenantTx, new: &NewInvoice<'_>) -> Result<String, D
     let number = format!("{series}-{taken:06}");
     let Totals { currency, subtotal_minor, discount_minor, taxes: _, tax_minor, total_minor } = new.totals;
     // There is nothing to wait for.
-    let is_paid = *total_minor == 0 && new.kind == InvoiceKind::Cycle;
+    let is_paid = *total_minor == 0 && new.kind != InvoiceKind::CreditNote;
     let status = match (new.kind, is_paid) {
         (InvoiceKind::CreditNote, _) => "credited",
-        (InvoiceKind::Cycle, true) => "paid",
-        (InvoiceKind::Cycle, false) => "open",
+        (InvoiceKind::Cycle | InvoiceKind::Interim, true) => "paid",
+        (InvoiceKind::Cycle | InvoiceKind::Interim, false) => "open",
     };
     sqlx::query!(
         "INSERT INTO billing.invoices (tenant_id, id, number, kind, status, period_start, period_end, currency, subtotal_minor,
@@ -237,6 +240,41 @@ pub async fn find(tx: &mut TenantTx, id: InvoiceId) -> Result<Option<InvoiceRow>
     )
     .fetch_optional(tx.connection()?)
     .await?)
+}
+
+/// The invoice that closed the period which begins at `start`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_cycle(tx: &mut TenantTx, start: DateTime<Utc>) -> Result<Option<InvoiceId>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM billing.invoices WHERE tenant_id = $1 AND kind = 'cycle' AND period_start = $2",
+        tenant,
+        start
+    )
+    .fetch_optional(tx.connection()?)
+    .await?;
+    Ok(id.map(InvoiceId::from))
+}
+
+/// Open invoices that are to be collected and are not yet: issued since the tenant's card is known.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_uncollected(tx: &mut TenantTx) -> Result<Vec<InvoiceId>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let ids = sqlx::query_scalar!(
+        "SELECT i.id FROM billing.invoices i JOIN billing.stripe_customers c ON c.tenant_id = i.tenant_id
+         WHERE i.tenant_id = $1 AND i.status = 'open' AND i.kind <> 'credit_note' AND c.payment_method IS NOT NULL
+           AND i.issued_at >= c.charged_since
+           AND NOT EXISTS (SELECT FROM billing.stripe_collections l WHERE l.tenant_id = $1 AND l.invoice_id = i.id)
+         ORDER BY i.id",
+        tenant
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    Ok(ids.into_iter().map(InvoiceId::from).collect())
 }
 
 /// The lines of an invoice, in their order.

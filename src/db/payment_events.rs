@@ -5,9 +5,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::error::DbError;
-use super::tx::{SystemTx, TenantTx};
+use super::tx::TenantTx;
 use crate::clock;
-use crate::domain::ids::{PaymentEventId, TenantId};
+use crate::domain::ids::PaymentEventId;
 use crate::domain::stripe::facts::Fact;
 
 /// A fact that our books have not followed yet.
@@ -56,21 +56,58 @@ pub async fn insert(tx: &mut TenantTx, fact: &Fact) -> Result<bool, DbError> {
     Ok(result.rows_affected() == 1)
 }
 
-/// Up to `n` facts that our books have not followed yet, the first noted first. Locked until the transaction ends, so that what is
-/// done about one and [`mark_applied`] are one.
+/// Up to `n` facts that our books have not followed yet, the first noted first.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn lock_open(tx: &mut TenantTx, n: i64) -> Result<Vec<PaymentEventRow>, DbError> {
+pub async fn list_open(tx: &mut TenantTx, n: i64) -> Result<Vec<PaymentEventRow>, DbError> {
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         PaymentEventRow,
         "SELECT id, kind, object_id, amount_minor, currency, occurred_at, detail
-         FROM billing.payment_events WHERE tenant_id = $1 AND applied_at IS NULL ORDER BY id LIMIT $2 FOR UPDATE",
+         FROM billing.payment_events WHERE tenant_id = $1 AND applied_at IS NULL ORDER BY id LIMIT $2",
         tenant,
         n
     )
     .fetch_all(tx.connection()?)
+    .await?)
+}
+
+/// Locks a fact until the transaction ends; false if our books have followed it. What is done about it and [`mark_applied`] are one.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn lock_open(tx: &mut TenantTx, id: PaymentEventId) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let open = sqlx::query_scalar!(
+        "SELECT id FROM billing.payment_events WHERE tenant_id = $1 AND id = $2 AND applied_at IS NULL FOR UPDATE",
+        tenant,
+        id.uuid()
+    )
+    .fetch_optional(tx.connection()?)
+    .await?;
+    Ok(open.is_some())
+}
+
+/// Since when the tenant's money is in doubt: its oldest failed payment of an invoice that is neither paid nor void, or its oldest
+/// dispute that is not over. One is over when it is won, or lost and followed by a payment.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_oldest_trouble(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        "SELECT min(e.occurred_at) FROM billing.payment_events e
+         WHERE e.tenant_id = $1 AND e.kind IN ('payment_failed', 'dispute_opened') AND NOT EXISTS (
+             SELECT FROM billing.payment_events o
+             WHERE o.tenant_id = $1 AND o.object_id = e.object_id AND (
+                 o.kind IN ('invoice_paid', 'invoice_voided')
+                 OR o.kind = 'dispute_closed' AND (o.detail->>'status' <> 'lost' OR EXISTS (
+                     SELECT FROM billing.payment_events p
+                     WHERE p.tenant_id = $1 AND p.kind = 'invoice_paid' AND p.occurred_at > o.noted_at))))",
+        tenant
+    )
+    .fetch_one(tx.connection()?)
     .await?)
 }
 
@@ -89,18 +126,4 @@ pub async fn mark_applied(tx: &mut TenantTx, id: PaymentEventId) -> Result<(), D
     .execute(tx.connection()?)
     .await?;
     Ok(())
-}
-
-/// Tenants with facts that our books have not followed yet, the longest waiting first.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn list_tenants_with_open(tx: &SystemTx<'_>, n: i64) -> Result<Vec<TenantId>, DbError> {
-    let rows = sqlx::query_scalar!(
-        r#"SELECT tenant_id AS "tenant_id!" FROM billing.list_tenants_with_stripe_work('payment_event', $1)"#,
-        n
-    )
-    .fetch_all(tx.pool)
-    .await?;
-    Ok(rows.into_iter().map(TenantId::from).collect())
 }

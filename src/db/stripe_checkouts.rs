@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::error::DbError;
 use super::tx::TenantTx;
-use crate::clock;
 use crate::domain::ids::CheckoutId;
+use crate::domain::order::Order;
 
 /// A checkout that may still be paid.
 #[derive(Debug, Clone)]
@@ -34,23 +34,45 @@ pub async fn find_open(tx: &mut TenantTx) -> Result<Option<OpenCheckoutRow>, DbE
     .await?)
 }
 
-/// Begins a checkout; `None` if another one is open.
+/// Begins a checkout of what is to be bought; false if another one is open.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn insert(tx: &mut TenantTx, params: &Value) -> Result<Option<CheckoutId>, DbError> {
+pub async fn insert(tx: &mut TenantTx, id: CheckoutId, params: &Value, bought: &Order) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
-    let id = clock::new_id::<CheckoutId>();
+    let bought =
+        serde_json::to_value(bought).map_err(|_json: serde_json::Error| DbError::Corrupt("stripe_checkouts"))?;
     let result = sqlx::query!(
-        "INSERT INTO billing.stripe_checkouts (tenant_id, id, params) VALUES ($1, $2, $3)
+        "INSERT INTO billing.stripe_checkouts (tenant_id, id, params, bought) VALUES ($1, $2, $3, $4)
          ON CONFLICT (tenant_id) WHERE state <> 'closed' DO NOTHING",
         tenant,
         id.uuid(),
-        params
+        params,
+        bought
     )
     .execute(tx.connection()?)
     .await?;
-    Ok((result.rows_affected() == 1).then_some(id))
+    Ok(result.rows_affected() == 1)
+}
+
+/// What was to be bought at a checkout.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_order(tx: &mut TenantTx, id: CheckoutId) -> Result<Option<Order>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let bought = sqlx::query_scalar!(
+        r#"SELECT bought AS "bought!" FROM billing.stripe_checkouts
+           WHERE tenant_id = $1 AND id = $2 AND bought IS NOT NULL"#,
+        tenant,
+        id.uuid()
+    )
+    .fetch_optional(tx.connection()?)
+    .await?;
+    bought
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(|_json: serde_json::Error| DbError::Corrupt("stripe_checkouts.bought"))
 }
 
 /// Notes the session of a checkout.

@@ -1,18 +1,34 @@
-//! The customers that stand for tenants at Stripe: `billing.stripe_customers`.
+//! Who and what stands for tenants at Stripe: `billing.stripe_customers`.
 
 use super::error::DbError;
 use super::tx::{SystemTx, TenantTx};
 use crate::domain::ids::TenantId;
 
-/// The tenant's customer.
+/// Where a tenant is at Stripe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StripeCustomerRow {
+    /// Stripe's customer.
+    pub customer_id: String,
+    /// What is charged: a card that was used at a checkout; none = nothing is collected.
+    pub payment_method: Option<String>,
+    /// Stripe's subscription, while there is one.
+    pub subscription_id: Option<String>,
+}
+
+/// Where the tenant is at Stripe; `None` if Stripe does not know it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn find(tx: &mut TenantTx) -> Result<Option<String>, DbError> {
+pub async fn find(tx: &mut TenantTx) -> Result<Option<StripeCustomerRow>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_scalar!("SELECT customer_id FROM billing.stripe_customers WHERE tenant_id = $1", tenant)
-        .fetch_optional(tx.connection()?)
-        .await?)
+    Ok(sqlx::query_as!(
+        StripeCustomerRow,
+        "SELECT customer_id, payment_method, subscription_id
+         FROM billing.stripe_customers WHERE tenant_id = $1",
+        tenant
+    )
+    .fetch_optional(tx.connection()?)
+    .await?)
 }
 
 /// Makes a customer the tenant's, unless it has one. A customer of another tenant is a [`DbError::Constraint`].
@@ -28,6 +44,66 @@ pub async fn insert(tx: &mut TenantTx, customer: &str) -> Result<(), DbError> {
     )
     .execute(tx.connection()?)
     .await?;
+    Ok(())
+}
+
+/// Notes what is charged from now on; none = nothing is collected any more. Stripe's subscription is looked after again.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_payment_method(tx: &mut TenantTx, payment_method: Option<&str>) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_customers
+         SET payment_method = $2,
+             charged_since = CASE WHEN $2::text IS NULL THEN NULL ELSE coalesce(charged_since, clock_timestamp()) END
+         WHERE tenant_id = $1",
+        tenant,
+        payment_method
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes the tenant's subscription at Stripe; none = there is none any more.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_subscription(tx: &mut TenantTx, subscription: Option<&str>) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("UPDATE billing.stripe_customers SET subscription_id = $2 WHERE tenant_id = $1", tenant, subscription)
+        .execute(tx.connection()?)
+        .await?;
+    Ok(())
+}
+
+/// Whether Stripe's subscription was made to follow since ours was last changed.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn is_followed(tx: &mut TenantTx) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let is_followed = sqlx::query_scalar!(
+        r#"SELECT c.followed_at >= s.updated_at AS "is_followed?"
+           FROM billing.stripe_customers c JOIN billing.subscriptions s ON s.tenant_id = c.tenant_id
+           WHERE c.tenant_id = $1"#,
+        tenant
+    )
+    .fetch_optional(tx.connection()?)
+    .await?;
+    Ok(is_followed.flatten().unwrap_or(false))
+}
+
+/// Notes that Stripe's subscription is as ours. The tenant's row must be locked, so that ours is not another one by now.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_followed(tx: &mut TenantTx) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("UPDATE billing.stripe_customers SET followed_at = clock_timestamp() WHERE tenant_id = $1", tenant)
+        .execute(tx.connection()?)
+        .await?;
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::error::DbError;
-use super::tx::{SystemTx, TenantTx};
+use super::tx::TenantTx;
 use crate::clock;
-use crate::domain::ids::{StripeRequestId, TenantId};
+use crate::domain::ids::StripeRequestId;
 use crate::domain::stripe::intent::Intent;
 
 /// A request as stored.
@@ -180,18 +180,4 @@ pub async fn settle_refused(tx: &mut TenantTx, id: StripeRequestId, code: &str, 
     .execute(tx.connection()?)
     .await?;
     Ok(())
-}
-
-/// Tenants with requests whose outcome is unknown, the longest waiting first.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn list_tenants_with_unsettled(tx: &SystemTx<'_>, n: i64) -> Result<Vec<TenantId>, DbError> {
-    let rows = sqlx::query_scalar!(
-        r#"SELECT tenant_id AS "tenant_id!" FROM billing.list_tenants_with_stripe_work('request', $1)"#,
-        n
-    )
-    .fetch_all(tx.pool)
-    .await?;
-    Ok(rows.into_iter().map(TenantId::from).collect())
 }

@@ -28,8 +28,6 @@ struct SubscriptionRow {
     coupon: Option<Value>,
     used_coupons: Vec<String>,
     is_tax_exempt: bool,
-    stripe_customer_id: Option<String>,
-    stripe_subscription_id: Option<String>,
     revision: i64,
 }
 
@@ -52,8 +50,6 @@ impl TryFrom<SubscriptionRow> for Subscription {
             coupon,
             used_coupons,
             is_tax_exempt,
-            stripe_customer_id,
-            stripe_subscription_id,
             revision,
         } = row;
         let figures = plan_versions::parse(figures)?;
@@ -70,8 +66,6 @@ impl TryFrom<SubscriptionRow> for Subscription {
             coupon: coupon.map(from_json::<HeldCoupon>).transpose()?,
             used_coupons,
             is_tax_exempt,
-            stripe_customer_id,
-            stripe_subscription_id,
             revision,
         })
     }
@@ -100,7 +94,7 @@ pub async fn find(tx: &mut TenantTx) -> Result<Option<Subscription>, DbError> {
     sqlx::query_as!(
         SubscriptionRow,
         "SELECT s.id, s.plan, s.plan_version, v.figures, s.add_ons, s.status, s.started_at, s.is_trial, s.trial_end, s.scheduled,
-                s.canceled_at, s.coupon, s.used_coupons, s.is_tax_exempt, s.stripe_customer_id, s.stripe_subscription_id, s.revision
+                s.canceled_at, s.coupon, s.used_coupons, s.is_tax_exempt, s.revision
          FROM billing.subscriptions s
          JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
          WHERE s.tenant_id = $1",
@@ -144,19 +138,17 @@ pub async fn upsert(tx: &mut TenantTx, subscription: &Subscription) -> Result<()
         coupon,
         used_coupons,
         is_tax_exempt,
-        stripe_customer_id,
-        stripe_subscription_id,
         revision,
     } = subscription;
     sqlx::query!(
         "INSERT INTO billing.subscriptions
                 (tenant_id, id, plan, plan_version, add_ons, status, started_at, is_trial, trial_end, scheduled, scheduled_at,
-                 canceled_at, coupon, used_coupons, is_tax_exempt, stripe_customer_id, stripe_subscription_id, revision)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                 canceled_at, coupon, used_coupons, is_tax_exempt, revision)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (tenant_id) DO UPDATE
          SET plan = $3, plan_version = $4, add_ons = $5, status = $6, is_trial = $8, trial_end = $9, scheduled = $10,
              scheduled_at = $11, canceled_at = $12, coupon = $13, used_coupons = $14, is_tax_exempt = $15,
-             stripe_customer_id = $16, stripe_subscription_id = $17, revision = $18, updated_at = now()",
+             revision = $16, updated_at = now()",
         tenant,
         id,
         terms.plan,
@@ -172,8 +164,6 @@ pub async fn upsert(tx: &mut TenantTx, subscription: &Subscription) -> Result<()
         coupon.as_ref().map(to_json).transpose()?,
         used_coupons,
         is_tax_exempt,
-        stripe_customer_id.as_deref(),
-        stripe_subscription_id.as_deref(),
         revision
     )
     .execute(tx.connection()?)

@@ -93,6 +93,10 @@ id_type!(
     CheckoutId
 );
 id_type!(
+    /// What Stripe collects of one invoice.
+    CollectionId
+);
+id_type!(
     /// One thing that happened to a tenant's money.
     PaymentEventId
 );

@@ -1,5 +1,6 @@
 //! Invoices: lines, and what they come to.
 
+use super::catalogue;
 use super::money::{Currency, MoneyError, divide_rounded, share_out, sum};
 use super::period::Period;
 use super::price::UnitPrice;
@@ -93,6 +94,15 @@ pub enum Discount {
     Share(u32),
     /// An amount, in the currency's smallest unit; not more than the lines' sum is taken off.
     Amount(i64),
+}
+
+impl From<catalogue::Discount> for Discount {
+    fn from(discount: catalogue::Discount) -> Self {
+        match discount {
+            catalogue::Discount::PercentOff(percent) => Self::Share(u32::from(percent) * 10_000),
+            catalogue::Discount::AmountOffMinor(amount) => Self::Amount(amount),
+        }
+    }
 }
 
 /// What an invoice comes to, in its currency's smallest unit.

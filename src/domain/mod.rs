@@ -23,6 +23,7 @@ pub mod mail_text;
 pub mod merkle;
 pub mod meter;
 pub mod money;
+pub mod order;
 pub mod period;
 pub mod plan;
 pub mod price;

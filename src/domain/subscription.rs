@@ -174,10 +174,6 @@ pub struct Subscription {
     pub used_coupons: Vec<String>,
     /// No tax is added to its invoices.
     pub is_tax_exempt: bool,
-    /// The tenant as a customer of Stripe's.
-    pub stripe_customer_id: Option<String>,
-    /// The subscription at Stripe.
-    pub stripe_subscription_id: Option<String>,
     /// Grows with each change; 0 = there is no row of it yet.
     pub revision: i64,
 }
@@ -200,8 +196,6 @@ impl Subscription {
             coupon: None,
             used_coupons: Vec::new(),
             is_tax_exempt: false,
-            stripe_customer_id: None,
-            stripe_subscription_id: None,
             revision: 0,
         }
     }

@@ -10,7 +10,6 @@ mod audit;
 mod auth;
 mod billing;
 mod challenge;
-pub mod checkout;
 mod client;
 mod context;
 mod credential;
@@ -121,6 +120,7 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/billing/subscription", |r| r.route(get().to(billing::subscription)));
     resource(service, "/billing/subscribe", |r| r.route(post().to(billing::subscribe)));
     resource(service, "/billing/cancel", |r| r.route(post().to(billing::cancel)));
+    resource(service, "/billing/portal", |r| r.route(post().to(billing::portal)));
     resource(service, "/billing/invoice", |r| r.route(get().to(billing::list_invoices)));
     resource(service, "/billing/invoice/upcoming", |r| r.route(get().to(billing::upcoming_invoice)));
     resource(service, "/billing/invoice/{id}", |r| r.route(get().to(billing::get_invoice)));

@@ -188,7 +188,7 @@ impl Modify for Bearer {
         mfa::remove_passkey, mfa::begin_login, mfa::finish_login,
         operator::list_tenants, operator::suspend, operator::resume, operator::delete, operator::rebuild,
         operator::change_plan, billing::resume, billing::list_plans, billing::subscription,
-        billing::subscribe, billing::cancel, billing::list_invoices, billing::get_invoice, billing::upcoming_invoice, billing::get_pdf, billing::get_profile, billing::put_profile,
+        billing::subscribe, billing::cancel, billing::portal, billing::list_invoices, billing::get_invoice, billing::upcoming_invoice, billing::get_pdf, billing::get_profile, billing::put_profile,
         operator::list_all_invoices, operator::mark_paid, operator::credit_invoice,
         accounts::forgot, accounts::reset, accounts::change_password, accounts::change_email, accounts::verify_email,
         accounts::resend_verification,

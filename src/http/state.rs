@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::access_log::AccessLog;
-use super::checkout::Checkout;
 use super::client::TrustedNetworks;
 use super::drain::Drain;
 use super::gateway::routes::RouteTable;
@@ -56,8 +55,6 @@ pub struct AppState {
     pub secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.
     pub accounts: AuthContext,
-    /// Takes payments for subscriptions online; none = they are invoiced.
-    pub checkout: Option<Checkout>,
     /// Prints invoices.
     pub printer: InvoicePrinter,
     /// What it takes to deal with Stripe; none where it is not configured.

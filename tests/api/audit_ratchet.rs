@@ -71,6 +71,10 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /billing/usage/{meter}/resume", Leaves("usage.resume")),
     ("POST /billing/subscribe", Leaves("subscription.change")),
     ("POST /billing/cancel", Leaves("subscription.cancel")),
+    (
+        "POST /billing/portal",
+        Nothing("there is no page of Stripe's without an account; with one, tests/stripe looks for `billing.portal`"),
+    ),
     ("PUT /billing/profile", Leaves("billing.profile")),
     ("POST /operator/invoices/{id}/paid", Leaves("invoice.paid")),
     ("POST /operator/invoices/{id}/credit", Leaves("invoice.credited")),
@@ -265,6 +269,7 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     caller.call("POST /billing/usage/{meter}/resume", "acme", &["ai_tokens"], Some(owner), None).await;
     caller.call("POST /billing/subscribe", "acme", &[], Some(owner), Some(json!({ "plan": "pro" }))).await;
     caller.call("POST /billing/cancel", "acme", &[], Some(owner), None).await;
+    caller.call("POST /billing/portal", "acme", &[], Some(owner), None).await;
     let profile = Some(json!({ "legal_name": "Acme Ltd", "country": "GB" }));
     caller.call("PUT /billing/profile", "acme", &[], Some(owner), profile).await;
     let secret = Some(json!({ "value": "sk-1" }));

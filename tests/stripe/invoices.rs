@@ -2,6 +2,8 @@
 
 use businessos::actors::stripe::{CreditNote, DraftInvoice, InvoiceItem, PaymentError, Refund};
 
+use businessos::domain::period::Period;
+
 use crate::fake::FaultKind;
 use crate::world::World;
 
@@ -16,15 +18,13 @@ async fn draft(world: &World) -> DraftInvoice {
         line_key: line_key.to_owned(),
         description: format!("{line_key} of the month"),
         amount_minor,
-        start_s: invoice["period_start"].as_i64().unwrap(),
-        end_s: invoice["period_end"].as_i64().unwrap(),
+        period: Some(Period::parse("2026-11").unwrap()),
     };
     DraftInvoice {
         invoice: invoice["id"].as_str().unwrap().to_owned(),
         customer: world.customer().await,
         currency: "USD".to_owned(),
-        period: "2026-11".to_owned(),
-        revision: 1,
+        number: Some("INV-2026-000007".to_owned()),
         items: vec![item("overage:ai_tokens", 1_234), item("overage:workflow_runs", 1), item("credit", -100)],
         total_minor: 6_035,
     }
@@ -124,6 +124,8 @@ async fn a_draft_that_stripe_ended_itself_is_taken_as_it_is_or_not_at_all() {
 async fn money_goes_back_once() {
     let world = World::new().await;
     world.subscribe().await;
+    world.next_month();
+    world.quiesce().await;
     let (charge, invoice) = {
         let books = world.fake.books();
         (books.all("charge")[0].clone(), books.all("invoice")[0].clone())

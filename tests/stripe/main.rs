@@ -22,5 +22,6 @@ mod intents;
 mod invoices;
 mod outcomes;
 mod reconciliation;
+mod subscribing;
 mod webhooks;
 mod world;

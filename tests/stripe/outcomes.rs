@@ -22,20 +22,8 @@ async fn failed_attempts_are_told_of_one_by_one_until_it_is_paid() {
     world.fake.books().declined.remove(&customer);
     world.fake.advance(3 * 86_400 + 3_600);
     world.catch_up().await;
-    assert_eq!((world.n_facts("payment_failed").await, world.n_facts("invoice_paid").await), (2, 2));
+    assert_eq!((world.n_facts("payment_failed").await, world.n_facts("invoice_paid").await), (2, 1));
     assert_eq!(world.fake.books().objects[&subscription]["status"], "active");
     assert_eq!(world.paid().await, world.charged());
     assert_eq!(world.stale().await.len(), 0);
-}
-
-#[tokio::test]
-async fn a_subscription_that_was_cancelled_ends_with_its_period_and_owes_nothing_more() {
-    let world = World::new().await;
-    let subscription = world.subscribe().await;
-    world.desk.cancel_at_period_end(world.tenant, &subscription, true, "by-the-owner").await.unwrap();
-    world.fake.advance(32 * 86_400);
-    world.catch_up().await;
-    let ended = "SELECT count(*) FROM billing.payment_events WHERE kind = 'subscription_changed' AND detail->>'status' = 'canceled'";
-    assert_eq!(world.app.count(ended).await, 1);
-    assert_eq!(world.n_facts("invoice_paid").await, 1);
 }

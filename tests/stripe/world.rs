@@ -2,22 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use businessos::actors::stripe::{CatalogueItem, Checkout, CustomerFacts, Desk};
 use businessos::clients::stripe::Stripe;
-use businessos::config::StripeSettings;
+use businessos::config::{Settings, StripeSettings};
 use businessos::db::Db;
 use businessos::db::embedded::SUPERUSER;
 use businessos::db::pool::PoolSettings;
 use businessos::domain::ids::TenantId;
-use serde_json::Value;
+use businessos::domain::order::{Order, OrderItem};
+use businessos::domain::subscription::Terms;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::contract;
 use crate::fake::{Fake, sign};
-use crate::helpers::{App, Reply, spawn_app, until};
+use crate::helpers::{App, Reply, Session, spawn_app, until};
 
 /// Signing secret of the world's webhooks.
 pub const SECRET: &str = "whsec_test";
@@ -45,15 +48,29 @@ pub struct World {
     pub app: App,
     pub desk: Arc<Desk>,
     pub tenant: TenantId,
+    pub owner: Session,
     pub fake: Fake,
+    n_delivered: AtomicUsize,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl Fn(&mut Settings)) -> Self {
         let fake = Fake::start(0);
         let stripe = settings(&fake);
-        let app = spawn_app(|settings| settings.stripe = stripe).await;
-        let tenant = app.onboard("acme").await.id.parse().unwrap();
+        let app = spawn_app(|settings| {
+            settings.stripe = stripe.clone();
+            change(settings);
+        })
+        .await;
+        let mut own = businessos::config::load(None).unwrap();
+        own.stripe = stripe;
+        change(&mut own);
+        let (tenant, owner) = app.tenant_with_owner("acme").await;
+        let owner = app.stepped_up("acme", &owner).await;
         let pool = PoolSettings {
             max_connections: 6,
             acquire_timeout: Duration::from_secs(5),
@@ -61,8 +78,12 @@ impl World {
         };
         let db = Db::new(pool, |role| app.db.options(role));
         let platform = uuid(&app, "SELECT tenant_id FROM platform.tenants WHERE slug = 'platform'").await.into();
-        let desk = Arc::new(Desk { db, client: client(&fake), platform, pause: Duration::from_millis(1) });
-        Self { app, desk, tenant, fake }
+        let client = client(&fake);
+        let desk = Arc::new(Desk { settings: Arc::new(own), db, client, platform, pause: Duration::from_millis(1) });
+        let tenant = tenant.id.parse().unwrap();
+        // The server's own job is done with it: no fault of a test's strikes that.
+        until("the catalogue is at Stripe", async || fake.books().all("price").len() == 3).await;
+        Self { app, desk, tenant, owner, fake, n_delivered: AtomicUsize::new(0) }
     }
 
     /// The tenant's customer.
@@ -70,26 +91,105 @@ impl World {
         self.desk.ensure_customer(self.tenant, &facts()).await.unwrap()
     }
 
-    /// A checkout of a plan at 49.00.
+    /// A checkout of a plan at 49.00, of which 14.21 are due.
     pub async fn checkout(&self) -> Checkout {
+        let terms = Terms { plan: "basic".to_owned(), version: 1, price_minor: 4_900, add_ons: Vec::new() };
+        let item = OrderItem {
+            key: "charge".to_owned(),
+            description: "Basic: rest of the month".to_owned(),
+            amount_minor: 1_421,
+        };
+        let order = Order {
+            at: businessos::clock::now(),
+            terms,
+            coupon: None,
+            currency: "USD".to_owned(),
+            items: vec![item],
+            discount: None,
+            tax_millionths: Some(0),
+        };
         Checkout {
             customer: self.customer().await,
-            prices: vec![self.desk.ensure_price(&plan("basic", 4_900)).await.unwrap()],
+            order,
+            title: "Basic".to_owned(),
             success_url: "https://acme.test/done".to_owned(),
             cancel_url: "https://acme.test/left".to_owned(),
-            trial_days: None,
-            coupon: None,
-            metadata: vec![("plan".to_owned(), "basic".to_owned())],
         }
     }
 
-    /// Subscribes and pays; returns the subscription's id.
-    pub async fn subscribe(&self) -> String {
-        let checkout = self.checkout().await;
-        self.desk.open_checkout(self.tenant, &checkout).await.unwrap();
+    /// Asks for a plan over HTTP.
+    pub async fn ask_for(&self, body: Value) -> Reply {
+        self.app.post("acme", "/billing/subscribe").token(&self.owner).json(&body).await
+    }
+
+    /// The page of the checkout that is open is used.
+    pub fn pay(&self) {
         let mut books = self.fake.books();
-        let session = books.all("checkout.session")[0]["id"].as_str().unwrap().to_owned();
-        books.pay_session(&session).unwrap()["subscription"].as_str().unwrap().to_owned()
+        let open = books.all("checkout.session").into_iter().find(|session| session["status"] == "open").unwrap();
+        books.pay_session(open["id"].as_str().unwrap()).unwrap();
+    }
+
+    /// Subscribes to `basic` over HTTP, pays, and waits for Stripe's subscription; returns its id.
+    pub async fn subscribe(&self) -> String {
+        self.subscribe_to(json!({ "plan": "basic" })).await
+    }
+
+    /// The same for any wish.
+    pub async fn subscribe_to(&self, body: Value) -> String {
+        let reply = self.ask_for(body).await;
+        assert!(reply.json()["checkout_url"].is_string(), "{reply:?}");
+        self.pay();
+        self.quiesce().await;
+        let id = self.text("SELECT subscription_id FROM billing.stripe_customers").await;
+        id.expect("Stripe's subscription")
+    }
+
+    /// Tells of what is new and lets both sides follow, until nothing is left to do.
+    pub async fn quiesce(&self) {
+        until("both sides are at rest", async || {
+            let events = self.fake.events();
+            let n = self.n_delivered.swap(events.len(), Ordering::SeqCst);
+            self.deliver(&events[n..]).await;
+            self.desk.process_due().await.unwrap();
+            // The server's own jobs do the same beside it: what one is at, the other may find in use.
+            let kept = self.desk.keep_books_of(self.tenant).await.is_ok();
+            let waiting = "SELECT (SELECT count(*) FROM billing.stripe_events WHERE status = 'waiting')
+                + (SELECT count(*) FROM billing.stripe_queue WHERE kind NOT IN ('dispute', 'request') AND due_at < now() + interval '1 hour')";
+            kept && self.app.count(waiting).await == 0 && self.fake.events().len() == events.len()
+        })
+        .await;
+    }
+
+    /// A text of the database's.
+    pub async fn text(&self, sql: &str) -> Option<String> {
+        let mut conn = self.app.db.connect(SUPERUSER).await;
+        sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql.to_owned()))
+            .fetch_optional(&mut conn)
+            .await
+            .unwrap()
+            .flatten()
+    }
+
+    /// How often something was done, as the audit trail has it.
+    pub async fn n_audited(&self, action: &str) -> i64 {
+        self.app.count(&format!("SELECT count(*) FROM platform.audit_log WHERE action = '{action}'")).await
+    }
+
+    /// Our invoices: kind, status and total, the first issued first.
+    pub async fn invoices(&self) -> Vec<(String, String, i64)> {
+        let sql = "SELECT kind, status, total_minor FROM billing.invoices ORDER BY id";
+        let mut conn = self.app.db.connect(SUPERUSER).await;
+        sqlx::query_as(sql).fetch_all(&mut conn).await.unwrap()
+    }
+
+    /// Nothing was charged but what our invoices say, and what they say is paid was charged, to the cent. What Stripe took beyond
+    /// stands as credit for the next invoice.
+    pub async fn assert_books_agree(&self) {
+        let paid = "SELECT coalesce(sum(total_minor), 0)::bigint FROM billing.invoices WHERE status = 'paid'";
+        let credit =
+            "SELECT coalesce(sum(amount_minor), 0)::bigint FROM billing.pending_items WHERE key LIKE 'overpaid:%'";
+        let (paid, credit) = (self.app.count(paid).await, self.app.count(credit).await);
+        assert_eq!(self.charged(), paid - credit, "charged, and {paid} paid with a credit of {credit}");
     }
 
     /// Lets the fake's time pass until the next month has begun.
@@ -153,8 +253,8 @@ impl World {
 
     /// What our books say was paid.
     pub async fn paid(&self) -> i64 {
-        let sql =
-            "SELECT coalesce(sum(amount_minor), 0)::bigint FROM billing.payment_events WHERE kind = 'invoice_paid'";
+        let sql = "SELECT coalesce(sum(amount_minor), 0)::bigint FROM billing.payment_events
+             WHERE kind IN ('invoice_paid', 'checkout_completed')";
         self.app.count(sql).await
     }
 
@@ -191,7 +291,7 @@ pub fn plan(code: &str, amount_minor: i64) -> CatalogueItem {
     CatalogueItem {
         code: code.to_owned(),
         name: code.to_uppercase(),
-        version: 1,
+        version: Some(1),
         amount_minor,
         currency: "USD".to_owned(),
     }

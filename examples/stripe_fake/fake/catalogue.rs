@@ -29,6 +29,22 @@ impl Books {
         Ok(customer)
     }
 
+    pub fn update_customer(&mut self, id: &str, params: &Value) -> Outcome {
+        self.get("customer", id)?;
+        let (card, metadata) =
+            (text(params, "/invoice_settings/default_payment_method"), templates::metadata(params, "/metadata"));
+        let customer = self.change(id, |customer| {
+            if let Some(card) = card {
+                customer["invoice_settings"]["default_payment_method"] = card.into();
+            }
+            for (name, value) in metadata.as_object().unwrap() {
+                customer["metadata"][name.as_str()] = value.clone();
+            }
+        });
+        self.tell("customer.updated", &customer);
+        Ok(customer)
+    }
+
     /// A price's object.
     pub fn price(&self, id: &str) -> Outcome {
         self.get("price", id)

@@ -1,6 +1,6 @@
 //! Checkout and portal sessions, and the page on which a checkout is paid.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::books::{Books, Outcome, refusal};
 use super::form::{list, number, text};
@@ -10,8 +10,17 @@ use super::wire::{Reply, Request};
 impl Books {
     pub fn create_session(&mut self, params: &Value) -> Outcome {
         self.get("customer", text(params, "/customer").unwrap_or_default())?;
-        for line in list(params, "/line_items") {
-            self.price(text(&line, "/price").unwrap_or_default())?;
+        let lines = list(params, "/line_items");
+        let amount: i64 = lines.iter().filter_map(|line| number(line, "/price_data/unit_amount")).sum();
+        match text(params, "/mode") {
+            Some("payment") if amount < 50 => {
+                return Err(refusal(400, "amount_too_small", "The total must be at least 0.50."));
+            }
+            Some("setup") if !lines.is_empty() || text(params, "/currency").is_none() => {
+                return Err(refusal(400, "parameter_unknown", "A setup session has a currency and no line_items."));
+            }
+            Some("payment" | "setup") => {}
+            _ => return Err(refusal(400, "parameter_missing", "The fake knows the modes payment and setup.")),
         }
         let now = self.now();
         // Half an hour from now at least, a day at most.
@@ -20,10 +29,7 @@ impl Books {
         }
         let id = self.id("cs_test");
         let url = format!("{}/pay/{id}", self.url);
-        let session = self.add(templates::session(&id, now, &url, params));
-        // What it was asked for is needed when it is paid.
-        self.objects.insert(format!("{id}.params"), json!({ "object": "fake.params", "params": params }));
-        Ok(session)
+        Ok(self.add(templates::session(&id, now, &url, params, (amount > 0).then_some(amount))))
     }
 
     pub fn expire_session(&mut self, id: &str) -> Outcome {
@@ -43,21 +49,32 @@ impl Books {
         Ok(session)
     }
 
-    /// The tenant pays: the subscription begins, and its first invoice is collected.
+    /// The tenant pays, or shows its card.
     pub fn pay_session(&mut self, id: &str) -> Outcome {
         let session = self.get("checkout.session", id)?;
         if session["status"] != "open" {
             return Err(refusal(400, "checkout_session_not_open", "This page has been closed."));
         }
-        let params = self.objects[&format!("{id}.params")]["params"].clone();
-        let (subscription, invoice) = self.begin_subscription(&session, &params)?;
+        let (card, now) = (self.id("pm"), self.now());
+        let (mut payment, mut setup) = (Value::Null, Value::Null);
+        if session["mode"] == "payment" {
+            let (intent, charge) = (self.id("pi"), self.id("ch"));
+            let intent = self.add(templates::payment_intent(&intent, now, &session, &card));
+            payment = intent["id"].clone();
+            let charge = self.add(templates::charge(&charge, now, &session, "amount_total", payment.as_str().unwrap()));
+            self.tell("charge.succeeded", &charge);
+            self.tell("payment_intent.succeeded", &intent);
+        } else {
+            let intent = self.id("seti");
+            let intent = self.add(templates::setup_intent(&intent, now, &session, &card));
+            setup = intent["id"].clone();
+            self.tell("setup_intent.succeeded", &intent);
+        }
         let session = self.change(id, |session| {
             session["status"] = "complete".into();
-            session["payment_status"] = if invoice.is_some() { "paid" } else { "no_payment_required" }.into();
-            session["subscription"] = subscription["id"].clone();
-            session["currency"] = subscription["currency"].clone();
-            session["amount_total"] = invoice.as_ref().map_or(json!(0), |invoice| invoice["total"].clone());
-            session["invoice"] = invoice.as_ref().map_or(Value::Null, |invoice| invoice["id"].clone());
+            session["payment_status"] = if setup.is_null() { "paid" } else { "no_payment_required" }.into();
+            session["payment_intent"] = payment;
+            session["setup_intent"] = setup;
             session["url"] = Value::Null;
         });
         self.tell("checkout.session.completed", &session);
@@ -90,7 +107,13 @@ pub fn page(books: &mut Books, request: &Request) -> Reply {
         };
     }
     match books.get("checkout.session", &id) {
-        Ok(session) => html(200, format!("<p>{}</p><form method=post><button>Pay</button></form>", session["status"])),
+        Ok(session) => html(
+            200,
+            format!(
+                "<p>{}</p><p>{} {}</p><form method=post><button>Pay</button></form>",
+                session["custom_text"]["submit"]["message"], session["amount_total"], session["currency"]
+            ),
+        ),
         Err((status, why)) => html(status, why["message"].to_string()),
     }
 }

@@ -12,6 +12,21 @@ const RETRY_S: i64 = 3 * 86_400;
 const N_ATTEMPTS: i64 = 4;
 
 impl Books {
+    /// A draft that no subscription made.
+    pub fn create_invoice(&mut self, params: &Value) -> Outcome {
+        let customer = self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        let (id, now) = (self.id("in"), self.now());
+        let mut invoice = templates::invoice(&id, now, &Value::Null, "manual", (now, now));
+        invoice["customer"] = customer["id"].clone();
+        invoice["currency"] = text(params, "/currency").unwrap_or("usd").into();
+        invoice["auto_advance"] = (text(params, "/auto_advance") != Some("false")).into();
+        invoice["metadata"] = templates::metadata(params, "/metadata");
+        invoice["parent"] = Value::Null;
+        let invoice = self.add(invoice);
+        self.tell("invoice.created", &invoice);
+        Ok(invoice)
+    }
+
     pub fn create_item(&mut self, params: &Value) -> Outcome {
         let invoice = self.get("invoice", text(params, "/invoice").unwrap_or_default())?;
         if invoice["status"] != "draft" {
@@ -77,7 +92,7 @@ impl Books {
     /// One attempt to collect an open invoice.
     pub fn collect(&mut self, id: &str) -> Value {
         let (invoice, now) = (self.objects[id].clone(), self.now());
-        let subscription = invoice["parent"]["subscription_details"]["subscription"].as_str().unwrap().to_owned();
+        let subscription = invoice["parent"]["subscription_details"]["subscription"].as_str().map(str::to_owned);
         if self.declined.contains(invoice["customer"].as_str().unwrap()) && invoice["amount_remaining"] != 0 {
             let n = invoice["attempt_count"].as_i64().unwrap() + 1;
             let next = if n < N_ATTEMPTS { json!(now + RETRY_S) } else { Value::Null };
@@ -87,12 +102,14 @@ impl Books {
                 invoice["next_payment_attempt"] = next;
             });
             self.tell("invoice.payment_failed", &invoice);
-            self.set_status(&subscription, if n < N_ATTEMPTS { "past_due" } else { "unpaid" });
+            if let Some(subscription) = subscription {
+                self.set_status(&subscription, if n < N_ATTEMPTS { "past_due" } else { "unpaid" });
+            }
             return invoice;
         }
         if invoice["amount_remaining"] != 0 {
             let (charge, payment) = (self.id("ch"), self.id("pi"));
-            let charge = self.add(templates::charge(&charge, now, &invoice, &payment));
+            let charge = self.add(templates::charge(&charge, now, &invoice, "amount_remaining", &payment));
             self.tell("charge.succeeded", &charge);
         }
         let invoice = self.change(id, |invoice| {
@@ -106,7 +123,9 @@ impl Books {
         });
         self.tell("invoice.paid", &invoice);
         self.tell("invoice.payment_succeeded", &invoice);
-        if matches!(self.objects[&subscription]["status"].as_str(), Some("past_due" | "unpaid")) {
+        if let Some(subscription) = subscription
+            && matches!(self.objects[&subscription]["status"].as_str(), Some("past_due" | "unpaid"))
+        {
             self.set_status(&subscription, "active");
         }
         invoice

@@ -121,14 +121,17 @@ pub fn call(books: &mut Books, request: &Request, params: &Value) -> Outcome {
         ("POST", ["products"]) => books.create_product(params),
         ("POST", ["prices"]) => books.create_price(params),
         ("POST", ["customers"]) => books.create_customer(params),
+        ("POST", ["customers", id]) => books.update_customer(id, params),
         ("POST", ["checkout", "sessions"]) => books.create_session(params),
         ("POST", ["checkout", "sessions", id, "expire"]) => books.expire_session(id),
         ("GET", ["checkout", "sessions"]) => Ok(books.list("checkout.session", "/v1/checkout/sessions", params)),
         ("GET", ["checkout", "sessions", id]) => books.get("checkout.session", id),
         ("POST", ["billing_portal", "sessions"]) => books.create_portal(params),
+        ("POST", ["subscriptions"]) => books.create_subscription(params),
         ("POST", ["subscriptions", id]) => books.update_subscription(id, params),
         ("DELETE", ["subscriptions", id]) => books.cancel_subscription(id),
         ("POST", ["invoiceitems"]) => books.create_item(params),
+        ("POST", ["invoices"]) => books.create_invoice(params),
         ("POST", ["invoices", id, "finalize"]) => books.finalize(id, params),
         ("POST", ["refunds"]) => books.create_refund(params),
         ("POST", ["credit_notes"]) => books.create_credit_note(params),
@@ -151,6 +154,8 @@ fn kind(list: &str) -> Option<&'static str> {
         "subscriptions" => "subscription",
         "invoices" => "invoice",
         "invoiceitems" => "invoiceitem",
+        "payment_intents" => "payment_intent",
+        "setup_intents" => "setup_intent",
         "charges" => "charge",
         "disputes" => "dispute",
         "refunds" => "refund",
@@ -180,8 +185,10 @@ fn page(objects: Vec<Value>, url: &str, query: &Value) -> Value {
         .filter(|object| object["created"].as_i64().unwrap_or(i64::MAX) >= since)
         .filter(|object| lookup_keys.is_empty() || lookup_keys.contains(&object["lookup_key"]))
         .filter(|object| {
-            same.iter()
-                .all(|field| form::text(query, &format!("/{field}")).is_none_or(|wanted| object[*field] == wanted))
+            let asked = |field: &str| form::text(query, &format!("/{field}"));
+            let subscription = &object["parent"]["subscription_details"]["subscription"];
+            same.iter().all(|field| asked(field).is_none_or(|wanted| wanted == "all" || object[*field] == wanted))
+                && asked("subscription").is_none_or(|wanted| subscription == wanted)
         })
         .collect();
     if let Some(after) = form::text(query, "/starting_after") {

@@ -3,44 +3,45 @@
 use serde_json::{Value, json};
 
 use super::books::{Books, Outcome, refusal};
-use super::calendar::{month, rest_of};
+use super::calendar::month;
 use super::form::{list, text};
 use super::templates;
 
 impl Books {
-    /// The subscription of a paid checkout, and its first invoice unless there is a trial.
-    pub fn begin_subscription(
-        &mut self,
-        session: &Value,
-        params: &Value,
-    ) -> Result<(Value, Option<Value>), (u16, Value)> {
+    /// A subscription that charges nothing before its first whole period.
+    pub fn create_subscription(&mut self, params: &Value) -> Outcome {
+        let customer = self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        if customer["invoice_settings"]["default_payment_method"].is_null() {
+            let text = "This customer has no attached payment source or default payment method.";
+            return Err(refusal(400, "resource_missing", text));
+        }
+        if text(params, "/proration_behavior") != Some("none") {
+            return Err(refusal(400, "parameter_invalid", "The fake prorates nothing."));
+        }
         let (id, now) = (self.id("sub"), self.now());
         let mut items = Vec::new();
-        for price in templates::price_ids(params, "/line_items") {
+        for price in templates::price_ids(params, "/items") {
             let price = self.price(&price)?;
             let item = self.id("si");
             items.push(templates::subscription_item(&item, now, &id, &price));
         }
-        let subscription = self.add(templates::subscription(&id, now, session, params, items));
-        self.tell("customer.subscription.created", &subscription);
-        if subscription["status"] == "trialing" {
-            return Ok((subscription, None));
+        if items.is_empty() {
+            return Err(refusal(400, "parameter_missing", "A subscription needs items."));
         }
-        let invoice = self.bill(&subscription, "subscription_create", (now, month(now).1), |price| rest_of(price, now));
-        let invoice = self.finalize_and_collect(invoice["id"].as_str().unwrap());
-        Ok((self.objects[&id].clone(), Some(invoice)))
+        let subscription = self.add(templates::subscription(&id, now, params, items));
+        self.tell("customer.subscription.created", &subscription);
+        Ok(subscription)
     }
 
-    /// A draft with a line for each item; `amount` says what of a month's price is asked for.
-    fn bill(&mut self, subscription: &Value, reason: &str, period: (i64, i64), amount: impl Fn(i64) -> i64) -> Value {
+    /// A draft with a line for each item.
+    fn bill(&mut self, subscription: &Value, reason: &str, period: (i64, i64)) -> Value {
         let (id, now) = (self.id("in"), self.now());
         let invoice = self.add(templates::invoice(&id, now, subscription, reason, period));
         for item in subscription["items"]["data"].as_array().unwrap() {
             let price = &item["price"];
             let line = self.id("il");
             let description = price["lookup_key"].as_str().unwrap_or("subscription").to_owned();
-            let line =
-                templates::line(&line, &invoice, amount(price["unit_amount"].as_i64().unwrap()), &description, period);
+            let line = templates::line(&line, &invoice, price["unit_amount"].as_i64().unwrap(), &description, period);
             self.add_line(&id, line);
         }
         self.change(subscription["id"].as_str().unwrap(), |subscription| {
@@ -169,11 +170,8 @@ impl Books {
                 item["current_period_start"] = period.0.into();
                 item["current_period_end"] = period.1.into();
             }
-            if subscription["status"] == "trialing" {
-                subscription["status"] = "active".into();
-            }
         });
         self.tell("customer.subscription.updated", &subscription);
-        self.bill(&subscription, "subscription_cycle", period, |price| price);
+        self.bill(&subscription, "subscription_cycle", period);
     }
 }

@@ -35,21 +35,45 @@ pub fn customer(id: &str, now: i64, params: &Value) -> Value {
     json!({
         "id": id, "object": "customer", "created": now, "livemode": false, "email": text(params, "/email"),
         "name": text(params, "/name"), "metadata": metadata(params, "/metadata"), "balance": 0, "delinquent": false,
+        "invoice_settings": {
+            "custom_fields": null, "default_payment_method": null, "footer": null, "rendering_options": null,
+        },
     })
 }
 
-pub fn session(id: &str, now: i64, url: &str, params: &Value) -> Value {
+pub fn session(id: &str, now: i64, url: &str, params: &Value, amount: Option<i64>) -> Value {
+    let currency = text(params, "/currency").or_else(|| text(params, "/line_items/0/price_data/currency"));
+    let message = text(params, "/custom_text/submit/message").map(|message| json!({ "message": message }));
     json!({
         "id": id, "object": "checkout.session", "created": now, "livemode": false, "mode": text(params, "/mode"),
         "automatic_tax": { "enabled": false, "liability": null, "provider": null, "status": null }, "custom_fields": [],
         "custom_text": {
-            "after_submit": null, "shipping_address": null, "submit": null, "terms_of_service_acceptance": null,
+            "after_submit": null, "shipping_address": null, "submit": message, "terms_of_service_acceptance": null,
         },
         "payment_method_types": ["card"], "payment_status": "unpaid", "shipping_options": [], "status": "open",
         "customer": text(params, "/customer"), "client_reference_id": text(params, "/client_reference_id"),
         "success_url": text(params, "/success_url"), "cancel_url": text(params, "/cancel_url"),
         "expires_at": number(params, "/expires_at").unwrap_or(now + 86_400), "url": url,
-        "metadata": metadata(params, "/metadata"), "subscription": null, "invoice": null, "amount_total": null, "currency": null,
+        "metadata": metadata(params, "/metadata"), "subscription": null, "invoice": null, "payment_intent": null,
+        "setup_intent": null, "amount_total": amount, "currency": currency,
+    })
+}
+
+pub fn payment_intent(id: &str, now: i64, session: &Value, card: &str) -> Value {
+    json!({
+        "id": id, "object": "payment_intent", "amount": session["amount_total"], "amount_received": session["amount_total"],
+        "amount_capturable": 0,
+        "created": now, "currency": session["currency"], "customer": session["customer"], "livemode": false,
+        "metadata": session["metadata"], "payment_method": card, "payment_method_types": ["card"], "status": "succeeded",
+        "capture_method": "automatic", "confirmation_method": "automatic", "setup_future_usage": "off_session",
+    })
+}
+
+pub fn setup_intent(id: &str, now: i64, session: &Value, card: &str) -> Value {
+    json!({
+        "id": id, "object": "setup_intent", "created": now, "customer": session["customer"], "livemode": false,
+        "metadata": session["metadata"], "payment_method": card, "payment_method_types": ["card"], "status": "succeeded",
+        "usage": "off_session",
     })
 }
 
@@ -61,23 +85,19 @@ pub fn portal(id: &str, now: i64, url: &str, params: &Value) -> Value {
     })
 }
 
-pub fn subscription(id: &str, now: i64, session: &Value, params: &Value, items: Vec<Value>) -> Value {
-    let data = params.get("subscription_data").cloned().unwrap_or_default();
-    let days = number(&data, "/trial_period_days");
-    let trial_end = days.map(|days| now + days * 86_400);
+pub fn subscription(id: &str, now: i64, params: &Value, items: Vec<Value>) -> Value {
     let currency = items.first().map(|item| item["price"]["currency"].clone());
     json!({
-        "id": id, "object": "subscription", "created": now, "livemode": false, "customer": session["customer"],
+        "id": id, "object": "subscription", "created": now, "livemode": false, "customer": text(params, "/customer"),
         "automatic_tax": { "enabled": false, "liability": null, "disabled_reason": null },
         "billing_cycle_anchor": month(now).1, "billing_mode": { "type": "flexible", "flexible": null }, "billing_schedules": [],
         "billing_cycle_anchor_config": { "day_of_month": 1, "hour": 0, "minute": 0, "second": 0, "month": null },
-        "cancel_at_period_end": false, "cancel_at": null, "canceled_at": null, "ended_at": null,
+        "cancel_at_period_end": text(params, "/cancel_at_period_end") == Some("true"), "cancel_at": null, "canceled_at": null, "ended_at": null,
         "collection_method": "charge_automatically", "currency": currency, "discounts": [],
         "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
         "items": { "object": "list", "url": format!("/v1/subscription_items?subscription={id}"), "has_more": false, "data": items },
-        "latest_invoice": null, "metadata": metadata(&data, "/metadata"), "start_date": now,
-        "status": if trial_end.is_some() { "trialing" } else { "active" }, "trial_start": trial_end.map(|_| now),
-        "trial_end": trial_end, "default_payment_method": null,
+        "latest_invoice": null, "metadata": metadata(params, "/metadata"), "start_date": now,
+        "status": "active", "trial_start": null, "trial_end": null, "default_payment_method": null,
     })
 }
 
@@ -148,9 +168,10 @@ pub fn item(id: &str, now: i64, params: &Value) -> Value {
     })
 }
 
-pub fn charge(id: &str, now: i64, invoice: &Value, payment: &str) -> Value {
+/// What was charged for an invoice or a session, whose field `amount` says how much.
+pub fn charge(id: &str, now: i64, invoice: &Value, amount: &str, payment: &str) -> Value {
     json!({
-        "id": id, "object": "charge", "amount": invoice["amount_remaining"], "amount_captured": invoice["amount_remaining"],
+        "id": id, "object": "charge", "amount": invoice[amount], "amount_captured": invoice[amount],
         "amount_refunded": 0, "billing_details": {
             "address": null, "email": null, "name": null, "phone": null, "tax_id": null,
         },

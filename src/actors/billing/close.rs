@@ -2,23 +2,20 @@
 //! not at all.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 
-use super::parties::{self, Parties};
+use super::issue::{Issue, issue};
 use crate::actors::subscriptions::due;
 use crate::actors::tenants_in_turn::{ChoreError, note};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::billing_periods::{self, ToClose};
-use crate::db::invoices::{self, InvoiceKind, NewInvoice};
+use crate::db::invoices::InvoiceKind;
 use crate::db::pending_items::{self, NewPendingItem, PendingItem, PendingKind};
 use crate::db::subscriptions::{self, AgreedTerms};
-use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, audit, stream_events};
-use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
-use crate::domain::catalogue;
+use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, tenants};
 use crate::domain::closing::{Ahead, Closed, Closing, MeterPrices, ModuleTerms, Pending};
 use crate::domain::ids::{InvoiceId, TenantId};
-use crate::domain::invoice::{Discount, LineKind};
+use crate::domain::invoice::LineKind;
 use crate::domain::money::{Currency, MoneyError};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Subscription, Terms};
@@ -52,7 +49,9 @@ pub async fn close_due(db: &Db, settings: &Settings) -> Result<u64, ChoreError> 
     loop {
         let page = billing_periods::list_to_close(&system, until, after, PAGE).await?;
         for to_close in &page {
-            match close_tenant(db, settings, to_close, until).await {
+            let ToClose { tenant, created_at, closed_until } = *to_close;
+            let first = Period::containing(closed_until.unwrap_or(created_at));
+            match close_from(db, settings, tenant, first, until, clock::now()).await {
                 Ok(n) => n_closed += n,
                 Err(CloseError::Db(error)) => {
                     note(to_close.tenant, error)?;
@@ -78,18 +77,39 @@ fn due_until(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
     Period::containing(now - grace - SETTLE).start
 }
 
-async fn close_tenant(
+/// Closes what is not closed of one tenant up to `until`, without waiting for late events; returns how many periods. `now` is the time
+/// by which changes that were agreed for later hold.
+///
+/// # Errors
+/// [`CloseError`].
+pub async fn close_until(
     db: &Db,
     settings: &Settings,
-    to_close: &ToClose,
+    tenant: TenantId,
     until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64, CloseError> {
+    let mut tx = TenantTx::begin_read(db, tenant).await?;
+    let closed_until = billing_periods::find_closed_until(&mut tx).await?;
+    let created_at = tenants::find(&mut tx).await?.map(|tenant| tenant.created_at);
+    tx.finish();
+    let Some(since) = closed_until.or(created_at) else { return Ok(0) };
+    close_from(db, settings, tenant, Period::containing(since), until, now).await
+}
+
+async fn close_from(
+    db: &Db,
+    settings: &Settings,
+    tenant: TenantId,
+    first: Period,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<u64, CloseError> {
     // What was agreed for a moment before now is written down first: the bill goes by it.
-    due::change_due_of(db, settings, to_close.tenant, clock::now()).await?;
-    let mut period = Period::containing(to_close.closed_until.unwrap_or(to_close.created_at));
-    let mut n_closed = 0;
+    due::change_due_of(db, settings, tenant, now).await?;
+    let (mut period, mut n_closed) = (first, 0);
     while period.end <= until {
-        if close_period(db, settings, to_close.tenant, period).await?.is_some() {
+        if close_period(db, settings, tenant, period).await?.is_some() {
             n_closed += 1;
         }
         period = Period::containing(period.end);
@@ -127,7 +147,11 @@ pub async fn close_period(
     }
     let invoice = match closed.lines.as_slice() {
         [] => None,
-        _ => Some(issue(&mut tx, settings, period, &closed, &items).await?),
+        _ => {
+            let (kind, key) = (InvoiceKind::Cycle, period.name());
+            let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+            Some(issue(&mut tx, settings, &Issue { kind, key, period, closed: &closed, items: &ids }).await?)
+        }
     };
     tx.commit().await?;
     Ok(Some(CloseReport { invoice }))
@@ -190,74 +214,10 @@ async fn work_out(
         ahead: ahead.as_ref(),
         used: &used,
         pending: &pending,
-        discount: coupon.map(|coupon| discount_of(coupon.discount)),
+        discount: coupon.map(|coupon| coupon.discount.into()),
         taxation: taxation(settings, is_exempt)?,
     };
     Ok((closing.work_out()?, items))
-}
-
-/// Writes the invoice of a close and all that says that it is there.
-async fn issue(
-    tx: &mut TenantTx,
-    settings: &Settings,
-    period: Period,
-    closed: &Closed,
-    items: &[PendingItem],
-) -> Result<InvoiceId, DbError> {
-    let (id, now) = (clock::new_id::<InvoiceId>(), clock::now());
-    let Parties { seller, buyer, recipients } = parties::of(tx, settings).await?;
-    let due_at = now + TimeDelta::days(i64::from(settings.billing.payment_days));
-    let new = NewInvoice {
-        id,
-        prefix: &settings.billing.invoice_prefix,
-        kind: InvoiceKind::Cycle,
-        period,
-        lines: &closed.lines,
-        totals: &closed.totals,
-        issued_at: now,
-        due_at,
-        seller,
-        buyer,
-        credits: None,
-    };
-    let number = invoices::insert(tx, &new).await?;
-    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
-    pending_items::set_billed(tx, &ids, id.uuid()).await?;
-    if closed.carried_minor > 0 {
-        let currency = closed.totals.currency.code().to_owned();
-        let next = Period::containing(period.end);
-        let credit = NewPendingItem {
-            key: format!("carried:{}", period.name()),
-            kind: PendingKind::OneOff,
-            description: format!("Credit carried from invoice {number}"),
-            amount_minor: -closed.carried_minor,
-            currency,
-            period: next,
-        };
-        pending_items::insert(tx, &credit).await?;
-    }
-    let facts = json!({
-        "invoice": id,
-        "number": number,
-        "period": period.name(),
-        "total_minor": closed.totals.total_minor,
-        "currency": closed.totals.currency.code(),
-        "due_at": due_at,
-    });
-    let event = AuditEvent {
-        actor: AuditActor::System,
-        action: "invoice.issued",
-        target_kind: "invoice",
-        target_id: Some(id.to_string()),
-        outcome: AuditOutcome::Success,
-        code: None,
-        source: AuditSource::default(),
-        detail: facts.clone(),
-    };
-    audit::insert(tx, &event).await?;
-    parties::announce(tx, &facts, &recipients).await?;
-    stream_events::append(tx, "invoice.created", &facts).await?;
-    Ok(id)
 }
 
 fn ahead_of(settings: &Settings, terms: &Terms) -> Ahead {
@@ -283,13 +243,6 @@ fn pending_of(item: &PendingItem) -> Pending {
         PendingKind::LateUsage => LineKind::LateUsage,
     };
     Pending { key: key.clone(), kind, description: description.clone(), amount_minor: *amount_minor, period: *period }
-}
-
-fn discount_of(discount: catalogue::Discount) -> Discount {
-    match discount {
-        catalogue::Discount::PercentOff(percent) => Discount::Share(u32::from(percent) * 10_000),
-        catalogue::Discount::AmountOffMinor(amount) => Discount::Amount(amount),
-    }
 }
 
 fn taxation(settings: &Settings, is_exempt: bool) -> Result<Taxation, MoneyError> {

@@ -4,5 +4,6 @@
 pub mod close;
 pub mod document;
 pub mod dunning;
+pub(super) mod issue;
 mod parties;
 pub mod payment;

@@ -52,10 +52,30 @@ pub async fn mark_paid(
     by: By,
 ) -> Result<InvoiceRow, SettleError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
-    if !invoices::set_paid(&mut tx, id, at, reference).await? {
+    if !pay(&mut tx, settings, id, at, reference, by).await? {
         return Err(refusal(&mut tx, id).await);
     }
     let row = invoices::find(&mut tx, id).await?.ok_or(SettleError::Unknown)?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+/// The same as a part of a transaction; false if the invoice is not open.
+///
+/// # Errors
+/// [`DbError`].
+pub(in crate::actors) async fn pay(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    id: InvoiceId,
+    at: DateTime<Utc>,
+    reference: Option<&str>,
+    by: By,
+) -> Result<bool, DbError> {
+    if !invoices::set_paid(tx, id, at, reference).await? {
+        return Ok(false);
+    }
+    let Some(row) = invoices::find(tx, id).await? else { return Ok(false) };
     let facts = json!({
         "invoice": id,
         "number": row.number,
@@ -64,11 +84,10 @@ pub async fn mark_paid(
         "paid_at": at,
         "reference": reference,
     });
-    note(&mut tx, "invoice.paid", id, by, &facts).await?;
-    dunning::restate(&mut tx, settings, clock::now(), "an invoice was paid").await?;
-    stream_events::append(&mut tx, "invoice.paid", &facts).await?;
-    tx.commit().await?;
-    Ok(row)
+    note(tx, "invoice.paid", id, by, &facts).await?;
+    dunning::restate(tx, settings, clock::now(), "an invoice was paid").await?;
+    stream_events::append(tx, "invoice.paid", &facts).await?;
+    Ok(true)
 }
 
 /// Takes an open invoice back as a whole: a credit note with its own number says why, and nothing is to be paid any more.

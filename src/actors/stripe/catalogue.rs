@@ -12,8 +12,8 @@ pub struct CatalogueItem {
     pub code: String,
     /// Its name for people.
     pub name: String,
-    /// Its version.
-    pub version: u32,
+    /// Its version; none for what has no versions, such as a module: then a price is known by its amount.
+    pub version: Option<u32>,
     /// Price of a month, in minor units.
     pub amount_minor: i64,
     /// ISO 4217, capitals.
@@ -21,14 +21,50 @@ pub struct CatalogueItem {
 }
 
 impl CatalogueItem {
-    /// What the price is found by: `basic_v1_usd`.
+    /// What the price is found by: `basic_v1_usd`, `module_crm_1500_usd`.
     #[must_use]
     pub fn lookup_key(&self) -> String {
-        format!("{}_v{}_{}", self.code, self.version, self.currency.to_ascii_lowercase())
+        let Self { code, version, amount_minor, currency, .. } = self;
+        let currency = currency.to_ascii_lowercase();
+        match version {
+            Some(version) => format!("{code}_v{version}_{currency}"),
+            None => format!("{code}_{amount_minor}_{currency}"),
+        }
     }
 }
 
 impl Desk {
+    /// Sees to it that what the configuration sells is known at Stripe; returns how many prices that are.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn sync_settings(&self) -> Result<u64, PaymentError> {
+        let currency = &self.settings.billing.currency;
+        let plans = self.settings.plans.iter().map(|(name, plan)| CatalogueItem {
+            code: name.clone(),
+            name: plan.title.clone().unwrap_or_else(|| name.clone()),
+            version: Some(plan.version),
+            amount_minor: plan.price_minor,
+            currency: currency.clone(),
+        });
+        let modules =
+            self.settings.modules.iter().map(|(name, module)| self.module(name, module.price_minor, currency));
+        let sold: Vec<CatalogueItem> = plans.chain(modules).filter(|item| item.amount_minor > 0).collect();
+        self.sync_catalogue(&sold).await
+    }
+
+    /// A module at the price at which somebody has it.
+    pub(super) fn module(&self, name: &str, amount_minor: i64, currency: &str) -> CatalogueItem {
+        let title = self.settings.modules.get(name).map_or(name, |module| module.title.as_str());
+        CatalogueItem {
+            code: format!("module_{name}"),
+            name: title.to_owned(),
+            version: None,
+            amount_minor,
+            currency: currency.to_owned(),
+        }
+    }
+
     /// Sees to it that everything that is sold is known at Stripe; returns how many prices that are. Prices that are sold no more
     /// stay: subscriptions keep their version.
     ///

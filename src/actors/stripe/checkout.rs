@@ -1,4 +1,4 @@
-//! Checkouts: pages of Stripe's on which a tenant subscribes and pays.
+//! Checkouts: pages of Stripe's on which a tenant pays what it subscribes to, and leaves its card.
 //!
 //! Two open pages could both be paid. So a tenant has at most one: the one before is ended first, and if it cannot be ended
 //! because it was paid, there is nothing more to pay.
@@ -11,51 +11,71 @@ use crate::clock;
 use crate::db::stripe_checkouts::{self, OpenCheckoutRow};
 use crate::db::{DbError, TenantTx};
 use crate::domain::ids::{CheckoutId, TenantId};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::Order;
 use crate::domain::stripe::intent::{Intent, Operation};
 
 /// A page lives for so many minutes; Stripe asks for 30 at least, from when it reads the request.
 const LIFE_MIN: i64 = 40;
 
-/// What is subscribed to.
+/// A page to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
     /// The tenant's customer.
     pub customer: String,
-    /// Ids of prices: the plan's and the modules'.
-    pub prices: Vec<String>,
+    /// What is bought.
+    pub order: Order,
+    /// What it is called, such as `Basic with CRM`.
+    pub title: String,
     /// Where the browser goes when it is paid.
     pub success_url: String,
     /// Where it goes when it is left.
     pub cancel_url: String,
-    /// Days before the first payment, 1 to 730.
-    pub trial_days: Option<u32>,
-    /// Stripe's coupon.
-    pub coupon: Option<String>,
-    /// What the subscription carries besides the tenant's id, to be known again by.
-    pub metadata: Vec<(String, String)>,
 }
 
 impl Checkout {
-    /// Periods are calendar months in UTC, as ours are; what is left of the present month is paid at once, in proportion.
-    fn params(&self, tenant: TenantId) -> Value {
-        let lines: Vec<Value> = self.prices.iter().map(|price| json!({ "price": price, "quantity": 1 })).collect();
-        let mut metadata = serde_json::Map::from_iter([("tenant_id".to_owned(), Value::from(tenant.to_string()))]);
-        metadata.extend(self.metadata.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))));
+    /// What is left of the present period is paid at once, and the card is kept for the invoices that follow; where nothing is due at
+    /// once, the card is only shown. Stripe's subscription begins afterwards: a page that began one would work out by itself what is
+    /// due at once, and not as we do.
+    fn params(&self, tenant: TenantId, id: CheckoutId) -> Result<Value, PaymentError> {
+        let Self { customer, order, title, success_url, cancel_url } = self;
+        let currency = order.currency.to_ascii_lowercase();
+        let metadata = json!({ "tenant_id": tenant.to_string(), "checkout_id": id.to_string() });
         let mut params = json!({
-            "mode": "subscription", "customer": self.customer, "client_reference_id": tenant.to_string(),
-            "line_items": lines, "success_url": self.success_url, "cancel_url": self.cancel_url,
-            "expires_at": (clock::now() + TimeDelta::minutes(LIFE_MIN)).timestamp(),
-            "metadata": metadata,
-            "subscription_data": {
-                "metadata": metadata, "trial_period_days": self.trial_days,
-                "billing_mode": { "type": "flexible" },
-                "billing_cycle_anchor_config": { "day_of_month": 1, "hour": 0, "minute": 0, "second": 0 },
-            },
+            "customer": customer, "client_reference_id": tenant.to_string(), "success_url": success_url,
+            "cancel_url": cancel_url, "expires_at": (clock::now() + TimeDelta::minutes(LIFE_MIN)).timestamp(),
+            "metadata": metadata, "custom_text": { "submit": { "message": self.promise()? } },
         });
-        if let (Some(coupon), Some(fields)) = (&self.coupon, params.as_object_mut()) {
-            fields.insert("discounts".to_owned(), json!([{ "coupon": coupon }]));
+        let due_minor = order.due_minor()?;
+        let rest = if due_minor == 0 {
+            json!({ "mode": "setup", "currency": currency, "setup_intent_data": { "metadata": metadata } })
+        } else {
+            let until = (order.period().end - TimeDelta::nanoseconds(1)).date_naive();
+            let name = format!("{title}, {} to {until}", order.at.date_naive());
+            json!({
+                "mode": "payment",
+                "line_items": [{
+                    "quantity": 1,
+                    "price_data": { "currency": currency, "unit_amount": due_minor, "product_data": { "name": name } },
+                }],
+                "payment_intent_data": { "setup_future_usage": "off_session", "metadata": metadata },
+            })
+        };
+        if let (Some(params), Value::Object(rest)) = (params.as_object_mut(), rest) {
+            params.extend(rest);
         }
-        params
+        Ok(params)
+    }
+
+    /// What the tenant agrees to, beside the button.
+    fn promise(&self) -> Result<String, PaymentError> {
+        let Self { order, title, .. } = self;
+        let currency = Currency::parse(&order.currency)?;
+        let monthly = Money { minor: order.terms.monthly_minor(), currency };
+        let next = order.period().end.date_naive();
+        Ok(format!(
+            "{title}: {monthly} a month from {next} on, and usage beyond what is included, without tax, until you cancel."
+        ))
     }
 }
 
@@ -65,14 +85,15 @@ impl Desk {
     /// # Errors
     /// [`PaymentError::CheckoutCompleted`] if the one before was paid; [`PaymentError`].
     pub async fn open_checkout(&self, tenant: TenantId, checkout: &Checkout) -> Result<String, PaymentError> {
-        let params = checkout.params(tenant);
+        let id = clock::new_id::<CheckoutId>();
+        let params = checkout.params(tenant, id)?;
         // Somebody else may begin one at the same time: theirs is ended, and then ours is the one.
         for _ in 0..3 {
             self.close_checkout(tenant).await?;
             let mut tx = TenantTx::begin(&self.db, tenant).await?;
-            let id = stripe_checkouts::insert(&mut tx, &params).await?;
+            let is_ours = stripe_checkouts::insert(&mut tx, id, &params, &checkout.order).await?;
             tx.commit().await?;
-            if let Some(id) = id {
+            if is_ours {
                 let session = self.make_session(tenant, id, params).await?;
                 return text(&session, "url", "checkout session");
             }

@@ -53,7 +53,7 @@ impl Desk {
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
         let customer = stripe_customers::find(&mut tx).await?;
         tx.finish();
-        Ok(customer)
+        Ok(customer.map(|row| row.customer_id))
     }
 
     /// A page on which the tenant changes its cards and addresses, and sees its invoices; returns its URL. It works for minutes,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Desk, PaymentError};
 use crate::actors::tenants_in_turn::{ChoreError, note};
 use crate::clients::stripe::{Answer, StripeError};
+use crate::db::stripe_queue::{self, StripeWork};
 use crate::db::stripe_requests::{self, StripeRequestRow};
 use crate::db::{DbError, SystemReason, SystemTx, TenantTx};
 use crate::domain::ids::{StripeRequestId, TenantId};
@@ -249,7 +250,7 @@ impl Desk {
     pub async fn settle_all(&self) -> Result<u64, ChoreError> {
         let system = SystemTx::new(&self.db, SystemReason::StripeWebhook);
         let (mut n_settled, mut n_failed) = (0, 0);
-        for tenant in stripe_requests::list_tenants_with_unsettled(&system, TENANTS).await? {
+        for tenant in stripe_queue::list_tenants(&system, StripeWork::Request, TENANTS).await? {
             match self.settle_tenant(tenant).await {
                 Ok(n) => n_settled += n,
                 Err(PaymentError::Db(error)) => {

@@ -6,21 +6,20 @@ use uuid::Uuid;
 
 use super::{Desk, PaymentError};
 use crate::domain::ids::TenantId;
+use crate::domain::period::Period;
 use crate::domain::stripe::intent::{self, Intent, Operation, Sign};
 
 /// A line of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceItem {
-    /// Which line of the period it is, at most 60 characters, such as `overage:ai_tokens`.
+    /// Which line of the invoice it is, at most 80 characters, such as `usage:ai_tokens`.
     pub line_key: String,
     /// What it is for, as on our invoice.
     pub description: String,
     /// Net amount, in minor units; negative for a credit.
     pub amount_minor: i64,
-    /// First second of what it is for, since 1970.
-    pub start_s: i64,
-    /// The second after its last.
-    pub end_s: i64,
+    /// The time that it is for.
+    pub period: Option<Period>,
 }
 
 /// A draft of Stripe's that our lines are to be put on.
@@ -32,10 +31,8 @@ pub struct DraftInvoice {
     pub customer: String,
     /// ISO 4217, capitals.
     pub currency: String,
-    /// Name of the period, such as `2026-11`.
-    pub period: String,
-    /// Grows when our lines were drawn up anew.
-    pub revision: u32,
+    /// Number of our invoice; none where nothing is owed.
+    pub number: Option<String>,
     /// Our lines, without those that Stripe has from the subscription itself.
     pub items: Vec<InvoiceItem>,
     /// What the whole invoice is to come to, tax included, in minor units.
@@ -44,7 +41,7 @@ pub struct DraftInvoice {
 
 impl Desk {
     /// Puts our lines on a draft, compares the sums and ends the draft, from when on it is owed and collected. Done again it changes
-    /// nothing: each line and the end are requests of their own, known by period and line.
+    /// nothing: each line and the end are requests of their own, known by invoice and line.
     ///
     /// # Errors
     /// [`PaymentError::SumsDiffer`] if Stripe's sum is not ours: the invoice stays a draft; [`PaymentError`].
@@ -75,16 +72,16 @@ impl Desk {
 }
 
 fn line(draft: &DraftInvoice, item: &InvoiceItem) -> Intent {
+    let period = item.period.map(|period| json!({ "start": period.start.timestamp(), "end": period.end.timestamp() }));
     Intent {
         operation: Operation::CreateInvoiceItem,
         target: None,
         params: json!({
             "customer": draft.customer, "invoice": draft.invoice, "amount": item.amount_minor,
-            "currency": draft.currency.to_ascii_lowercase(), "description": item.description,
-            "period": { "start": item.start_s, "end": item.end_s },
-            "metadata": { "period": draft.period, "line_key": item.line_key },
+            "currency": draft.currency.to_ascii_lowercase(), "description": item.description, "period": period,
+            "metadata": { "number": draft.number, "line_key": item.line_key },
         }),
-        key: format!("ii:{}:{}:{}", draft.period, item.line_key, draft.revision),
+        key: format!("ii:{}:{}", draft.invoice, item.line_key),
     }
 }
 

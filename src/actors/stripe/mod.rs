@@ -3,30 +3,44 @@
 //! Nothing here is a state machine of its own. A request is a row before it is a call (`intents`), so whoever repeats it, after
 //! whatever went wrong, gets what the first call did. What Stripe tells is taken in as it comes (`inbox`) and only means that an
 //! object is to be looked at; what the object then says becomes facts in `billing.payment_events` (`apply`).
+//!
+//! Our books are the authority, and two things keep both sides together, however often they run: our books follow the facts (`books`),
+//! and Stripe follows our books: its subscription has our terms (`follow`), and what it collects are our invoices (`collect`).
 
 mod apply;
+mod books;
 mod catalogue;
 mod checkout;
+mod collect;
 mod customer;
+mod follow;
 mod inbox;
 mod intents;
 mod invoices;
+mod order;
+mod place;
 mod reconcile;
 mod refunds;
 mod subscriptions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actors::billing::close::CloseError;
+use crate::actors::subscriptions::SubscribeError;
 use crate::clients::stripe::{Stripe, StripeError};
+use crate::config::Settings;
 use crate::db::{Db, DbError};
 use crate::domain::ids::TenantId;
+use crate::domain::money::MoneyError;
 
 pub use catalogue::CatalogueItem;
 pub use checkout::Checkout;
 pub use customer::CustomerFacts;
 pub use invoices::{DraftInvoice, InvoiceItem};
+pub use order::Pages;
 pub use refunds::{CreditNote, Refund};
-pub use subscriptions::{Proration, SubscriptionChange};
+pub use subscriptions::SubscriptionChange;
 
 /// Why something was not done at Stripe.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +85,23 @@ pub enum PaymentError {
         /// Stripe's, in minor units.
         theirs: i64,
     },
+    /// A sum of ours does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// A period of ours could not be closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// A subscription of ours could not be changed.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
 }
 
 /// What it takes to deal with Stripe.
 #[derive(Debug, Clone)]
 pub struct Desk {
-    /// Where requests and events are kept.
+    /// What is sold, and how.
+    pub settings: Arc<Settings>,
+    /// Where our books are, and requests and events are kept.
     pub db: Db,
     /// The account.
     pub client: Stripe,

@@ -6,32 +6,23 @@ use super::{Desk, PaymentError};
 use crate::domain::ids::TenantId;
 use crate::domain::stripe::intent::{Intent, Operation};
 
-/// Who works out what a change in the middle of a period costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proration {
-    /// We do: a line on our invoice.
-    Ours,
-    /// Stripe does, and collects at once.
-    Stripes,
-}
-
 /// A change of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionChange {
     /// Stripe's subscription.
     pub subscription: String,
-    /// What it is to be made of, in place of what it is made of now: (id of the item, none for a new one; id of its price).
+    /// What it is to be made of beside what stays: (id of the item that it replaces, none for a new one; id of its price).
     pub items: Vec<(Option<String>, String)>,
     /// Items that go.
     pub removed: Vec<String>,
-    /// Who works out the difference.
-    pub proration: Proration,
+    /// It ends with its period.
+    pub is_ending: bool,
     /// The fact of the business, at most 100 characters: the same fact, the same change.
     pub key: String,
 }
 
 impl Desk {
-    /// Changes what a subscription is made of.
+    /// Changes what a subscription is made of. Stripe works out no difference: that is on our invoices.
     ///
     /// # Errors
     /// [`PaymentError`].
@@ -40,31 +31,25 @@ impl Desk {
         tenant: TenantId,
         change: &SubscriptionChange,
     ) -> Result<Value, PaymentError> {
-        let SubscriptionChange { subscription, items, removed, proration, key } = change;
+        let SubscriptionChange { subscription, items, removed, is_ending, key } = change;
         let kept = items.iter().map(|(id, price)| json!({ "id": id, "price": price }));
         let gone = removed.iter().map(|id| json!({ "id": id, "deleted": true }));
-        let behavior = match proration {
-            Proration::Ours => "none",
-            Proration::Stripes => "always_invoice",
+        let items: Vec<Value> = kept.chain(gone).collect();
+        let mut params = json!({ "cancel_at_period_end": is_ending, "proration_behavior": "none" });
+        if let (false, Some(params)) = (items.is_empty(), params.as_object_mut()) {
+            params.insert("items".to_owned(), items.into());
+        }
+        let intent = Intent {
+            operation: Operation::UpdateSubscription,
+            target: Some(subscription.clone()),
+            params,
+            key: format!("sub:change:{key}"),
         };
-        let params = json!({ "items": kept.chain(gone).collect::<Vec<_>>(), "proration_behavior": behavior });
-        self.update_subscription(tenant, subscription, params, format!("sub:change:{key}")).await
-    }
-
-    /// Has a subscription end with its period, or (`false`) go on after all. `key` is the fact of the business, at most 100
-    /// characters.
-    ///
-    /// # Errors
-    /// [`PaymentError`].
-    pub async fn cancel_at_period_end(
-        &self,
-        tenant: TenantId,
-        subscription: &str,
-        is_ending: bool,
-        key: &str,
-    ) -> Result<Value, PaymentError> {
-        let params = json!({ "cancel_at_period_end": is_ending });
-        self.update_subscription(tenant, subscription, params, format!("sub:ending:{key}")).await
+        match self.perform(tenant, &intent).await {
+            // It was begun on another state of theirs: that one goes on, and whoever looks again sees what is missing.
+            Err(PaymentError::KeyTaken(key)) => self.resume(tenant, &key).await,
+            other => other,
+        }
     }
 
     /// Ends a subscription at once. Nothing is charged or given back for it.
@@ -79,16 +64,5 @@ impl Desk {
             key: format!("sub:cancel:{subscription}"),
         };
         self.perform(tenant, &intent).await
-    }
-
-    async fn update_subscription(
-        &self,
-        tenant: TenantId,
-        subscription: &str,
-        params: Value,
-        key: String,
-    ) -> Result<Value, PaymentError> {
-        let target = Some(subscription.to_owned());
-        self.perform(tenant, &Intent { operation: Operation::UpdateSubscription, target, params, key }).await
     }
 }

@@ -7,12 +7,14 @@ mod begin;
 mod cancel;
 mod change;
 pub mod due;
+mod order;
 mod wish;
 mod write;
 
 pub use begin::begin;
 pub use cancel::cancel;
 pub use change::change;
+pub use order::{fulfil, order, title};
 pub use wish::{By, ChangeWish, Preview, preview};
 
 use crate::db::DbError;

@@ -59,12 +59,25 @@ pub(super) async fn write_terms(
     change: &Change,
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {
+    subscriptions::insert_change(tx, kind, &change.after, at).await?;
+    for item in owed(settings, before, change, at) {
+        pending_items::insert(tx, &item).await?;
+    }
+    Ok(())
+}
+
+/// What a change is owed for: what is given back of the old price, and what is due of the new one. Named after the revision, of which
+/// there is one only: written twice, they are the same items.
+pub(super) fn owed(
+    settings: &Settings,
+    before: &Subscription,
+    change: &Change,
+    at: DateTime<Utc>,
+) -> Vec<NewPendingItem> {
     let Change { after, credit_minor, charge_minor } = change;
-    subscriptions::insert_change(tx, kind, after, at).await?;
     let period = Period { start: at, end: Period::containing(at).end };
     let last_day = (period.end - TimeDelta::nanoseconds(1)).date_naive();
     let days = format!("{} to {last_day}", at.date_naive());
-    // Named after the revision, of which there is one only: written twice, they are the same items.
     let item = |kind: PendingKind, of: &Subscription, amount_minor, what| NewPendingItem {
         key: format!("change:{}:{}", after.revision, kind.as_str()),
         kind,
@@ -73,15 +86,9 @@ pub(super) async fn write_terms(
         currency: of.figures.currency.clone(),
         period,
     };
-    if *credit_minor > 0 {
-        let credit = item(PendingKind::ProrationCredit, before, -credit_minor, "unused time");
-        pending_items::insert(tx, &credit).await?;
-    }
-    if *charge_minor > 0 {
-        let charge = item(PendingKind::ProrationCharge, after, *charge_minor, "rest of the month");
-        pending_items::insert(tx, &charge).await?;
-    }
-    Ok(())
+    let credit = item(PendingKind::ProrationCredit, before, -credit_minor, "unused time");
+    let charge = item(PendingKind::ProrationCharge, after, *charge_minor, "rest of the month");
+    [credit, charge].into_iter().filter(|item| item.amount_minor != 0).collect()
 }
 
 /// Announces another plan to the tenant's streams, and judges its usage by it; nothing if it is the same version of the same plan.
@@ -132,7 +139,7 @@ pub(super) fn in_short(terms: &Terms) -> Value {
 }
 
 /// What invoices call these terms, such as `Basic with CRM`.
-fn titles(settings: &Settings, terms: &Terms) -> String {
+pub(super) fn titles(settings: &Settings, terms: &Terms) -> String {
     let plan = settings.plans.get(&terms.plan).and_then(|plan| plan.title.as_deref()).unwrap_or(&terms.plan);
     let title = |name: &str| settings.modules.get(name).map_or_else(|| name.to_owned(), |module| module.title.clone());
     let add_ons: Vec<_> = terms.add_ons.iter().map(|add_on| title(&add_on.name)).collect();

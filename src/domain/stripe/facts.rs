@@ -138,11 +138,14 @@ impl Seen<'_> {
     }
 
     fn checkout(&self) -> Vec<Fact> {
+        let payment_status = text(self.object, "/payment_status");
         let detail = json!({
-            "subscription": id_at(self.object, "/subscription"), "payment_status": text(self.object, "/payment_status"),
-            "metadata": self.object.get("metadata"),
+            "payment_status": payment_status, "payment_intent": id_at(self.object, "/payment_intent"),
+            "setup_intent": id_at(self.object, "/setup_intent"), "metadata": self.object.get("metadata"),
         });
         match self.status() {
+            // Some ways to pay take days: until then, nothing is paid.
+            Some("complete") if payment_status == Some("unpaid") => Vec::new(),
             Some("complete") => vec![self.fact(FactKind::CheckoutCompleted, Some("/amount_total"), None, detail)],
             Some("expired") => vec![self.fact(FactKind::CheckoutExpired, None, Some("/expires_at"), detail)],
             _ => Vec::new(),

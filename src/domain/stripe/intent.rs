@@ -12,16 +12,22 @@ pub enum Operation {
     CreatePrice,
     /// The customer that stands for a tenant.
     CreateCustomer,
-    /// A page on which a tenant subscribes.
+    /// A change of that customer: the card that is charged.
+    UpdateCustomer,
+    /// A page on which a tenant pays, or shows its card.
     CreateCheckoutSession,
     /// The end of such a page.
     ExpireCheckoutSession,
+    /// The subscription that drafts a tenant's invoices.
+    CreateSubscription,
     /// A change of a subscription, its end at the period's end included.
     UpdateSubscription,
     /// The end of a subscription at once.
     CancelSubscription,
     /// A page on which a tenant changes its cards and addresses.
     CreatePortalSession,
+    /// A draft of an invoice that no subscription drafts.
+    CreateInvoice,
     /// A line on a draft invoice.
     CreateInvoiceItem,
     /// The end of the draft: from then on the invoice is owed.
@@ -45,15 +51,18 @@ pub enum Method {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::CreateProduct,
         Self::CreatePrice,
         Self::CreateCustomer,
+        Self::UpdateCustomer,
         Self::CreateCheckoutSession,
         Self::ExpireCheckoutSession,
+        Self::CreateSubscription,
         Self::UpdateSubscription,
         Self::CancelSubscription,
         Self::CreatePortalSession,
+        Self::CreateInvoice,
         Self::CreateInvoiceItem,
         Self::FinalizeInvoice,
         Self::CreateRefund,
@@ -67,11 +76,14 @@ impl Operation {
             Self::CreateProduct => "create_product",
             Self::CreatePrice => "create_price",
             Self::CreateCustomer => "create_customer",
+            Self::UpdateCustomer => "update_customer",
             Self::CreateCheckoutSession => "create_checkout_session",
             Self::ExpireCheckoutSession => "expire_checkout_session",
+            Self::CreateSubscription => "create_subscription",
             Self::UpdateSubscription => "update_subscription",
             Self::CancelSubscription => "cancel_subscription",
             Self::CreatePortalSession => "create_portal_session",
+            Self::CreateInvoice => "create_invoice",
             Self::CreateInvoiceItem => "create_invoice_item",
             Self::FinalizeInvoice => "finalize_invoice",
             Self::CreateRefund => "create_refund",
@@ -92,11 +104,14 @@ impl Operation {
             Self::CreateProduct => (Method::Post, "/v1/products".to_owned()),
             Self::CreatePrice => (Method::Post, "/v1/prices".to_owned()),
             Self::CreateCustomer => (Method::Post, "/v1/customers".to_owned()),
+            Self::UpdateCustomer => (Method::Post, format!("/v1/customers/{target}")),
             Self::CreateCheckoutSession => (Method::Post, "/v1/checkout/sessions".to_owned()),
             Self::ExpireCheckoutSession => (Method::Post, format!("/v1/checkout/sessions/{target}/expire")),
+            Self::CreateSubscription => (Method::Post, "/v1/subscriptions".to_owned()),
             Self::UpdateSubscription => (Method::Post, format!("/v1/subscriptions/{target}")),
             Self::CancelSubscription => (Method::Delete, format!("/v1/subscriptions/{target}")),
             Self::CreatePortalSession => (Method::Post, "/v1/billing_portal/sessions".to_owned()),
+            Self::CreateInvoice => (Method::Post, "/v1/invoices".to_owned()),
             Self::CreateInvoiceItem => (Method::Post, "/v1/invoiceitems".to_owned()),
             Self::FinalizeInvoice => (Method::Post, format!("/v1/invoices/{target}/finalize")),
             Self::CreateRefund => (Method::Post, "/v1/refunds".to_owned()),
@@ -111,8 +126,11 @@ impl Operation {
             Self::CreateProduct
             | Self::CreatePrice
             | Self::CreateCustomer
+            | Self::UpdateCustomer
             | Self::CreateCheckoutSession
+            | Self::CreateSubscription
             | Self::UpdateSubscription
+            | Self::CreateInvoice
             | Self::CreateInvoiceItem
             | Self::CreateRefund
             | Self::CreateCreditNote => true,
@@ -184,12 +202,17 @@ pub fn probe(operation: Operation, target: &str, params: &Value, sent_s: i64) ->
         Operation::CreatePrice => list("/v1/prices", since),
         Operation::CreateCustomer => list("/v1/customers", since),
         Operation::CreateCheckoutSession => list("/v1/checkout/sessions", of(&["customer"])),
+        Operation::CreateSubscription => {
+            list("/v1/subscriptions", json!({ "customer": params.get("customer"), "status": "all" }))
+        }
+        Operation::CreateInvoice => list("/v1/invoices", of(&["customer"])),
         Operation::CreateInvoiceItem => list("/v1/invoiceitems", of(&["invoice"])),
         Operation::CreateRefund => list("/v1/refunds", of(&["charge", "payment_intent"])),
         Operation::CreateCreditNote => list("/v1/credit_notes", of(&["invoice"])),
         Operation::ExpireCheckoutSession => {
             Probe::Object { path: format!("/v1/checkout/sessions/{target}"), sign: Sign::StatusIsNot("open") }
         }
+        Operation::UpdateCustomer => Probe::Object { path: format!("/v1/customers/{target}"), sign: Sign::Tagged },
         Operation::UpdateSubscription => {
             Probe::Object { path: format!("/v1/subscriptions/{target}"), sign: Sign::Tagged }
         }

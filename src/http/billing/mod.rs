@@ -4,6 +4,7 @@ mod events;
 pub(super) mod invoices;
 mod limits;
 mod plans;
+mod portal;
 mod profile;
 mod subscribe;
 mod subscription;
@@ -16,6 +17,7 @@ pub(super) use invoices::{
 };
 pub(super) use limits::{__path_resume, resume};
 pub(super) use plans::{__path_list_plans, list_plans};
+pub(super) use portal::{__path_portal, portal};
 pub(super) use profile::{__path_get_profile, __path_put_profile, get_profile, put_profile};
 pub(super) use subscribe::{__path_cancel, __path_subscribe, cancel, subscribe};
 pub(super) use subscription::{__path_subscription, subscription};

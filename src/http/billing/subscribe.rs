@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::subscription::{SubscriptionResponse, pending};
+use crate::actors::stripe::Pages;
 use crate::actors::subscriptions::{self, By, ChangeWish, Outcome};
 use crate::clock;
-use crate::http::checkout::{CheckoutAnswer, CheckoutOrder};
 use crate::http::extract::{AdminOfTenant, Json, OptionalJson, SteppedUp, TenantScope, Then};
 use crate::http::problem::{FieldError, Problem};
 use crate::http::state::AppState;
@@ -57,7 +57,7 @@ impl SubscribeRequest {
 }
 
 /// A path on the tenant's own host, or a URL. `//host` is neither.
-fn is_page(url: &str) -> bool {
+pub(super) fn is_page(url: &str) -> bool {
     let is_start = url.starts_with("https://") || url.starts_with("http://") || url.starts_with('/');
     let is_plain = !url.starts_with("//") && !url.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\');
     is_start && is_plain && url.len() <= MAX_TEXT
@@ -116,25 +116,12 @@ pub(in crate::http) async fn subscribe(
     let (scope, actor, source) = (&admin.scope, admin.audit_actor(), admin.scope.caller.source.clone());
     let wish = ChangeWish { plan, modules, coupon, by: By::Tenant { seen: scope.view.subscription.revision } };
     let preview = subscriptions::preview(&state.settings, &scope.view.subscription, &wish, clock::now())?;
-    if let Some(checkout) = &state.checkout
+    if let Some(desk) = &state.stripe
         && preview.asks_for_payment()
+        && let Some(url) = desk.take_order(&scope.view, &preview, Pages { success_url, cancel_url }).await?
     {
-        let order = CheckoutOrder {
-            view: scope.view.clone(),
-            wish: wish.clone(),
-            preview,
-            success_url,
-            cancel_url,
-            actor,
-            source: source.clone(),
-        };
-        match checkout(order).await? {
-            CheckoutAnswer::Pay { url } => {
-                let response = SubscribeResponse { subscription: None, checkout_url: Some(url) };
-                return Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(response));
-            }
-            CheckoutAnswer::Settled => {}
-        }
+        let response = SubscribeResponse { subscription: None, checkout_url: Some(url) };
+        return Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(response));
     }
     let outcome = subscriptions::change(&state.db, &state.settings, scope.tenant.id(), &wish, actor, source).await?;
     let subscription = Some(shown(&state, scope, &outcome).await?);

@@ -255,7 +255,10 @@ impl From<PaymentError> for Problem {
             PaymentError::CheckoutCompleted => {
                 Self::new(&kinds::CONFLICT, "a checkout has just been paid; its subscription begins in a moment")
             }
-            PaymentError::KeyTaken(_)
+            PaymentError::Subscribe(error) => error.into(),
+            PaymentError::Close(_)
+            | PaymentError::Money(_)
+            | PaymentError::KeyTaken(_)
             | PaymentError::Malformed(_)
             | PaymentError::PriceDiffers(_)
             | PaymentError::SumsDiffer { .. } => internal(&error),

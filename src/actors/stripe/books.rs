@@ -1,0 +1,228 @@
+//! Our books follow what happened at Stripe: each fact once, in the transaction that notes that they have.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Desk, PaymentError, text};
+use crate::actors::billing::dunning;
+use crate::actors::billing::issue::{Issue, issue};
+use crate::actors::billing::payment::{By, pay};
+use crate::actors::subscriptions::{self, SubscribeError, due};
+use crate::clock;
+use crate::db::invoices::{self, InvoiceKind};
+use crate::db::payment_events::{self, PaymentEventRow};
+use crate::db::stripe_collections::{self, CollectionState};
+use crate::db::{
+    DbError, TenantTx, stream_events, stripe_checkouts, stripe_customers, subscriptions as subscription_rows,
+};
+use crate::domain::audit::{AuditActor, AuditSource};
+use crate::domain::ids::{CheckoutId, CollectionId, InvoiceId, PaymentEventId, TenantId};
+use crate::domain::subscription::Stage;
+
+/// Facts that are followed in one go.
+const FACTS: i64 = 100;
+
+/// By whom what Stripe tells is done.
+fn stripe() -> By {
+    By { actor: AuditActor::System, source: AuditSource::default() }
+}
+
+impl Desk {
+    /// Follows what is noted of a tenant, in order; returns how many facts.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn follow_facts(&self, tenant: TenantId) -> Result<u64, PaymentError> {
+        let mut n_followed = 0;
+        loop {
+            let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+            let facts = payment_events::list_open(&mut tx, FACTS).await?;
+            tx.finish();
+            if facts.is_empty() {
+                return Ok(n_followed);
+            }
+            for fact in facts {
+                self.follow_fact(tenant, &fact).await?;
+                n_followed += 1;
+            }
+        }
+    }
+
+    async fn follow_fact(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        match fact.kind.as_str() {
+            "checkout_completed" => self.fulfil(tenant, fact).await,
+            "invoice_drafted" | "invoice_opened" => {
+                if let Some(theirs) = self.fetch(&format!("/v1/invoices/{}", fact.object_id)).await? {
+                    self.match_invoice(tenant, &theirs).await?;
+                }
+                self.note_followed(tenant, fact, async |_tx| Ok(())).await
+            }
+            "invoice_paid" => self.note_paid(tenant, fact).await,
+            "payment_failed" | "invoice_voided" | "invoice_uncollectible" | "dispute_opened" | "dispute_closed" => {
+                self.note_trouble(tenant, fact).await
+            }
+            "subscription_changed" => self.follow_end(tenant, fact).await,
+            "customer_deleted" => {
+                self.note_followed(tenant, fact, async |tx| {
+                    stripe_customers::set_payment_method(tx, None).await?;
+                    stripe_customers::set_subscription(tx, None).await
+                })
+                .await
+            }
+            // What was done by hand at Stripe is in the audit trail, and changes no invoice of ours.
+            _ => self.note_followed(tenant, fact, async |_tx| Ok(())).await,
+        }
+    }
+
+    /// Does `work` and notes that a fact was followed, together; nothing if it was followed before.
+    async fn note_followed(
+        &self,
+        tenant: TenantId,
+        fact: &PaymentEventRow,
+        work: impl AsyncFnOnce(&mut TenantTx) -> Result<(), DbError>,
+    ) -> Result<(), PaymentError> {
+        let id = PaymentEventId::from(fact.id);
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        if !payment_events::lock_open(&mut tx, id).await? {
+            tx.finish();
+            return Ok(());
+        }
+        work(&mut tx).await?;
+        payment_events::mark_applied(&mut tx, id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A checkout was paid: the subscription is what was ordered, and what was paid at once is on an invoice.
+    async fn fulfil(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        let id = fact.detail.pointer("/metadata/checkout_id").and_then(Value::as_str);
+        let Some(checkout) = id.and_then(|id| id.parse::<Uuid>().ok()).map(CheckoutId::from) else {
+            tracing::warn!(tenant.id = %tenant, session = fact.object_id, "a checkout was paid that is none of ours");
+            return self.note_followed(tenant, fact, async |_tx| Ok(())).await;
+        };
+        let card = self.card_of(&fact.detail).await?;
+        let reference = fact.detail.get("payment_intent").and_then(Value::as_str);
+        let is_charged = fact.amount_minor.unwrap_or(0) > 0;
+        let paid_at = fact.occurred_at;
+        self.note_followed(tenant, fact, async |tx| {
+            let Some(order) = stripe_checkouts::find_order(tx, checkout).await? else {
+                tracing::error!(tenant.id = %tenant, %checkout, "a checkout was paid of which no order is known");
+                return Ok(());
+            };
+            subscriptions::fulfil(tx, &self.settings, &order, is_charged, clock::now()).await?;
+            if is_charged {
+                let sums = |_sum: crate::domain::money::MoneyError| DbError::Corrupt("stripe_checkouts.bought");
+                let closed = order.invoice().map_err(sums)?;
+                let new = Issue {
+                    kind: InvoiceKind::Interim,
+                    key: checkout.to_string(),
+                    period: order.period(),
+                    closed: &closed,
+                    items: &[],
+                };
+                let invoice = issue(tx, &self.settings, &new).await?;
+                pay(tx, &self.settings, invoice, paid_at, reference, stripe()).await?;
+            }
+            stripe_customers::set_payment_method(tx, Some(&card)).await
+        })
+        .await
+    }
+
+    /// The card that was used or shown at a checkout.
+    async fn card_of(&self, detail: &Value) -> Result<String, PaymentError> {
+        let id = |name| detail.get(name).and_then(Value::as_str);
+        let path = match (id("payment_intent"), id("setup_intent")) {
+            (Some(payment), _) => format!("/v1/payment_intents/{payment}"),
+            (None, Some(setup)) => format!("/v1/setup_intents/{setup}"),
+            (None, None) => return Err(PaymentError::Malformed("checkout session")),
+        };
+        let intent = self.fetch(&path).await?.ok_or(PaymentError::Malformed("checkout session"))?;
+        text(&intent, "payment_method", "payment intent")
+    }
+
+    /// An invoice of Stripe's was paid: so is ours, once everything that collects it is.
+    async fn note_paid(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let collection = stripe_collections::find(&mut tx, &fact.object_id).await?;
+        tx.finish();
+        if let Some(drafted) = collection
+            && drafted.state()? == CollectionState::Drafted
+        {
+            // Whether it collects what it should is not noted yet.
+            self.place(tenant, &drafted).await?;
+        }
+        let paid_at = fact.occurred_at;
+        self.note_followed(tenant, fact, async |tx| {
+            let Some(collection) = stripe_collections::find(tx, &fact.object_id).await? else { return Ok(()) };
+            stripe_collections::set_paid(tx, CollectionId::from(collection.id)).await?;
+            let Some(ours) = collection.invoice_id else { return Ok(()) };
+            let Some(invoice) = invoices::find(tx, InvoiceId::from(ours)).await? else { return Ok(()) };
+            if stripe_collections::sum_paid(tx, ours).await? >= invoice.total_minor {
+                let reference = Some(fact.object_id.as_str());
+                pay(tx, &self.settings, invoice.invoice_id(), paid_at, reference, stripe()).await?;
+            }
+            // One that failed before is trouble no more, whether or not the whole is paid.
+            dunning::restate(tx, &self.settings, clock::now(), "a payment came in").await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A payment failed or is disputed, or that is over: the subscription stands as the policy says.
+    async fn note_trouble(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        let (kind, reason) = (fact.kind.as_str(), fact.kind.replace('_', " "));
+        self.note_followed(tenant, fact, async |tx| {
+            dunning::restate(tx, &self.settings, clock::now(), &reason).await?;
+            if kind == "payment_failed" || kind == "dispute_opened" {
+                let facts = json!({
+                    "kind": kind, "amount_minor": fact.amount_minor, "currency": fact.currency, "at": fact.occurred_at,
+                });
+                stream_events::append(tx, "payment.failed", &facts).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Somebody ended Stripe's subscription there, by hand or on the portal: so does ours end.
+    async fn follow_end(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let customer = stripe_customers::find(&mut tx).await?;
+        let is_followed = stripe_customers::is_followed(&mut tx).await?;
+        tx.finish();
+        let is_present = customer.is_some_and(|customer| customer.subscription_id.as_ref() == Some(&fact.object_id));
+        let has_ended = fact.detail.get("status").and_then(Value::as_str) == Some("canceled");
+        let is_ending = fact.detail.get("cancel_at_period_end").and_then(Value::as_bool) == Some(true);
+        if is_present && has_ended {
+            self.end_ours(tenant, false, fact.occurred_at).await?;
+            return self
+                .note_followed(tenant, fact, async |tx| stripe_customers::set_subscription(tx, None).await)
+                .await;
+        }
+        // Where Stripe's has not followed ours yet, it is ours that counts.
+        if is_present && is_ending && is_followed {
+            self.end_ours(tenant, true, fact.occurred_at).await?;
+        }
+        self.note_followed(tenant, fact, async |_tx| Ok(())).await
+    }
+
+    async fn end_ours(&self, tenant: TenantId, at_period_end: bool, at: DateTime<Utc>) -> Result<(), PaymentError> {
+        // What was to end by now has ended by itself.
+        due::change_due_of(&self.db, &self.settings, tenant, clock::now()).await?;
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let ours = subscription_rows::find(&mut tx).await?;
+        tx.finish();
+        let Some(ours) = ours.filter(|ours| ours.stage() != Stage::Ended) else { return Ok(()) };
+        let By { actor, source } = stripe();
+        let ended =
+            subscriptions::cancel(&self.db, &self.settings, tenant, at_period_end, ours.revision, actor, source).await;
+        match ended {
+            Ok(_) => {
+                tracing::info!(tenant.id = %tenant, at_period_end, %at, "a subscription was ended at Stripe");
+                Ok(())
+            }
+            Err(SubscribeError::NothingToCancel) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Our lines on Stripe's invoices, so that what is owed there is what ours says, to the last minor unit.
+
+use serde_json::{Value, json};
+
+use super::collect::settle_difference;
+use super::{Desk, DraftInvoice, InvoiceItem, PaymentError, text};
+use crate::db::invoices::{self, InvoiceRow};
+use crate::db::stripe_collections::{self, CollectionRow};
+use crate::db::{DbError, TenantTx, stripe_customers, subscriptions};
+use crate::domain::ids::{CollectionId, InvoiceId, TenantId};
+use crate::domain::invoice::{Line, LineKind};
+use crate::domain::period::Period;
+use crate::domain::stripe::intent::{Intent, Operation};
+use crate::domain::tax::TaxGroup;
+
+/// Longest text of a line at Stripe, in characters.
+const MAX_TEXT: usize = 500;
+
+/// An invoice of ours with what is on it.
+struct Ours {
+    row: InvoiceRow,
+    lines: Vec<Line>,
+    taxes: Vec<TaxGroup>,
+}
+
+impl Desk {
+    /// Places every collection of a tenant that is not.
+    pub(super) async fn place_all(&self, tenant: TenantId) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let unplaced = stripe_collections::list_unplaced(&mut tx).await?;
+        tx.finish();
+        for collection in unplaced {
+            self.place(tenant, &collection).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts our lines on an invoice of Stripe's, which is made if there is none, and ends its draft.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub(super) async fn place(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
+        let id = CollectionId::from(collection.id);
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let customer = stripe_customers::find(&mut tx).await?.ok_or(DbError::Corrupt("stripe_collections"))?;
+        let ours = match collection.invoice_id {
+            Some(invoice) => Some(read(&mut tx, InvoiceId::from(invoice)).await?),
+            None => None,
+        };
+        let currency = match &ours {
+            Some(ours) => ours.row.currency.clone(),
+            None => subscriptions::find(&mut tx).await?.map(|own| own.figures.currency).unwrap_or_default(),
+        };
+        tx.finish();
+        let stripe_invoice = match &collection.stripe_invoice_id {
+            Some(known) => known.clone(),
+            None => self.draft(tenant, id, &customer.customer_id, &currency, ours.as_ref()).await?,
+        };
+        let draft = DraftInvoice {
+            items: items(collection, ours.as_ref()),
+            invoice: stripe_invoice.clone(),
+            customer: customer.customer_id,
+            currency,
+            number: ours.as_ref().map(|ours| ours.row.number.clone()),
+            total_minor: collection.amount_minor,
+        };
+        let placed = match self.bill(tenant, &draft).await {
+            Ok(_) => collection.amount_minor,
+            Err(refused @ PaymentError::Refused { .. }) => self.sum_of_ended(&stripe_invoice).await?.ok_or(refused)?,
+            Err(error) => return Err(error),
+        };
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        let amount = placed.min(collection.amount_minor);
+        if stripe_collections::set_placed(&mut tx, id, amount).await? {
+            let row = ours.as_ref().map(|ours| &ours.row);
+            settle_difference(&mut tx, row, &stripe_invoice, collection.amount_minor, placed).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// An invoice of Stripe's for one of ours that its subscription drafted none for.
+    async fn draft(
+        &self,
+        tenant: TenantId,
+        id: CollectionId,
+        customer: &str,
+        currency: &str,
+        ours: Option<&Ours>,
+    ) -> Result<String, PaymentError> {
+        let intent = Intent {
+            operation: Operation::CreateInvoice,
+            target: None,
+            params: json!({
+                "customer": customer, "currency": currency.to_ascii_lowercase(), "auto_advance": false,
+                "collection_method": "charge_automatically", "pending_invoice_items_behavior": "exclude",
+                "metadata": { "number": ours.map(|ours| &ours.row.number) },
+            }),
+            key: format!("inv:create:{id}"),
+        };
+        let made = text(&self.perform(tenant, &intent).await?, "id", "invoice")?;
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        stripe_collections::set_drafted(&mut tx, id, &made).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// What an invoice comes to that Stripe has ended; `None` if it is a draft still.
+    async fn sum_of_ended(&self, invoice: &str) -> Result<Option<i64>, PaymentError> {
+        let theirs = self.fetch(&format!("/v1/invoices/{invoice}")).await?.ok_or(PaymentError::Malformed("invoice"))?;
+        if theirs.get("status").and_then(Value::as_str) == Some("draft") {
+            return Ok(None);
+        }
+        Ok(Some(theirs.get("total").and_then(Value::as_i64).ok_or(PaymentError::Malformed("invoice"))?))
+    }
+}
+
+async fn read(tx: &mut TenantTx, id: InvoiceId) -> Result<Ours, DbError> {
+    let row = invoices::find(tx, id).await?.ok_or(DbError::Corrupt("stripe_collections"))?;
+    Ok(Ours { row, lines: invoices::list_lines(tx, id).await?, taxes: invoices::list_taxes(tx, id).await? })
+}
+
+/// What is to be put on Stripe's invoice, so that with what stands there it comes to what is to be collected.
+fn items(collection: &CollectionRow, ours: Option<&Ours>) -> Vec<InvoiceItem> {
+    let base = collection.base_minor;
+    let item = |line_key: &str, description: &str, amount_minor: i64, period: Option<Period>| InvoiceItem {
+        line_key: line_key.chars().take(80).collect(),
+        description: description.chars().take(MAX_TEXT).collect(),
+        amount_minor,
+        period,
+    };
+    let instead = |text| item("base", text, -base, None);
+    let mut items = Vec::new();
+    let Some(Ours { row, lines, taxes }) = ours else {
+        items.extend((base != 0).then(|| instead("Nothing is due")));
+        return items;
+    };
+    let period = Some(Period { start: row.period_start, end: row.period_end });
+    let is_whole = collection.amount_minor == row.total_minor;
+    if is_whole {
+        let is_recurring = |line: &&Line| matches!(line.kind, LineKind::Plan | LineKind::Module);
+        let recurring: i64 = lines.iter().filter(is_recurring).map(|line| line.amount_minor).sum();
+        // What Stripe's subscription has drafted are our prices, as a rule.
+        let has_prices = base != 0 && base == recurring;
+        let missing = lines.iter().filter(|line| !(has_prices && is_recurring(line)));
+        items.extend(missing.map(|line| item(&line.key, &line.description, line.amount_minor, Some(line.period))));
+        items.push(item("discount", "Discount", -row.discount_minor, period));
+        for (n, tax) in taxes.iter().enumerate() {
+            let text = format!("Tax of {} %", tax.taxation.rate);
+            items.push(item(&format!("tax:{n}"), &text, tax.amount_minor, period));
+        }
+        if !has_prices {
+            items.push(instead("Replaced by the other lines"));
+        }
+    } else {
+        items.push(item("rest", &format!("Rest of invoice {}", row.number), collection.amount_minor, period));
+        items.push(instead("Replaced by the other lines"));
+    }
+    items.retain(|item| item.amount_minor != 0);
+    items
+}

@@ -1,0 +1,218 @@
+//! What Stripe collects of which invoice of ours: `billing.stripe_collections`.
+
+use uuid::Uuid;
+
+use super::error::DbError;
+use super::tx::TenantTx;
+use crate::clock;
+use crate::domain::ids::{CollectionId, InvoiceId};
+
+/// How far a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectionState {
+    /// Stripe's invoice is to be made.
+    Wanted,
+    /// Our lines are to be put on it.
+    Drafted,
+    /// It is owed.
+    Placed,
+    /// It is paid.
+    Paid,
+}
+
+impl CollectionState {
+    const ALL: [Self; 4] = [Self::Wanted, Self::Drafted, Self::Placed, Self::Paid];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Wanted => "wanted",
+            Self::Drafted => "drafted",
+            Self::Placed => "placed",
+            Self::Paid => "paid",
+        }
+    }
+}
+
+/// A collection to be.
+#[derive(Debug, Clone)]
+pub struct NewCollection<'a> {
+    /// Our invoice; none = nothing is owed, and Stripe's draft is to come to nothing.
+    pub invoice: Option<InvoiceId>,
+    /// Stripe's invoice; none = one is to be made.
+    pub stripe_invoice: Option<&'a str>,
+    /// What stands on it without our lines, in minor units.
+    pub base_minor: i64,
+    /// What of our invoice it collects, in minor units.
+    pub amount_minor: i64,
+    /// How far it is.
+    pub state: CollectionState,
+}
+
+/// A collection.
+#[derive(Debug, Clone)]
+pub struct CollectionRow {
+    /// Id.
+    pub id: Uuid,
+    /// Our invoice.
+    pub invoice_id: Option<Uuid>,
+    /// Stripe's.
+    pub stripe_invoice_id: Option<String>,
+    /// What stood on Stripe's before any line of ours, in minor units.
+    pub base_minor: i64,
+    /// What of ours it collects, in minor units.
+    pub amount_minor: i64,
+    /// Its state, as stored.
+    pub state: String,
+}
+
+impl CollectionRow {
+    /// How far it is.
+    ///
+    /// # Errors
+    /// [`DbError::Corrupt`].
+    pub fn state(&self) -> Result<CollectionState, DbError> {
+        let known = CollectionState::ALL.into_iter().find(|state| state.as_str() == self.state);
+        known.ok_or(DbError::Corrupt("stripe_collections.state"))
+    }
+}
+
+/// Notes a collection; false if there is one of that invoice of Stripe's.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn insert(tx: &mut TenantTx, new: &NewCollection<'_>) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let NewCollection { invoice, stripe_invoice, base_minor, amount_minor, state } = new;
+    let result = sqlx::query!(
+        "INSERT INTO billing.stripe_collections
+             (tenant_id, id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, stripe_invoice_id) DO NOTHING",
+        tenant,
+        clock::new_id::<CollectionId>().uuid(),
+        invoice.map(InvoiceId::uuid),
+        *stripe_invoice,
+        base_minor,
+        amount_minor,
+        state.as_str()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// The collection that an invoice of Stripe's is.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<CollectionRow>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        CollectionRow,
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state
+         FROM billing.stripe_collections WHERE tenant_id = $1 AND stripe_invoice_id = $2",
+        tenant,
+        stripe_invoice
+    )
+    .fetch_optional(tx.connection()?)
+    .await?)
+}
+
+/// Collections that are not placed yet, the first noted first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_unplaced(tx: &mut TenantTx) -> Result<Vec<CollectionRow>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        CollectionRow,
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state
+         FROM billing.stripe_collections WHERE tenant_id = $1 AND state IN ('wanted', 'drafted') ORDER BY id",
+        tenant
+    )
+    .fetch_all(tx.connection()?)
+    .await?)
+}
+
+/// Whether an invoice of ours is collected.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn is_collected(tx: &mut TenantTx, invoice: InvoiceId) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM billing.stripe_collections WHERE tenant_id = $1 AND invoice_id = $2) AS "found!""#,
+        tenant,
+        invoice.uuid()
+    )
+    .fetch_one(tx.connection()?)
+    .await?;
+    Ok(found)
+}
+
+/// What of an invoice of ours is paid, in minor units.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn sum_paid(tx: &mut TenantTx, invoice: Uuid) -> Result<i64, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(amount_minor), 0)::bigint AS "sum!" FROM billing.stripe_collections
+           WHERE tenant_id = $1 AND invoice_id = $2 AND state = 'paid'"#,
+        tenant,
+        invoice
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
+}
+
+/// Notes the invoice of Stripe's that was made for a collection.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_drafted(tx: &mut TenantTx, id: CollectionId, stripe_invoice: &str) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET stripe_invoice_id = $3, state = 'drafted'
+         WHERE tenant_id = $1 AND id = $2 AND state = 'wanted'",
+        tenant,
+        id.uuid(),
+        stripe_invoice
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a collection is owed, and what it collects; nothing if it is paid by now.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_placed(tx: &mut TenantTx, id: CollectionId, amount_minor: i64) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "UPDATE billing.stripe_collections SET amount_minor = $3, state = 'placed'
+         WHERE tenant_id = $1 AND id = $2 AND state = 'drafted'",
+        tenant,
+        id.uuid(),
+        amount_minor
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Notes that a collection is paid.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_paid(tx: &mut TenantTx, id: CollectionId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET state = 'paid' WHERE tenant_id = $1 AND id = $2 AND state = 'placed'",
+        tenant,
+        id.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
