@@ -32,14 +32,16 @@ CREATE TABLE billing.stripe_collections (
     base_minor        bigint NOT NULL,
     -- What of ours it collects.
     amount_minor      bigint NOT NULL CHECK (amount_minor >= 0),
-    -- wanted: Stripe's invoice is to be made; drafted: our lines are to be put on it; placed: it is owed; paid.
-    state             text NOT NULL CHECK (state IN ('wanted', 'drafted', 'placed', 'paid')),
+    -- wanted: Stripe's invoice is to be made; drafted: our lines are to be put on it; placed: it is owed; paid; withdrawn: ours was
+    -- taken back, and so is Stripe's.
+    state             text NOT NULL CHECK (state IN ('wanted', 'drafted', 'placed', 'paid', 'withdrawn')),
+    -- Ours was taken back: nothing is to be collected for it.
+    is_withdrawn      boolean NOT NULL DEFAULT false,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, stripe_invoice_id),
     FOREIGN KEY (tenant_id, invoice_id) REFERENCES billing.invoices (tenant_id, id),
-    CHECK ((state = 'wanted') = (stripe_invoice_id IS NULL)),
-    CHECK (invoice_id IS NOT NULL OR amount_minor = 0)
+    CHECK (state <> 'wanted' OR stripe_invoice_id IS NULL)
 );
 CREATE INDEX stripe_collections_invoice_idx ON billing.stripe_collections (tenant_id, invoice_id);
 SELECT platform.protect_table('billing.stripe_collections');
@@ -105,7 +107,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     DELETE FROM billing.stripe_queue q
     WHERE q.tenant_id = new.tenant_id AND q.kind = 'invoice' AND q.id = new.invoice_id;
-    IF new.state IN ('wanted', 'drafted') THEN
+    IF new.state IN ('wanted', 'drafted') OR new.is_withdrawn AND new.state <> 'withdrawn' THEN
         INSERT INTO billing.stripe_queue (tenant_id, kind, id, due_at)
         VALUES (new.tenant_id, 'collection', new.id, clock_timestamp()) ON CONFLICT (tenant_id, kind, id) DO NOTHING;
     ELSE

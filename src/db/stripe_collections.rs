@@ -18,10 +18,12 @@ pub enum CollectionState {
     Placed,
     /// It is paid.
     Paid,
+    /// It was taken back.
+    Withdrawn,
 }
 
 impl CollectionState {
-    const ALL: [Self; 4] = [Self::Wanted, Self::Drafted, Self::Placed, Self::Paid];
+    const ALL: [Self; 5] = [Self::Wanted, Self::Drafted, Self::Placed, Self::Paid, Self::Withdrawn];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +31,7 @@ impl CollectionState {
             Self::Drafted => "drafted",
             Self::Placed => "placed",
             Self::Paid => "paid",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -63,6 +66,8 @@ pub struct CollectionRow {
     pub amount_minor: i64,
     /// Its state, as stored.
     pub state: String,
+    /// Our invoice was taken back.
+    pub is_withdrawn: bool,
 }
 
 impl CollectionRow {
@@ -108,7 +113,7 @@ pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<Coll
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state, is_withdrawn
          FROM billing.stripe_collections WHERE tenant_id = $1 AND stripe_invoice_id = $2",
         tenant,
         stripe_invoice
@@ -117,16 +122,16 @@ pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<Coll
     .await?)
 }
 
-/// Collections that are not placed yet, the first noted first.
+/// Collections that something is to be done about, the first noted first: they are not placed yet, or to be taken back.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list_unplaced(tx: &mut TenantTx) -> Result<Vec<CollectionRow>, DbError> {
+pub async fn list_undone(tx: &mut TenantTx) -> Result<Vec<CollectionRow>, DbError> {
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state
-         FROM billing.stripe_collections WHERE tenant_id = $1 AND state IN ('wanted', 'drafted') ORDER BY id",
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state, is_withdrawn
+         FROM billing.stripe_collections WHERE tenant_id = $1 AND (state IN ('wanted', 'drafted') OR is_withdrawn AND state <> 'withdrawn') ORDER BY id",
         tenant
     )
     .fetch_all(tx.connection()?)
@@ -199,6 +204,38 @@ pub async fn set_placed(tx: &mut TenantTx, id: CollectionId, amount_minor: i64) 
     .execute(tx.connection()?)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Notes that nothing is to be collected for an invoice any more.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn withdraw(tx: &mut TenantTx, invoice: InvoiceId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET is_withdrawn = true WHERE tenant_id = $1 AND invoice_id = $2",
+        tenant,
+        invoice.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a collection was taken back at Stripe, or never got there.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_withdrawn(tx: &mut TenantTx, id: CollectionId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET state = 'withdrawn' WHERE tenant_id = $1 AND id = $2 AND is_withdrawn",
+        tenant,
+        id.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
 }
 
 /// Notes that a collection is paid.

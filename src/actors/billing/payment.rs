@@ -8,7 +8,7 @@ use super::parties::{self, Parties};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::invoices::{self, InvoiceKind, InvoiceRow, NewInvoice};
-use crate::db::{Db, DbError, TenantTx, audit, stream_events};
+use crate::db::{Db, DbError, TenantTx, audit, stream_events, stripe_collections};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::Totals;
@@ -106,6 +106,7 @@ pub async fn credit(
     if !invoices::set_credited(&mut tx, id).await? {
         return Err(refusal(&mut tx, id).await);
     }
+    stripe_collections::withdraw(&mut tx, id).await?;
     let credited = invoices::find(&mut tx, id).await?.ok_or(SettleError::Unknown)?;
     let lines = invoices::list_lines(&mut tx, id).await?;
     let taxes = invoices::list_taxes(&mut tx, id).await?;

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::collect::settle_difference;
-use super::{Desk, DraftInvoice, InvoiceItem, PaymentError, text};
+use super::{CreditNote, Desk, DraftInvoice, InvoiceItem, PaymentError, text};
 use crate::db::invoices::{self, InvoiceRow};
-use crate::db::stripe_collections::{self, CollectionRow};
+use crate::db::stripe_collections::{self, CollectionRow, CollectionState};
 use crate::db::{DbError, TenantTx, stripe_customers, subscriptions};
 use crate::domain::ids::{CollectionId, InvoiceId, TenantId};
 use crate::domain::invoice::{Line, LineKind};
@@ -24,15 +24,52 @@ struct Ours {
 }
 
 impl Desk {
-    /// Places every collection of a tenant that is not.
+    /// Places every collection of a tenant that is not, and takes back those whose invoice was.
     pub(super) async fn place_all(&self, tenant: TenantId) -> Result<(), PaymentError> {
-        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let unplaced = stripe_collections::list_unplaced(&mut tx).await?;
-        tx.finish();
-        for collection in unplaced {
-            self.place(tenant, &collection).await?;
+        // One that is to be taken back may have to be placed before that.
+        for _ in 0..2 {
+            let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+            let undone = stripe_collections::list_undone(&mut tx).await?;
+            tx.finish();
+            for collection in undone {
+                match collection.state()? {
+                    CollectionState::Wanted if collection.is_withdrawn => {
+                        self.note_withdrawn(tenant, &collection).await?;
+                    }
+                    CollectionState::Wanted | CollectionState::Drafted => self.place(tenant, &collection).await?,
+                    CollectionState::Placed | CollectionState::Paid => self.take_back(tenant, &collection).await?,
+                    CollectionState::Withdrawn => {}
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Takes back what Stripe collects: nothing more is collected of it, and what was collected goes back to the card.
+    async fn take_back(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
+        let (Some(ours), Some(theirs)) = (collection.invoice_id, &collection.stripe_invoice_id) else { return Ok(()) };
+        let now = self.fetch(&format!("/v1/invoices/{theirs}")).await?.ok_or(PaymentError::Malformed("invoice"))?;
+        let is_paid = now.get("status").and_then(Value::as_str) == Some("paid");
+        let note = CreditNote {
+            invoice: theirs.clone(),
+            amount_minor: collection.amount_minor,
+            refund_minor: if is_paid { collection.amount_minor } else { 0 },
+            number: format!("{ours}:{}", collection.id),
+        };
+        if collection.amount_minor > 0 {
+            match self.credit_note(tenant, &note).await {
+                // It was paid or not when this was first asked for: that goes on.
+                Err(PaymentError::KeyTaken(key)) => drop(self.resume(tenant, &key).await?),
+                other => drop(other?),
+            }
+        }
+        self.note_withdrawn(tenant, collection).await
+    }
+
+    async fn note_withdrawn(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        stripe_collections::set_withdrawn(&mut tx, CollectionId::from(collection.id)).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Puts our lines on an invoice of Stripe's, which is made if there is none, and ends its draft.
