@@ -19,6 +19,7 @@ use businessos::domain::period::Period;
 use businessos::domain::subscription::SubscriptionStatus;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use crate::metered::{Metered, present};
 
@@ -230,6 +231,22 @@ async fn usage_before_and_after_a_change_of_plan_is_one_figure_and_billed_once()
         keys(lines).iter().filter(|(key, _)| key.starts_with("plan:")).collect::<Vec<_>>(),
         [&("plan:pro", 19_900)]
     );
+}
+
+#[tokio::test]
+async fn a_tenant_that_has_not_said_who_it_is_gets_its_invoice_as_a_buyer_in_the_sellers_country() {
+    let (mut metered, db) = subscribed("basic").await;
+    metered.settings.billing.tax_rate_percent = "23".to_owned();
+    metered.user("owner@acme.example", "owner", "active", true).await;
+    close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
+    let [(invoice, lines)] = &issued(&metered, &db).await[..] else { panic!("one invoice") };
+    let expected = json!({
+        "legal_name": "Acme Ltd", "address_lines": [], "city": "", "postcode": "", "country": "IE", "tax_id": null, "emails": [],
+    });
+    assert_eq!(invoice.buyer, expected);
+    assert_eq!((keys(lines), invoice.tax_minor), (vec![("plan:basic", 4_900)], 1_127));
+    let mails = "SELECT count(*) FROM platform.mail_outbox WHERE kind = 'invoice' AND recipient = 'owner@acme.example'";
+    assert_eq!(metered.number(mails).await, 1);
 }
 
 #[tokio::test]
