@@ -1,5 +1,4 @@
-use chrono::{SecondsFormat, TimeDelta, TimeZone as _};
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
@@ -72,54 +71,19 @@ fn months_follow_each_other_without_gap_or_overlap_and_have_all_their_days() {
     }
 }
 
-/// Instants at which a zone's clock and ours may show different months: the edges of all months, and as far from them as zones are.
-fn edges() -> Vec<DateTime<Utc>> {
-    let near = [-TimeDelta::hours(14), -TimeDelta::seconds(1), TimeDelta::zero(), TimeDelta::hours(12)];
-    months().flat_map(|period| near.map(|away| period.start + away)).collect()
-}
-
-#[test]
-fn an_instant_belongs_to_the_same_month_whatever_the_clock_of_its_reporter_shows() {
-    for zone in TZ_VARIANTS {
-        for instant in edges() {
-            let shown = instant.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false);
-            assert_eq!(Period::containing(at(&shown)), Period::containing(instant), "{zone}: {shown}");
-        }
-    }
-}
-
 #[test]
 fn the_hour_that_a_clock_shows_twice_and_a_day_that_it_skips_are_counted_as_they_passed() {
-    // Summer time ends in Havana on 1 November 2026 at one: midnight to one comes twice, five and six hours after the month began.
+    // Summer time ends in Havana on 1 November 2026 at one: half past midnight comes twice, and is November's both times.
     let (once, again) = (at("2026-11-01T00:30:00-04:00"), at("2026-11-01T00:30:00-05:00"));
     assert_eq!(again - once, TimeDelta::hours(1));
-    assert_eq!(Period::containing(once), Period::containing(again));
-    let havana = Tz::America__Havana.with_ymd_and_hms(2026, 11, 1, 0, 30, 0);
-    assert_eq!(
-        (havana.earliest(), havana.latest()),
-        (Some(once.with_timezone(&Tz::America__Havana)), Some(again.with_timezone(&Tz::America__Havana)))
-    );
-    // Samoa had no 30 December 2011; its last two days of the year are one instant apart.
-    let before = Tz::Pacific__Apia.with_ymd_and_hms(2011, 12, 29, 23, 59, 59).single().expect("a time");
-    let after = Tz::Pacific__Apia.with_ymd_and_hms(2011, 12, 31, 0, 0, 0).single().expect("a time");
-    assert_eq!(after - before, TimeDelta::seconds(1));
-    assert_eq!(Period::containing(before.to_utc()).name(), "2011-12");
-    assert_eq!(Period::containing(after.to_utc()).name(), "2011-12");
-    // Kwajalein went to the other side of the date line, and had no 21 August 1993.
-    let before = Tz::Pacific__Kwajalein.with_ymd_and_hms(1993, 8, 20, 23, 59, 59).single().expect("a time");
-    let after = Tz::Pacific__Kwajalein.with_ymd_and_hms(1993, 8, 22, 0, 0, 0).single().expect("a time");
-    assert_eq!(after - before, TimeDelta::seconds(1));
-    assert_eq!(Period::containing(before.to_utc()), Period::containing(after.to_utc()));
-}
-
-#[test]
-fn nobodys_month_begins_more_than_fourteen_hours_from_ours() {
-    for zone in TZ_VARIANTS {
-        for period in months() {
-            let shown = period.start.with_timezone(&zone).naive_local();
-            let away = shown - period.start.naive_utc();
-            assert!((-TimeDelta::hours(12)..=TimeDelta::hours(14)).contains(&away), "{zone}: {shown}");
-        }
+    // Samoa had no 30 December 2011, and Kwajalein no 21 August 1993: they went to the other side of the date line at midnight.
+    let apia = (at("2011-12-29T23:59:59-10:00"), at("2011-12-31T00:00:00+14:00"));
+    let kwajalein = (at("1993-08-20T23:59:59-12:00"), at("1993-08-22T00:00:00+12:00"));
+    for (before, after) in [apia, kwajalein] {
+        assert_eq!(after - before, TimeDelta::seconds(1));
+    }
+    for ((before, after), month) in [((once, again), "2026-11"), (apia, "2011-12"), (kwajalein, "1993-08")] {
+        assert_eq!((Period::containing(before).name(), Period::containing(after).name()), (month.into(), month.into()));
     }
 }
 
