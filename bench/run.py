@@ -12,14 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchlib import life, load, machine, metering, report, tokens, traffic, usage
+from benchlib import closing, life, load, machine, metering, report, tokens, traffic, usage
 from benchlib.gateways import BASE_DOMAIN, Bench
 from benchlib.proc import Servers
 from benchlib.product import SEEDERS
 from benchlib.session import Run, attempt, say
 
 HERE = Path(__file__).resolve().parent
-PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "refresh", "validate", "storm", "metered", "usage", "admins", "tenants", "tenant_tx"]
+PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "refresh", "validate", "storm", "metered", "usage", "admins", "tenants",
+         "closing", "invoices", "tenant_tx"]
 NEEDS_RATES = {"latency", "storm"}
 
 
@@ -33,6 +34,8 @@ def parse(arguments):
     p.add_argument("--seconds", type=int, default=10, help="length of one load (default: %(default)s)")
     p.add_argument("--tenants", type=int, default=1000, help="tenants in rotation (default: %(default)s)")
     p.add_argument("--many-tenants", type=int, default=10000, help="tenants of the part `tenants` (default: %(default)s)")
+    p.add_argument("--closing-tenants", type=int, default=10000, help="tenants of the part `closing` (default: %(default)s)")
+    p.add_argument("--pdfs", type=int, default=1000, help="invoices of the part `invoices` (default: %(default)s)")
     p.add_argument("--seeder", choices=sorted(SEEDERS), default="http", help="how tenants are created")
     p.add_argument("--threads", type=int, default=2, help="threads of every gateway and of wrk (default: %(default)s)")
     p.add_argument("--storm-share", type=float, default=0.25, help="gateway load during the storm, share of its throughput")
@@ -41,7 +44,8 @@ def parse(arguments):
     o = p.parse_args(arguments)
     o.cores = len(os.sched_getaffinity(0))
     for name, low, high in (("rounds", 1, 50), ("latency_rounds", 1, 50), ("seconds", 2, 120), ("tenants", 10, 10000),
-                            ("many_tenants", 10, 100000), ("threads", 1, 64), ("storm_share", 0.01, 0.9)):
+                            ("many_tenants", 10, 100000), ("closing_tenants", 10, 100000), ("pdfs", 2, 100000), ("threads", 1, 64),
+                            ("storm_share", 0.01, 0.9)):
         if not low <= getattr(o, name) <= high:
             p.error(f"--{name.replace('_', '-')}: expected {low} to {high}")
     o.parts = list(PARTS) if not o.only else [part for part in PARTS if part in o.only]
@@ -67,6 +71,9 @@ def prepare(run):
     run.gateways["upstream"] = run.bench.start_upstream()
     if o.baselines_only:
         run.product_error = "not part of --only baselines"
+    elif set(o.parts) <= life.OWN_GROUND:
+        run.product_error = "not needed by the chosen parts"
+        attempt(run, "examples", 1800, life.build_examples)
     else:
         attempt(run, "examples", 1800, life.build_examples)
         attempt(run, "first start", 180, life.open_product)
@@ -78,7 +85,7 @@ def prepare(run):
     if not run.product:
         run.tenants = tokens.self_made(o.tenants, BASE_DOMAIN)
         if not o.baselines_only:
-            for part in set(o.parts) - {"tenant_tx"}:
+            for part in set(o.parts) - life.OWN_GROUND:
                 run.failed.setdefault(part, f"businessos: {run.product_error}")
     run.files = tokens.TokenFiles(run.servers.directory / "tokens", run.tenants)
     run.files.write_for_gateways()
@@ -106,6 +113,12 @@ def measure(run):
                 attempt(run, part, bound, work)
         if "tenants" in chosen:
             attempt(run, "tenants", bound + o.many_tenants, traffic.many_tenants)
+    if run.product:
+        run.product.stop()  # what follows is on its own ground
+    if "closing" in chosen:
+        attempt(run, "closing", 600 + o.closing_tenants * 0.2, closing.closing)
+    if "invoices" in chosen:
+        attempt(run, "invoices", 300 + o.pdfs, closing.invoices)
     if "tenant_tx" in chosen:
         attempt(run, "tenant_tx", 240, life.tenant_tx)
     for part in set(PARTS) - chosen:

@@ -264,3 +264,28 @@ fn files_are_short() {
     assert!(median <= MAX_MEDIAN_LINES, "half of the files have over {median} lines");
     assert!(p90 <= MAX_P90_LINES, "a tenth of the files has over {p90} lines");
 }
+
+#[test]
+fn the_tests_that_the_rules_of_billing_name_exist() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/billing-rules.md")).unwrap();
+    let mut files = sources("tests");
+    files.extend(sources("src"));
+    let mut n_named = 0;
+    let mut missing = Vec::new();
+    for rule in text.lines().filter(|line| line.starts_with('|')).skip(2) {
+        // A file, and then its tests, each in backquotes.
+        let mut file = "";
+        for name in rule.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                file = name;
+                continue;
+            }
+            n_named += 1;
+            if !files.get(file).is_some_and(|text| text.contains(&format!("fn {name}("))) {
+                missing.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(n_named > 40, "{n_named} tests are named: the table has another form");
+}

@@ -15,6 +15,7 @@ from .session import median, percentile, say
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 STORM_CLIENTS = 16
 REFRESH_SESSIONS = 16
+OWN_GROUND = {"closing", "invoices", "tenant_tx"}  # parts that need no tenants that can sign in
 
 
 def open_product(run):
@@ -76,13 +77,17 @@ def idle_memory(run):
 
 def example(name, arguments, deadline_s):
     """The JSON that one of the repository's examples prints on its last line; None if there is no such example."""
-    if not (REPOSITORY / "examples" / f"{name}.rs").is_file():
+    if not _is_there(name):
         return None
     out = run_tool([tool("cargo"), "run", "--release", "--quiet", "--example", name, "--", *arguments], deadline_s, cwd=REPOSITORY)
     try:
         return json.loads(out.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise StepFailed(f"the example {name} printed no JSON on its last line") from None
+
+
+def _is_there(name):
+    return any((REPOSITORY / "examples" / file).is_file() for file in (f"{name}.rs", f"{name}/main.rs"))
 
 
 def argon2_rate(run, seconds, deadline_s=60):
@@ -98,9 +103,11 @@ def argon2_rate(run, seconds, deadline_s=60):
 
 
 def build_examples(run):
-    """Compiles the examples before anything is timed."""
-    for name in ("argon2_rate", "tenant_tx_cost"):
-        if (REPOSITORY / "examples" / f"{name}.rs").is_file():
+    """Compiles the examples that the chosen parts run, before anything is timed."""
+    parts = set(run.options.parts)
+    needed = {"argon2_rate": parts - OWN_GROUND, "tenant_tx_cost": parts & {"tenant_tx"}, "invoice_sample": parts & {"invoices"}}
+    for name in [name for name, by in needed.items() if by]:
+        if _is_there(name):
             run_tool([tool("cargo"), "build", "--release", "--quiet", "--example", name], 1500, cwd=REPOSITORY)
 
 

@@ -16,9 +16,9 @@ from .proc import run as run_tool
 class Product:
     """One installation in a directory of its own, which several processes use one after the other."""
 
-    def __init__(self, servers, binary, threads, upstream_port):
-        self.servers, self.binary = servers, binary
-        self.directory = servers.directory / "product"
+    def __init__(self, servers, binary, threads, upstream_port, name="product", env=None):
+        self.servers, self.binary, self.env = servers, binary, env
+        self.directory = servers.directory / name
         self.directory.mkdir()
         self.directory.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.port, self.admin_port = free_port(), free_port()
@@ -31,7 +31,7 @@ class Product:
         """Starts the server; gives the seconds until it was ready."""
         began = time.monotonic()
         self.process = self.servers.start("businessos", [self.binary, "serve", "--config", self.config],
-                                          ready or (lambda: get(self.port, "/readyz")[0] == 200), deadline_s, pause_s=pause_s, one_log=True)
+                                          ready or (lambda: get(self.port, "/readyz")[0] == 200), deadline_s, env=self.env, pause_s=pause_s, one_log=True)
         return time.monotonic() - began
 
     def stop(self):
@@ -44,10 +44,14 @@ class Product:
         return int(self.query("SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database"
                               " WHERE datname NOT LIKE 'template%' AND datname <> 'postgres'", "postgres"))
 
-    def query(self, sql, database="businessos"):
+    def socket(self):
+        """Where the embedded cluster listens."""
+        return (self.directory / "data" / "postgres" / "socket_dir").read_text().strip()
+
+    def query(self, sql, database="businessos", deadline_s=20):
         """The one value that a query of the embedded cluster's superuser answers, as text."""
-        socket = (self.directory / "data" / "postgres" / "socket_dir").read_text().strip()
-        return run_tool(["psql", "-X", "-A", "-t", "-h", socket, "-U", "postgres", "-d", database, "-c", sql], 20).strip()
+        command = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.socket(), "-U", "postgres", "-d", database, "-c", sql]
+        return run_tool(command, deadline_s).strip()
 
     def gateway(self):
         return Gateway("businessos", "**businessos**", self.port, self.process)

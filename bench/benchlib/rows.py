@@ -57,6 +57,12 @@ ROWS = [
     Row("usage_p50", "usage", "answer to 100 events at half that rate, p50", "ms", "–", None),
     Row("usage_p99", "usage", "answer to 100 events at half that rate, p99", "ms", "≤ 20", at_most(20)),
     Row("admins_rss", "admins", "memory of 1,000 connected admins", "MB", "–", None),
+    Row("closing_s", "closing", "month's end of {closing:,} tenants: closed, rated, invoiced, announced", "s", "–", None),
+    Row("closing_ratio", "closing", "against the same writes as bare SQL (pgbench)", "×", "–", None),
+    Row("closing_rss", "closing", "resident memory meanwhile, largest", "MB", "≤ 60", at_most(60)),
+    Row("pdf_median", "invoices", "PDF of an invoice, median", "ms", "≤ 50", at_most(50)),
+    Row("pdf_growth", "invoices", "memory that printing the later half of {pdfs:,} invoices adds", "MB", "≤ 4", at_most(4)),
+    Row("pdf_peak", "invoices", "resident memory of a process that prints them, largest", "MB", "–", None),
     Row("tenant_tx_round_trips", "tenant_tx", "round trips of a tenant-scoped read on the request's path", "", "≤ 2", at_most(2)),
 ]
 
@@ -64,6 +70,7 @@ ROWS = [
 def judge(run):
     """Every row with its value and verdict: reached, missed, measured (no target), failed or not measured, with the reason."""
     judged = []
+    sizes = {"many": run.options.many_tenants, "closing": run.options.closing_tenants, "pdfs": run.options.pdfs}
     for row in ROWS:
         value = run.values.get(row.key)
         if value is not None:
@@ -73,6 +80,6 @@ def judge(run):
             verdict, note = "failed", run.failed.get(row.key) or run.failed[row.part]
         else:
             verdict, note = "not measured", run.notes.get(row.key) or run.skipped.get(row.part, "no figure was produced")
-        judged.append({"key": row.key, "part": row.part, "what": row.what.format(many=run.options.many_tenants), "unit": row.unit,
+        judged.append({"key": row.key, "part": row.part, "what": row.what.format(**sizes), "unit": row.unit,
                        "target": row.target, "value": value, "verdict": verdict, "note": note})
     return judged

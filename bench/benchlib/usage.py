@@ -134,15 +134,11 @@ def _post(port, reporters, seconds, size, n_clients, events_per_second=None):
     return {"events": events, "per_second": events / (max(ends) - began), "ms": sorted(ms for part in took for ms in part)}
 
 
-def _socket(product):
-    return (product.directory / "data" / "postgres" / "socket_dir").read_text().strip()
-
-
 def _bare_sql(run, seconds):
     """Events a second of the same writes by pgbench, one connection for each tenant."""
     script = run.servers.directory / "usage.sql"
     script.write_text(SCRIPT)
-    out = run_tool(["pgbench", "-n", "-f", script, "-c", TENANTS, "-j", 2, "-T", max(2, seconds // 2), "-h", _socket(run.product),
+    out = run_tool(["pgbench", "-n", "-f", script, "-c", TENANTS, "-j", 2, "-T", max(2, seconds // 2), "-h", run.product.socket(),
                     "-U", "postgres", "businessos"], seconds + 60)
     found = re.search(r"^tps = ([\d.]+)", out, re.M)
     failed = re.search(r"number of failed transactions: (\d+)", out)
@@ -163,7 +159,7 @@ def _copy(run):
     product.query("DROP TABLE IF EXISTS public.usage_copy")
     product.query("CREATE TABLE public.usage_copy (LIKE billing.usage_events INCLUDING ALL)")
     began = time.monotonic()
-    run_tool(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", _socket(product), "-U", "postgres", "-d", "businessos",
+    run_tool(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", product.socket(), "-U", "postgres", "-d", "businessos",
               "-c", f"\\copy public.usage_copy FROM '{file}'"], 120)
     took = time.monotonic() - began
     product.query("DROP TABLE public.usage_copy")

@@ -160,49 +160,74 @@ pub async fn insert(tx: &mut TenantTx, new: &NewInvoice<'_>) -> Result<String, D
 
 async fn insert_lines(tx: &mut TenantTx, id: InvoiceId, lines: &[Line]) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
-    for (index, line) in lines.iter().enumerate() {
-        let Line { key, kind, description, quantity, unit_price, amount_minor, period, taxation } = line;
-        sqlx::query!(
-            "INSERT INTO billing.invoice_lines (tenant_id, invoice_id, position, key, kind, description, quantity, unit_price,
-                                                amount_minor, period_start, period_end, tax_category, tax_rate)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            tenant,
-            id.uuid(),
-            i32::try_from(index + 1).unwrap_or(i32::MAX),
-            key,
-            kind.as_str(),
-            description,
-            *quantity,
-            unit_price.to_string(),
-            *amount_minor,
-            period.start,
-            period.end,
-            taxation.category.code(),
-            i32::try_from(taxation.rate.millionths()).unwrap_or(i32::MAX)
-        )
-        .execute(tx.connection()?)
-        .await?;
-    }
+    let texts = |of: fn(&Line) -> String| lines.iter().map(of).collect::<Vec<String>>();
+    let numbers = |of: fn(&Line) -> i64| lines.iter().map(of).collect::<Vec<i64>>();
+    let times = |of: fn(&Line) -> DateTime<Utc>| lines.iter().map(of).collect::<Vec<DateTime<Utc>>>();
+    let rates: Vec<i32> = lines.iter().map(|line| rate(line.taxation)).collect();
+    sqlx::query!(
+        "INSERT INTO billing.invoice_lines (tenant_id, invoice_id, position, key, kind, description, quantity, unit_price,
+                                            amount_minor, period_start, period_end, tax_category, tax_rate)
+         SELECT $1, $2, position::integer, key, kind, description, quantity, unit_price, amount_minor, period_start, period_end,
+                tax_category, tax_rate
+         FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::timestamptz[],
+                     $10::timestamptz[], $11::text[], $12::integer[])
+              WITH ORDINALITY AS line (key, kind, description, quantity, unit_price, amount_minor, period_start, period_end,
+                                       tax_category, tax_rate, position)",
+        tenant,
+        id.uuid(),
+        &texts(|line| line.key.clone()),
+        &texts(|line| line.kind.as_str().to_owned()),
+        &texts(|line| line.description.clone()),
+        &numbers(|line| line.quantity),
+        &texts(|line| line.unit_price.to_string()),
+        &numbers(|line| line.amount_minor),
+        &times(|line| line.period.start),
+        &times(|line| line.period.end),
+        &texts(|line| line.taxation.category.code().to_owned()),
+        &rates
+    )
+    .execute(tx.connection()?)
+    .await?;
     Ok(())
 }
 
 async fn insert_taxes(tx: &mut TenantTx, id: InvoiceId, taxes: &[TaxGroup]) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
-    for TaxGroup { taxation, basis_minor, amount_minor } in taxes {
-        sqlx::query!(
-            "INSERT INTO billing.invoice_taxes (tenant_id, invoice_id, category, rate, basis_minor, amount_minor)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            tenant,
-            id.uuid(),
-            taxation.category.code(),
-            i32::try_from(taxation.rate.millionths()).unwrap_or(i32::MAX),
-            *basis_minor,
-            *amount_minor
-        )
-        .execute(tx.connection()?)
-        .await?;
-    }
+    let categories: Vec<String> = taxes.iter().map(|group| group.taxation.category.code().to_owned()).collect();
+    let rates: Vec<i32> = taxes.iter().map(|group| rate(group.taxation)).collect();
+    let bases: Vec<i64> = taxes.iter().map(|group| group.basis_minor).collect();
+    let amounts: Vec<i64> = taxes.iter().map(|group| group.amount_minor).collect();
+    sqlx::query!(
+        "INSERT INTO billing.invoice_taxes (tenant_id, invoice_id, category, rate, basis_minor, amount_minor)
+         SELECT $1, $2, tax.* FROM unnest($3::text[], $4::integer[], $5::bigint[], $6::bigint[]) AS tax",
+        tenant,
+        id.uuid(),
+        &categories,
+        &rates,
+        &bases,
+        &amounts
+    )
+    .execute(tx.connection()?)
+    .await?;
     Ok(())
+}
+
+/// In millionths; a rate is a million at most.
+fn rate(taxation: Taxation) -> i32 {
+    i32::try_from(taxation.rate.millionths()).unwrap_or(i32::MAX)
+}
+
+/// Whole rows of the tenant's invoices.
+macro_rules! invoices {
+    ($rest:literal, $($value:expr),+) => {
+        sqlx::query_as!(
+            InvoiceRow,
+            "SELECT id, number, kind, status, period_start, period_end, currency, subtotal_minor, discount_minor, tax_minor,
+                    total_minor, issued_at, due_at, seller, buyer, credits_id, reason, paid_at, payment_reference
+             FROM billing.invoices WHERE tenant_id = $1 AND " + $rest,
+            $($value),+
+        )
+    };
 }
 
 /// The tenant's invoices, newest first: up to `n` of them, behind `after` if it is given.
@@ -211,17 +236,10 @@ async fn insert_taxes(tx: &mut TenantTx, id: InvoiceId, taxes: &[TaxGroup]) -> R
 /// [`DbError`].
 pub async fn list(tx: &mut TenantTx, after: Option<InvoiceId>, n: i64) -> Result<Vec<InvoiceRow>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_as!(
-        InvoiceRow,
-        "SELECT id, number, kind, status, period_start, period_end, currency, subtotal_minor, discount_minor, tax_minor,
-                total_minor, issued_at, due_at, seller, buyer, credits_id, reason, paid_at, payment_reference
-         FROM billing.invoices WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
-        tenant,
-        after.map(InvoiceId::uuid),
-        n
-    )
-    .fetch_all(tx.connection()?)
-    .await?)
+    let after = after.map(InvoiceId::uuid);
+    Ok(invoices!("($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3", tenant, after, n)
+        .fetch_all(tx.connection()?)
+        .await?)
 }
 
 /// One invoice.
@@ -230,16 +248,7 @@ pub async fn list(tx: &mut TenantTx, after: Option<InvoiceId>, n: i64) -> Result
 /// [`DbError`].
 pub async fn find(tx: &mut TenantTx, id: InvoiceId) -> Result<Option<InvoiceRow>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_as!(
-        InvoiceRow,
-        "SELECT id, number, kind, status, period_start, period_end, currency, subtotal_minor, discount_minor, tax_minor,
-                total_minor, issued_at, due_at, seller, buyer, credits_id, reason, paid_at, payment_reference
-         FROM billing.invoices WHERE tenant_id = $1 AND id = $2",
-        tenant,
-        id.uuid()
-    )
-    .fetch_optional(tx.connection()?)
-    .await?)
+    Ok(invoices!("id = $2", tenant, id.uuid()).fetch_optional(tx.connection()?).await?)
 }
 
 /// The invoice that closed the period which begins at `start`.

@@ -20,6 +20,8 @@ pub use check::{MAX_ALL_CHARS, MAX_LINES, MAX_TEXT_CHARS};
 pub use error::DocumentError;
 pub use text::one_line;
 
+pub use super::tax::TaxCategory;
+
 /// An invoice or a credit note. Amounts are in minor units of its currency; empty texts count as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceDocument {
@@ -202,49 +204,6 @@ pub struct TaxKey {
     pub category: TaxCategory,
     /// The rate in millionths: 200,000 for 20 %, 88,750 for 8.875 %. Zero unless the category is [`TaxCategory::Standard`].
     pub rate: u32,
-}
-
-/// Categories of tax (UN/CEFACT code list 5305, as far as it is of use here).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum TaxCategory {
-    /// S: taxed at a rate above zero.
-    #[serde(rename = "S")]
-    Standard,
-    /// Z: taxed at zero.
-    #[serde(rename = "Z")]
-    Zero,
-    /// E: exempt, for a reason that must be given.
-    #[serde(rename = "E")]
-    Exempt,
-    /// AE: the buyer owes the tax (reverse charge).
-    #[serde(rename = "AE")]
-    ReverseCharge,
-    /// O: not subject to the tax at all. It stands alone (BR-O-11), and the XML then has no VAT identification (BR-O-02).
-    #[serde(rename = "O")]
-    NotSubject,
-}
-
-impl TaxCategory {
-    /// Its code.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Standard => "S",
-            Self::Zero => "Z",
-            Self::Exempt => "E",
-            Self::ReverseCharge => "AE",
-            Self::NotSubject => "O",
-        }
-    }
-
-    /// Whether the reason must be given why there is no tax (BR-E-10, BR-AE-10, BR-O-10); the others must not have one.
-    #[must_use]
-    pub fn needs_reason(self) -> bool {
-        match self {
-            Self::Standard | Self::Zero => false,
-            Self::Exempt | Self::ReverseCharge | Self::NotSubject => true,
-        }
-    }
 }
 
 /// The tax of one category and rate.

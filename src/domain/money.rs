@@ -114,20 +114,30 @@ impl fmt::Display for Money {
 /// A number of smallest units with the point where it belongs and thousands apart; with an exponent of 0, any whole number.
 #[must_use]
 pub fn grouped(minor: i64, exponent: u8) -> String {
-    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = usize::from(exponent) + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - usize::from(exponent));
-    let mut out = String::from(if minor < 0 { "-" } else { "" });
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
-            out.push(',');
+    let (whole, fraction) = digits(minor, exponent);
+    let sign = if minor < 0 { "-" } else { "" };
+    format!("{sign}{}{fraction}", thousands_apart(&whole))
+}
+
+/// An amount's digits before the point, and the point with those after it if there are any; without its sign.
+pub(super) fn digits(minor: i64, exponent: u8) -> (String, String) {
+    let places = usize::from(exponent);
+    let padded = format!("{:0>width$}", minor.unsigned_abs(), width = places + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - places);
+    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
+    (whole.to_owned(), fraction)
+}
+
+/// Commas between groups of three digits.
+pub(super) fn thousands_apart(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
         }
-        out.push(digit);
+        grouped.push(digit);
     }
-    if !fraction.is_empty() {
-        out.push('.');
-        out.push_str(fraction);
-    }
-    out
+    grouped
 }
 
 /// `numerator / denominator`, rounded to the nearest whole number, halves away from zero: the way in which all money is rounded.
@@ -143,6 +153,19 @@ pub fn divide_rounded(numerator: i128, denominator: i128) -> Result<i64, MoneyEr
     let is_up = rest.unsigned_abs() >= denominator.unsigned_abs() - rest.unsigned_abs();
     let rounded = if is_up { quotient + numerator.signum() } else { quotient };
     i64::try_from(rounded).map_err(|_range: std::num::TryFromIntError| MoneyError::Overflow)
+}
+
+/// The digits of a decimal number that is not negative, as a whole number of its `decimals`th part: `0.02` with three of them is 20.
+/// Digits with at most one point between them, no sign, no exponent; at most `longest` before the point and `decimals` after it.
+pub(super) fn parse_decimal(text: &str, longest: usize, decimals: usize) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |text: &str, longest| {
+        !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_digits(whole, longest) || !is_digits(fraction, decimals) {
+        return None;
+    }
+    format!("{whole}{fraction:0<decimals$}").parse().ok()
 }
 
 /// The sum of amounts.

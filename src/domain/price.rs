@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::money::{MoneyError, divide_rounded};
+use super::money::{MoneyError, divide_rounded, parse_decimal};
 
 /// Decimals that a price may have.
 const DECIMALS: usize = 12;
@@ -20,15 +20,7 @@ impl UnitPrice {
     /// # Errors
     /// [`MoneyError::Price`].
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let is_digits = |text: &str, longest| {
-            !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if !is_digits(whole, 15) || !is_digits(fraction, DECIMALS) {
-            return Err(MoneyError::Price);
-        }
-        let digits = format!("{whole}{fraction:0<DECIMALS$}");
-        digits.parse().map(Self).map_err(|_digits: std::num::ParseIntError| MoneyError::Price)
+        parse_decimal(text, 15, DECIMALS).map(Self).ok_or(MoneyError::Price)
     }
 
     /// A whole number of smallest units.

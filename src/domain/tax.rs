@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::money::{MoneyError, divide_rounded, sum};
+use serde::{Deserialize, Serialize};
+
+use super::money::{MoneyError, divide_rounded, parse_decimal, sum};
 
 /// Parts of a whole that a rate counts.
 const MILLION: i128 = 1_000_000;
@@ -21,14 +23,8 @@ impl TaxRate {
     /// # Errors
     /// [`MoneyError::Price`].
     pub fn parse(percent: &str) -> Result<Self, MoneyError> {
-        let (whole, fraction) = percent.split_once('.').unwrap_or((percent, "0"));
-        let is_digits = |text: &str, longest| {
-            !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if !is_digits(whole, 3) || !is_digits(fraction, 4) {
-            return Err(MoneyError::Price);
-        }
-        Self::of_millionths(format!("{whole}{fraction:0<4}").parse().unwrap_or(u32::MAX)).ok_or(MoneyError::Price)
+        let millionths = parse_decimal(percent, 3, 4).and_then(|millionths| u32::try_from(millionths).ok());
+        millionths.and_then(Self::of_millionths).ok_or(MoneyError::Price)
     }
 
     /// A rate in millionths, `None` beyond the whole.
@@ -55,19 +51,24 @@ impl fmt::Display for TaxRate {
     }
 }
 
-/// Why a line is taxed as it is; the codes are those of UN/CEFACT's list 5305.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Why a line is taxed as it is: categories of tax (UN/CEFACT code list 5305, as far as it is of use here), named by their codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TaxCategory {
-    /// At the rate.
+    /// S: taxed at a rate above zero.
+    #[serde(rename = "S")]
     Standard,
-    /// At a rate of nothing.
+    /// Z: taxed at zero.
+    #[serde(rename = "Z")]
     Zero,
-    /// The buyer, a business in another country, owes the tax.
+    /// AE: the buyer, a business in another country, owes the tax (reverse charge).
+    #[serde(rename = "AE")]
     ReverseCharge,
-    /// The buyer is exempt.
+    /// E: exempt, for a reason that must be given.
+    #[serde(rename = "E")]
     Exempt,
-    /// The seller charges no tax at all.
-    OutsideScope,
+    /// O: not subject to the tax at all. It stands alone (BR-O-11), and the XML then has no VAT identification (BR-O-02).
+    #[serde(rename = "O")]
+    NotSubject,
 }
 
 impl TaxCategory {
@@ -79,14 +80,23 @@ impl TaxCategory {
             Self::Zero => "Z",
             Self::ReverseCharge => "AE",
             Self::Exempt => "E",
-            Self::OutsideScope => "O",
+            Self::NotSubject => "O",
+        }
+    }
+
+    /// Whether the reason must be given why there is no tax (BR-E-10, BR-AE-10, BR-O-10); the others must not have one.
+    #[must_use]
+    pub fn needs_reason(self) -> bool {
+        match self {
+            Self::Standard | Self::Zero => false,
+            Self::Exempt | Self::ReverseCharge | Self::NotSubject => true,
         }
     }
 
     /// The category of a code.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::Standard, Self::Zero, Self::ReverseCharge, Self::Exempt, Self::OutsideScope]
+        [Self::Standard, Self::Zero, Self::ReverseCharge, Self::Exempt, Self::NotSubject]
             .into_iter()
             .find(|category| category.code() == code)
     }
@@ -103,7 +113,7 @@ pub struct Taxation {
 
 impl Taxation {
     /// No tax is charged.
-    pub const NONE: Self = Self { category: TaxCategory::OutsideScope, rate: TaxRate::ZERO };
+    pub const NONE: Self = Self { category: TaxCategory::NotSubject, rate: TaxRate::ZERO };
 
     /// The buyer is exempt.
     pub const EXEMPT: Self = Self { category: TaxCategory::Exempt, rate: TaxRate::ZERO };

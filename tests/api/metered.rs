@@ -115,6 +115,23 @@ async fn a_client_that_repeats_a_call_is_counted_once() {
 }
 
 #[tokio::test]
+async fn a_call_that_two_routes_could_take_is_counted_by_one() {
+    let service = service();
+    let text = service.route("/run", "meter = \"workflow_runs\"")
+        + &service.route("/run/deep", "meter = \"workflow_runs\"\nmeter_quantity = 10")
+        + &service.route("/run/deep/other", "meter = \"connector_calls\"");
+    let app = app_with(text, |_| {}).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    for path in ["/run/ok", "/run/deep/ok", "/run/deep/other/ok", "/run/deeper/ok"] {
+        assert_eq!(app.get("acme", path).token(&owner).await.status, 200, "{path}");
+    }
+    counted(&app, &owner, "connector_calls", 1).await;
+    counted(&app, &owner, "workflow_runs", 12).await;
+    // Nothing came on top of it.
+    assert_eq!(app.count("SELECT sum(used)::bigint FROM billing.usage_counters").await, 13);
+}
+
+#[tokio::test]
 async fn what_a_service_reports_is_counted_once_and_not_shown() {
     let service = service();
     let text =

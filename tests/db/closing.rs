@@ -7,7 +7,8 @@ use std::task::Poll;
 use businessos::actors::billing::close::close_period;
 use businessos::actors::billing::dunning::judge_overdue;
 use businessos::actors::billing::payment::{By, SettleError, credit, mark_paid};
-use businessos::actors::subscriptions::{By as ChangedBy, ChangeWish, change};
+use businessos::actors::subscriptions::due::change_due_of;
+use businessos::actors::subscriptions::{By as ChangedBy, ChangeWish, cancel, change};
 use businessos::clock;
 use businessos::db::invoices::{self, InvoiceRow};
 use businessos::db::{Db, TenantTx, subscriptions};
@@ -16,7 +17,9 @@ use businessos::domain::ids::TenantId;
 use businessos::domain::invoice::Line;
 use businessos::domain::period::Period;
 use businessos::domain::subscription::SubscriptionStatus;
+use chrono::TimeDelta;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use crate::metered::{Metered, present};
 
@@ -25,9 +28,7 @@ async fn subscribed(plan: &str) -> (Metered, Db) {
     let metered = Metered::new(None).await;
     metered.record_plans().await;
     let db = metered.pool();
-    let wish = ChangeWish { plan: plan.to_owned(), modules: None, coupon: None, by: ChangedBy::Platform };
-    let (actor, source) = (AuditActor::System, AuditSource::default());
-    change(&db, &metered.settings, metered.tenant, &wish, actor, source).await.unwrap();
+    agree(&metered, &db, plan).await;
     metered.database.as_admin("UPDATE billing.pending_items SET invoice_id = gen_random_uuid()").await;
     (metered, db)
 }
@@ -178,6 +179,74 @@ async fn usage_that_comes_after_the_close_is_on_the_next_invoice() {
     assert_eq!(line.quantity, 1_000_000);
     assert_eq!(Ok(line.amount_minor), line.unit_price.of(1_000_000));
     assert_eq!(metered.number("SELECT billed FROM billing.period_usage").await, figures.included + 1_000_000);
+}
+
+async fn agree(metered: &Metered, db: &Db, plan: &str) {
+    let wish = ChangeWish { plan: plan.to_owned(), modules: None, coupon: None, by: ChangedBy::Platform };
+    change(db, &metered.settings, metered.tenant, &wish, AuditActor::System, AuditSource::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_day_of_a_subscription_that_was_ended_is_billed_and_the_time_after_is_not() {
+    let (metered, db) = subscribed("pro").await;
+    let (actor, source) = (AuditActor::System, AuditSource::default());
+    cancel(&db, &metered.settings, metered.tenant, true, 2, actor, source).await.unwrap();
+    let included = metered.settings.plans["pro"].meters.values().next().unwrap().included;
+    metered.add(present(), included + 1_000_000).await;
+    // The end is written down only days after the month is over, and the month is closed after that.
+    let late = present().end + TimeDelta::days(3);
+    assert_eq!(change_due_of(&db, &metered.settings, metered.tenant, late).await.unwrap(), 1);
+    let close = async |period| {
+        close_period(&db, &metered.settings, metered.tenant, period).await.unwrap().unwrap().invoice.is_some()
+    };
+    assert!(close(present()).await);
+    // What was used on the last day and reported late is billed at the price of that day, though nothing is agreed any more.
+    metered.add(present(), 1_000_000).await;
+    assert!(close(next()).await);
+    assert!(!close(Period::containing(next().end)).await);
+    let all = issued(&metered, &db).await;
+    assert_eq!(keys(&all[0].1), [("usage:ai_tokens", 1_500)]);
+    assert_eq!(keys(&all[1].1), [(format!("late_usage:ai_tokens:{}", present().name()).as_str(), 1_500)]);
+}
+
+#[tokio::test]
+async fn usage_before_and_after_a_change_of_plan_is_one_figure_and_billed_once() {
+    let (metered, db) = subscribed("basic").await;
+    let included = metered.settings.plans["pro"].meters.values().next().unwrap().included;
+    let before = 2_000_000;
+    assert!(before > metered.settings.plans["basic"].meters.values().next().unwrap().included);
+    metered.add(present(), before).await;
+    agree(&metered, &db, "pro").await;
+    assert_eq!(metered.number("SELECT used FROM billing.usage_counters").await, before, "nothing begins anew");
+    metered.add(present(), included).await;
+    close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
+    let [(_, lines)] = &issued(&metered, &db).await[..] else { panic!("one invoice") };
+    let usage: Vec<_> = lines.iter().filter(|line| line.key.starts_with("usage:")).collect();
+    // By the plan of the month's end: what was beyond the smaller plan is within the larger one.
+    assert_eq!(usage.iter().map(|line| line.quantity).collect::<Vec<_>>(), [before]);
+    let prorations: Vec<i64> =
+        lines.iter().filter(|line| line.key.starts_with("pending:")).map(|line| line.amount_minor).collect();
+    assert!(matches!(prorations[..], [credit, charge] if credit < 0 && charge > 0), "{prorations:?}");
+    assert_eq!(
+        keys(lines).iter().filter(|(key, _)| key.starts_with("plan:")).collect::<Vec<_>>(),
+        [&("plan:pro", 19_900)]
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_that_has_not_said_who_it_is_gets_its_invoice_as_a_buyer_in_the_sellers_country() {
+    let (mut metered, db) = subscribed("basic").await;
+    metered.settings.billing.tax_rate_percent = "23".to_owned();
+    metered.user("owner@acme.example", "owner", "active", true).await;
+    close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
+    let [(invoice, lines)] = &issued(&metered, &db).await[..] else { panic!("one invoice") };
+    let expected = json!({
+        "legal_name": "Acme Ltd", "address_lines": [], "city": "", "postcode": "", "country": "IE", "tax_id": null, "emails": [],
+    });
+    assert_eq!(invoice.buyer, expected);
+    assert_eq!((keys(lines), invoice.tax_minor), (vec![("plan:basic", 4_900)], 1_127));
+    let mails = "SELECT count(*) FROM platform.mail_outbox WHERE kind = 'invoice' AND recipient = 'owner@acme.example'";
+    assert_eq!(metered.number(mails).await, 1);
 }
 
 #[tokio::test]

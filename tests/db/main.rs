@@ -11,6 +11,7 @@ mod embedded;
 mod job_runs;
 mod limits;
 mod metered;
+mod periods;
 mod reservations;
 mod rls_behaviour;
 mod rls_check;

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod closing;
 mod database_faults;
 mod drain;
 mod load;

@@ -15,7 +15,7 @@ use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::Line;
 use crate::domain::invoice_document::{
     Allowance, BankAccount, DocumentCurrency, DocumentKind, DocumentLine, InvoiceDocument, Paper, Party, Payment,
-    ServicePeriod, TaxCategory as Category, TaxGroup as Group, TaxKey, major_decimal,
+    ServicePeriod, TaxGroup as Group, TaxKey, major_decimal,
 };
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
@@ -25,6 +25,10 @@ use crate::domain::tax::{TaxCategory, TaxGroup, Taxation};
 const PRINT_WITHIN: Duration = Duration::from_secs(10);
 /// Colour of a seller who has chosen none.
 const PLAIN: &str = "#333333";
+
+/// Said on invoices to tenants that have not said who they are: they are taken to be in the seller's country, and taxed there.
+const NO_ADDRESS: &str = "No billing address had been given when this was issued. Please complete your billing profile: the next \
+                          invoice will name it.";
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +112,7 @@ impl Facts {
         let seller: SellerSettings = parse(&row.seller)?;
         let buyer: BillingProfile = parse(&row.buyer)?;
         let is_invoice = credited.is_none();
+        let is_unknown = is_invoice && is_without_address(&buyer);
         let kind = credited.as_ref().map_or(DocumentKind::Invoice, |credited| DocumentKind::CreditNote {
             invoice_number: credited.number.clone(),
             invoice_issued_on: credited.issued_at.date_naive(),
@@ -137,7 +142,7 @@ impl Facts {
             total: row.total_minor,
             already_paid: 0,
             amount_due: row.total_minor,
-            notes: row.reason.iter().cloned().collect(),
+            notes: row.reason.iter().cloned().chain(is_unknown.then(|| NO_ADDRESS.to_owned())).collect(),
             paper: match settings.billing.paper {
                 config::Paper::A4 => Paper::A4,
                 config::Paper::Letter => Paper::Letter,
@@ -167,6 +172,10 @@ fn seller_party(seller: SellerSettings) -> Party {
         ..Party::default()
     };
     with_tax_id(party, tax_id)
+}
+
+fn is_without_address(buyer: &BillingProfile) -> bool {
+    buyer.address_lines.is_empty() && buyer.city.is_empty()
 }
 
 fn buyer_party(buyer: BillingProfile) -> Party {
@@ -236,20 +245,13 @@ fn document_group(group: &TaxGroup, tax_name: &str) -> Group {
         TaxCategory::Standard | TaxCategory::Zero => String::new(),
         TaxCategory::ReverseCharge => "Reverse charge: the buyer accounts for the tax".to_owned(),
         TaxCategory::Exempt => format!("Exempt from {tax_name}"),
-        TaxCategory::OutsideScope => format!("Not subject to {tax_name}"),
+        TaxCategory::NotSubject => format!("Not subject to {tax_name}"),
     };
     Group { tax: tax_key(group.taxation), basis: group.basis_minor, amount: group.amount_minor, reason }
 }
 
 fn tax_key(taxation: Taxation) -> TaxKey {
-    let category = match taxation.category {
-        TaxCategory::Standard => Category::Standard,
-        TaxCategory::Zero => Category::Zero,
-        TaxCategory::ReverseCharge => Category::ReverseCharge,
-        TaxCategory::Exempt => Category::Exempt,
-        TaxCategory::OutsideScope => Category::NotSubject,
-    };
-    TaxKey { category, rate: taxation.rate.millionths() }
+    TaxKey { category: taxation.category, rate: taxation.rate.millionths() }
 }
 
 /// The days of a period, of which it begins and ends at midnight but when it was cut off by the second.
@@ -258,3 +260,7 @@ fn days(period: Period) -> ServicePeriod {
     let first = period.start.date_naive();
     ServicePeriod { first, last: last.date_naive().max(first) }
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

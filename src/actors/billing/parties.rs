@@ -23,7 +23,7 @@ pub(super) async fn of(tx: &mut TenantTx, settings: &Settings) -> Result<Parties
         Some(profile) => (json!(profile), profile.emails),
         None => {
             let name = tenants::find(tx).await?.map(|tenant| tenant.name);
-            // An invoice names a country: until the tenant has said otherwise, it is where most who sell sell most.
+            // An invoice names a country, and with it a tax: until the tenant has said otherwise, the seller's own (ADR 50).
             let country = &settings.billing.seller.country;
             let buyer = json!({ "legal_name": name, "address_lines": [], "city": "", "postcode": "", "country": country,
                                 "tax_id": null, "emails": [] });

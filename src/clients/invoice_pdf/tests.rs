@@ -124,6 +124,20 @@ fn with_utmost_care_only_plain_letters_of_the_first_typeface_are_printed() {
 }
 
 #[test]
+fn a_name_for_which_the_typesetter_finds_no_glyph_is_printed_all_the_same() {
+    // Marks that a typeface has, and that it cannot put on any letter.
+    for mark in ['\u{658}', '\u{20d8}'] {
+        let mut document = sample();
+        document.buyer.name = format!("Nūr{mark} نور GmbH");
+        let usual = RENDERER.render_with(Care::Usual, &document, "<x/>");
+        assert!(matches!(usual, Err(PrintError::Typesetting(_))), "{mark:?} is printed now: take another");
+        let printed = print(&document);
+        assert_eq!((printed.n_pages, printed.n_unprintable), (1, 4), "the mark, three letters");
+        assert!(printed.xml.contains(&document.buyer.name), "the file for machines has the name as it is");
+    }
+}
+
+#[test]
 fn the_longest_texts_that_are_allowed_are_printed() {
     let mut document = sample();
     let long = "W".repeat(1_000);

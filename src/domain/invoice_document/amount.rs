@@ -2,6 +2,7 @@
 
 use super::DocumentCurrency;
 use super::decimal::Decimal;
+use crate::domain::money::{digits, thousands_apart};
 
 /// The sign of printed negative amounts: as wide as a digit, unlike the hyphen.
 const MINUS: char = '\u{2212}';
@@ -10,7 +11,7 @@ const MINUS: char = '\u{2212}';
 #[must_use]
 pub fn plain_amount(minor: i64, exponent: u8) -> String {
     let sign = if minor < 0 { "-" } else { "" };
-    let (whole, fraction) = split(minor, exponent);
+    let (whole, fraction) = digits(minor, exponent);
     format!("{sign}{whole}{fraction}")
 }
 
@@ -18,15 +19,15 @@ pub fn plain_amount(minor: i64, exponent: u8) -> String {
 #[must_use]
 pub fn grouped_amount(minor: i64, exponent: u8) -> String {
     let sign = if minor < 0 { MINUS.to_string() } else { String::new() };
-    let (whole, fraction) = split(minor, exponent);
-    format!("{sign}{}{fraction}", group(&whole))
+    let (whole, fraction) = digits(minor, exponent);
+    format!("{sign}{}{fraction}", thousands_apart(&whole))
 }
 
 /// With the currency, `$1,234.56` or `CHF 1,234.56`.
 #[must_use]
 pub fn money_text(minor: i64, currency: &DocumentCurrency) -> String {
     let sign = if minor < 0 { MINUS.to_string() } else { String::new() };
-    let (whole, fraction) = split(minor, currency.exponent);
+    let (whole, fraction) = digits(minor, currency.exponent);
     // Only signs that name one currency to readers everywhere.
     let symbol = match &*currency.code {
         "USD" => "$".to_owned(),
@@ -36,7 +37,7 @@ pub fn money_text(minor: i64, currency: &DocumentCurrency) -> String {
         // A no-break space keeps code and figure on one line.
         code => format!("{code}\u{a0}"),
     };
-    format!("{sign}{symbol}{}{fraction}", group(&whole))
+    format!("{sign}{symbol}{}{fraction}", thousands_apart(&whole))
 }
 
 /// A decimal such as a quantity or a price for people: grouped, with at least `decimals` places and no needless zeros after
@@ -58,7 +59,7 @@ pub fn grouped_decimal(text: &str, decimals: u8) -> String {
         fraction.push('0');
     }
     let point = if fraction.is_empty() { "" } else { "." };
-    format!("{sign}{}{point}{fraction}", group(whole))
+    format!("{sign}{}{point}{fraction}", thousands_apart(whole))
 }
 
 /// A rate in millionths as a percentage: `19`, `8.875`.
@@ -83,26 +84,4 @@ pub fn major_decimal(minor: &str, exponent: u8) -> String {
     let fraction = format!("{shifted}{fraction}");
     let point = if fraction.is_empty() { "" } else { "." };
     format!("{sign}{whole}{point}{fraction}")
-}
-
-/// The digits before the point, and the point with those after it.
-fn split(minor: i64, exponent: u8) -> (String, String) {
-    let digits = minor.unsigned_abs().to_string();
-    let places = usize::from(exponent);
-    let padded = format!("{digits:0>width$}", width = places + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - places);
-    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
-    (whole.to_owned(), fraction)
-}
-
-/// Commas between groups of three digits.
-fn group(digits: &str) -> String {
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
