@@ -2,13 +2,16 @@
 # Build output goes to ~/.cache/businessos/target unless CARGO_TARGET_DIR says otherwise.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench fmt sqlx-prepare setup clean-data
+.PHONY: help run demo-billing test check fuzz bench fmt sqlx-prepare setup clean-data
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: ## start everything with a demo tenant, and print what to try (Ctrl-C stops it)
 	@scripts/run.sh
+
+demo-billing: ## subscribe, pay, close the month, mail the invoice: with a stand-in for Stripe, offline, in a minute
+	@scripts/demo-billing.sh $(ARGS)
 
 test: ## run every test (ARGS="name" runs the tests with that in their name)
 	@scripts/test.sh $(ARGS)

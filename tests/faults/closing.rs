@@ -32,30 +32,30 @@ const ALL: i64 = TENANTS + TENANTS_OF_ROUND * ROUNDS_OF_TWO;
 const LATE: i64 = 1_000_000;
 
 /// The administrator's connection. It is used from one thread.
-struct Books {
+pub struct Books {
     runtime: Runtime,
     connection: PgConnection,
 }
 
 impl Books {
-    fn open(world: &World) -> Self {
+    pub fn open(world: &World) -> Self {
         let options = Endpoint::find(&world.data_dir()).unwrap().connect_options(SUPERUSER, "businessos");
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let connection = runtime.block_on(options.connect()).unwrap();
         Self { runtime, connection }
     }
 
-    fn rows(&mut self, sql: &str) -> Vec<PgRow> {
+    pub fn rows(&mut self, sql: &str) -> Vec<PgRow> {
         let query = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.connection);
         self.runtime.block_on(query).unwrap()
     }
 
-    fn run(&mut self, sql: &str) {
+    pub fn run(&mut self, sql: &str) {
         let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection);
         self.runtime.block_on(query).unwrap();
     }
 
-    fn number(&mut self, sql: &str) -> i64 {
+    pub fn number(&mut self, sql: &str) -> i64 {
         self.rows(sql)[0].get(0)
     }
 

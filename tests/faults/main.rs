@@ -9,12 +9,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[expect(dead_code, unused_imports, clippy::disallowed_methods, reason = "not every test binary uses all of it; its time is its own")]
+#[path = "../../examples/stripe_fake/fake/mod.rs"]
+mod fake;
+
 mod closing;
 mod database_faults;
 mod drain;
 mod load;
 mod metering;
 mod overload;
+mod paying;
 mod refusals;
 mod server_killed;
 mod tenant_panic;

@@ -29,7 +29,7 @@ pub(in crate::http) struct InvoiceResponse {
     /// Number, without gaps for each year.
     #[schema(example = "INV-2026-000042")]
     number: String,
-    /// `cycle`, the invoice of a period, or `credit_note`.
+    /// `cycle`, the invoice of a period; `interim`, what was paid at once when subscribing; or `credit_note`.
     kind: String,
     /// `open`, `paid`, or `credited`: taken back by a credit note.
     #[schema(example = "open")]
