@@ -16,9 +16,13 @@ ALTER TABLE billing.stripe_customers
     ADD COLUMN charged_since     timestamptz,
     -- Stripe's subscription, while there is one.
     ADD COLUMN subscription_id   text CHECK (char_length(subscription_id) BETWEEN 1 AND 255),
+    -- Subscriptions that were begun so far, for the key of the next.
+    ADD COLUMN n_subscriptions   integer NOT NULL DEFAULT 0,
+    -- Whether we have Stripe's end with its period: if it says so and we did not, somebody ended it there.
+    ADD COLUMN is_ending         boolean NOT NULL DEFAULT false,
     -- When Stripe's subscription was last as ours.
     ADD COLUMN followed_at       timestamptz;
-GRANT UPDATE (payment_method, charged_since, subscription_id, followed_at) ON billing.stripe_customers TO app_rw;
+GRANT UPDATE (payment_method, charged_since, subscription_id, n_subscriptions, is_ending, followed_at) ON billing.stripe_customers TO app_rw;
 
 -- What Stripe collects of which invoice of ours.
 CREATE TABLE billing.stripe_collections (
@@ -32,6 +36,8 @@ CREATE TABLE billing.stripe_collections (
     base_minor        bigint NOT NULL,
     -- What of ours it collects.
     amount_minor      bigint NOT NULL CHECK (amount_minor >= 0),
+    -- What it collects beyond that, and is to be given back.
+    excess_minor      bigint NOT NULL DEFAULT 0 CHECK (excess_minor >= 0),
     -- wanted: Stripe's invoice is to be made; drafted: our lines are to be put on it; placed: it is owed; paid; withdrawn: ours was
     -- taken back, and so is Stripe's.
     state             text NOT NULL CHECK (state IN ('wanted', 'drafted', 'placed', 'paid', 'withdrawn')),
@@ -107,7 +113,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     DELETE FROM billing.stripe_queue q
     WHERE q.tenant_id = new.tenant_id AND q.kind = 'invoice' AND q.id = new.invoice_id;
-    IF new.state IN ('wanted', 'drafted') OR new.is_withdrawn AND new.state <> 'withdrawn' THEN
+    IF new.state IN ('wanted', 'drafted') OR new.is_withdrawn AND new.state <> 'withdrawn' OR new.excess_minor > 0 THEN
         INSERT INTO billing.stripe_queue (tenant_id, kind, id, due_at)
         VALUES (new.tenant_id, 'collection', new.id, clock_timestamp()) ON CONFLICT (tenant_id, kind, id) DO NOTHING;
     ELSE
@@ -117,6 +123,14 @@ BEGIN
 END $$;
 CREATE TRIGGER queue_stripe_collection AFTER INSERT OR UPDATE ON billing.stripe_collections
     FOR EACH ROW EXECUTE FUNCTION billing.queue_stripe_collection();
+
+-- What of a tenant is still due after somebody has looked after it is put off, so that it keeps nobody else waiting.
+CREATE FUNCTION billing.put_off_stripe_work(wanted uuid, looked_at timestamptz) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
+AS $$ UPDATE billing.stripe_queue q SET due_at = clock_timestamp() + interval '1 minute'
+      WHERE q.tenant_id = wanted AND q.kind IN ('payment_event', 'subscription', 'invoice', 'collection') AND q.due_at <= looked_at $$;
+REVOKE ALL ON FUNCTION billing.put_off_stripe_work FROM public;
+GRANT EXECUTE ON FUNCTION billing.put_off_stripe_work TO app_auth;
 
 CREATE FUNCTION billing.queue_stripe_dispute() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

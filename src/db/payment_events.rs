@@ -89,7 +89,7 @@ pub async fn lock_open(tx: &mut TenantTx, id: PaymentEventId) -> Result<bool, Db
     Ok(open.is_some())
 }
 
-/// Since when the tenant's money is in doubt: its oldest failed payment of an invoice that is neither paid nor void, or its oldest
+/// Since when the tenant's money is in doubt: its oldest failed payment of an invoice that is still owed, here and there, or its oldest
 /// dispute that is not over. One is over when it is won, or lost and followed by a payment.
 ///
 /// # Errors
@@ -104,7 +104,11 @@ pub async fn find_oldest_trouble(tx: &mut TenantTx) -> Result<Option<DateTime<Ut
                  o.kind IN ('invoice_paid', 'invoice_voided')
                  OR o.kind = 'dispute_closed' AND (o.detail->>'status' <> 'lost' OR EXISTS (
                      SELECT FROM billing.payment_events p
-                     WHERE p.tenant_id = $1 AND p.kind = 'invoice_paid' AND p.occurred_at > o.noted_at))))",
+                     WHERE p.tenant_id = $1 AND p.kind = 'invoice_paid' AND p.occurred_at > o.noted_at))))
+           AND NOT EXISTS (
+             SELECT FROM billing.stripe_collections l LEFT JOIN billing.invoices i ON i.tenant_id = $1 AND i.id = l.invoice_id
+             WHERE l.tenant_id = $1 AND l.stripe_invoice_id = e.object_id
+               AND (l.is_withdrawn OR i.status IS DISTINCT FROM 'open'))",
         tenant
     )
     .fetch_one(tx.connection()?)

@@ -47,6 +47,8 @@ pub struct NewCollection<'a> {
     pub base_minor: i64,
     /// What of our invoice it collects, in minor units.
     pub amount_minor: i64,
+    /// What it collects beyond that, and is to be given back, in minor units.
+    pub excess_minor: i64,
     /// How far it is.
     pub state: CollectionState,
 }
@@ -64,6 +66,8 @@ pub struct CollectionRow {
     pub base_minor: i64,
     /// What of ours it collects, in minor units.
     pub amount_minor: i64,
+    /// What it collects beyond that, and is to be given back, in minor units.
+    pub excess_minor: i64,
     /// Its state, as stored.
     pub state: String,
     /// Our invoice was taken back.
@@ -87,17 +91,18 @@ impl CollectionRow {
 /// [`DbError`].
 pub async fn insert(tx: &mut TenantTx, new: &NewCollection<'_>) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
-    let NewCollection { invoice, stripe_invoice, base_minor, amount_minor, state } = new;
+    let NewCollection { invoice, stripe_invoice, base_minor, amount_minor, excess_minor, state } = new;
     let result = sqlx::query!(
         "INSERT INTO billing.stripe_collections
-             (tenant_id, id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, stripe_invoice_id) DO NOTHING",
+             (tenant_id, id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, stripe_invoice_id) DO NOTHING",
         tenant,
         clock::new_id::<CollectionId>().uuid(),
         invoice.map(InvoiceId::uuid),
         *stripe_invoice,
         base_minor,
         amount_minor,
+        excess_minor,
         state.as_str()
     )
     .execute(tx.connection()?)
@@ -113,7 +118,7 @@ pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<Coll
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state, is_withdrawn
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state, is_withdrawn
          FROM billing.stripe_collections WHERE tenant_id = $1 AND stripe_invoice_id = $2",
         tenant,
         stripe_invoice
@@ -122,7 +127,8 @@ pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<Coll
     .await?)
 }
 
-/// Collections that something is to be done about, the first noted first: they are not placed yet, or to be taken back.
+/// Collections that something is to be done about, the first noted first: they are not placed yet, or to be taken back, or
+/// collect too much.
 ///
 /// # Errors
 /// [`DbError`].
@@ -130,8 +136,9 @@ pub async fn list_undone(tx: &mut TenantTx) -> Result<Vec<CollectionRow>, DbErro
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, state, is_withdrawn
-         FROM billing.stripe_collections WHERE tenant_id = $1 AND (state IN ('wanted', 'drafted') OR is_withdrawn AND state <> 'withdrawn') ORDER BY id",
+        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state, is_withdrawn
+         FROM billing.stripe_collections WHERE tenant_id = $1 AND (state IN ('wanted', 'drafted') OR is_withdrawn AND state <> 'withdrawn' OR excess_minor > 0)
+         ORDER BY id",
         tenant
     )
     .fetch_all(tx.connection()?)
@@ -170,13 +177,13 @@ pub async fn sum_paid(tx: &mut TenantTx, invoice: Uuid) -> Result<i64, DbError> 
     .await?)
 }
 
-/// Notes the invoice of Stripe's that was made for a collection.
+/// Notes the invoice of Stripe's that was made for a collection; false if it is not wanted any more.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_drafted(tx: &mut TenantTx, id: CollectionId, stripe_invoice: &str) -> Result<(), DbError> {
+pub async fn set_drafted(tx: &mut TenantTx, id: CollectionId, stripe_invoice: &str) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE billing.stripe_collections SET stripe_invoice_id = $3, state = 'drafted'
          WHERE tenant_id = $1 AND id = $2 AND state = 'wanted'",
         tenant,
@@ -185,37 +192,77 @@ pub async fn set_drafted(tx: &mut TenantTx, id: CollectionId, stripe_invoice: &s
     )
     .execute(tx.connection()?)
     .await?;
-    Ok(())
+    Ok(result.rows_affected() == 1)
 }
 
-/// Notes that a collection is owed, and what it collects; nothing if it is paid by now.
+/// Notes that a collection is owed, what it collects, and what beyond that; false if that is noted already.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_placed(tx: &mut TenantTx, id: CollectionId, amount_minor: i64) -> Result<bool, DbError> {
+pub async fn set_placed(
+    tx: &mut TenantTx,
+    id: CollectionId,
+    amount_minor: i64,
+    excess_minor: i64,
+) -> Result<bool, DbError> {
     let tenant = tx.tenant().uuid();
     let result = sqlx::query!(
-        "UPDATE billing.stripe_collections SET amount_minor = $3, state = 'placed'
+        "UPDATE billing.stripe_collections SET amount_minor = $3, excess_minor = $4, state = 'placed'
          WHERE tenant_id = $1 AND id = $2 AND state = 'drafted'",
         tenant,
         id.uuid(),
-        amount_minor
+        amount_minor,
+        excess_minor
     )
     .execute(tx.connection()?)
     .await?;
     Ok(result.rows_affected() == 1)
 }
 
-/// Notes that nothing is to be collected for an invoice any more.
+/// Notes that nothing is to be collected for an invoice any more; with `is_paid_too`, what was collected is to go back.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn withdraw(tx: &mut TenantTx, invoice: InvoiceId) -> Result<(), DbError> {
+pub async fn withdraw(tx: &mut TenantTx, invoice: InvoiceId, is_paid_too: bool) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE billing.stripe_collections SET is_withdrawn = true WHERE tenant_id = $1 AND invoice_id = $2",
+        "UPDATE billing.stripe_collections SET is_withdrawn = true
+         WHERE tenant_id = $1 AND invoice_id = $2 AND ($3 OR state <> 'paid')",
         tenant,
-        invoice.uuid()
+        invoice.uuid(),
+        is_paid_too
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes that nothing is to be collected by a collection any more.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn withdraw_one(tx: &mut TenantTx, id: CollectionId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET is_withdrawn = true WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes that what was collected too much was given back.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_given_back(tx: &mut TenantTx, id: CollectionId) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_collections SET excess_minor = 0 WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid()
     )
     .execute(tx.connection()?)
     .await?;

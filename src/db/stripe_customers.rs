@@ -13,6 +13,10 @@ pub struct StripeCustomerRow {
     pub payment_method: Option<String>,
     /// Stripe's subscription, while there is one.
     pub subscription_id: Option<String>,
+    /// Subscriptions that were begun so far.
+    pub n_subscriptions: i32,
+    /// Whether we have Stripe's end with its period.
+    pub is_ending: bool,
 }
 
 /// Where the tenant is at Stripe; `None` if Stripe does not know it.
@@ -23,7 +27,7 @@ pub async fn find(tx: &mut TenantTx) -> Result<Option<StripeCustomerRow>, DbErro
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         StripeCustomerRow,
-        "SELECT customer_id, payment_method, subscription_id
+        "SELECT customer_id, payment_method, subscription_id, n_subscriptions, is_ending
          FROM billing.stripe_customers WHERE tenant_id = $1",
         tenant
     )
@@ -66,33 +70,56 @@ pub async fn set_payment_method(tx: &mut TenantTx, payment_method: Option<&str>)
     Ok(())
 }
 
-/// Notes the tenant's subscription at Stripe; none = there is none any more.
+/// Notes the subscription that was begun at Stripe, unless there is one.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_subscription(tx: &mut TenantTx, subscription: Option<&str>) -> Result<(), DbError> {
+pub async fn set_subscription(tx: &mut TenantTx, subscription: &str, is_ending: bool) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("UPDATE billing.stripe_customers SET subscription_id = $2 WHERE tenant_id = $1", tenant, subscription)
-        .execute(tx.connection()?)
-        .await?;
+    sqlx::query!(
+        "UPDATE billing.stripe_customers
+         SET subscription_id = $2, is_ending = $3, n_subscriptions = n_subscriptions + 1
+         WHERE tenant_id = $1 AND subscription_id IS NULL",
+        tenant,
+        subscription,
+        is_ending
+    )
+    .execute(tx.connection()?)
+    .await?;
     Ok(())
 }
 
-/// Whether Stripe's subscription was made to follow since ours was last changed.
+/// Notes that a subscription at Stripe is over; nothing if the tenant has another one by now.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn is_followed(tx: &mut TenantTx) -> Result<bool, DbError> {
+pub async fn end_subscription(tx: &mut TenantTx, subscription: &str) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
-    let is_followed = sqlx::query_scalar!(
-        r#"SELECT c.followed_at >= s.updated_at AS "is_followed?"
-           FROM billing.stripe_customers c JOIN billing.subscriptions s ON s.tenant_id = c.tenant_id
-           WHERE c.tenant_id = $1"#,
-        tenant
+    sqlx::query!(
+        "UPDATE billing.stripe_customers SET subscription_id = NULL, is_ending = false
+         WHERE tenant_id = $1 AND subscription_id = $2",
+        tenant,
+        subscription
     )
-    .fetch_optional(tx.connection()?)
+    .execute(tx.connection()?)
     .await?;
-    Ok(is_followed.flatten().unwrap_or(false))
+    Ok(())
+}
+
+/// Notes whether we know of Stripe's subscription that it ends with its period.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_ending(tx: &mut TenantTx, is_ending: bool) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_customers SET is_ending = $2 WHERE tenant_id = $1 AND is_ending <> $2",
+        tenant,
+        is_ending
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
 }
 
 /// Notes that Stripe's subscription is as ours. The tenant's row must be locked, so that ours is not another one by now.

@@ -1,5 +1,7 @@
 //! Who has work at Stripe that waits: `billing.stripe_queue`, which triggers fill and empty.
 
+use chrono::{DateTime, Utc};
+
 use super::error::DbError;
 use super::tx::SystemTx;
 use crate::domain::ids::TenantId;
@@ -47,4 +49,13 @@ pub async fn list_tenants(tx: &SystemTx<'_>, work: StripeWork, n: i64) -> Result
     .fetch_all(tx.pool)
     .await?;
     Ok(rows.into_iter().map(TenantId::from).collect())
+}
+
+/// Puts off for a minute what of a tenant was due at `looked_at` and is still there.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn put_off(tx: &SystemTx<'_>, tenant: TenantId, looked_at: DateTime<Utc>) -> Result<(), DbError> {
+    sqlx::query!("SELECT billing.put_off_stripe_work($1, $2)", tenant.uuid(), looked_at).execute(tx.pool).await?;
+    Ok(())
 }

@@ -107,6 +107,28 @@ pub async fn list_unsettled(tx: &mut TenantTx, n: i64) -> Result<Vec<StripeReque
     .await?)
 }
 
+/// Requests whose keys begin so and whose outcome nobody knows, the first sent first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_sent(tx: &mut TenantTx, prefix: &str) -> Result<Vec<StripeRequestRow>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        StripeRequestRow,
+        r#"SELECT id, operation, target, params, key, revision, state, true AS "was_sent!",
+                  coalesce(first_sent_at <= clock_timestamp() - make_interval(hours => $2), false) AS "is_old!",
+                  floor(extract(epoch FROM first_sent_at))::bigint AS first_sent_s, result, error_code, error_detail
+           FROM billing.stripe_requests
+           WHERE tenant_id = $1 AND state = 'waiting' AND first_sent_at IS NOT NULL AND starts_with(key, $3)
+           ORDER BY first_sent_at"#,
+        tenant,
+        OLD_AFTER_H,
+        prefix
+    )
+    .fetch_all(tx.connection()?)
+    .await?)
+}
+
 /// Notes that it is about to be sent; false if it has been settled, or sent under another revision, meanwhile.
 ///
 /// # Errors

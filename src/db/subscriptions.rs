@@ -265,6 +265,17 @@ pub async fn find_terms_at(tx: &mut TenantTx, at: DateTime<Utc>) -> Result<Optio
     }))
 }
 
+/// When the tenant's present terms began to hold.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_last_change(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!("SELECT max(effective_at) FROM billing.subscription_changes WHERE tenant_id = $1", tenant)
+        .fetch_one(tx.connection()?)
+        .await?)
+}
+
 /// Tenants of whose subscription something is due, the longest due first.
 ///
 /// # Errors

@@ -84,6 +84,17 @@ impl Order {
         closing.work_out()
     }
 
+    /// Whether what is due at once is on an invoice of its own: it is paid, or a coupon has left nothing of it. Otherwise it waits for
+    /// the next invoice.
+    ///
+    /// # Errors
+    /// [`MoneyError`].
+    pub fn is_invoiced_at_once(&self) -> Result<bool, MoneyError> {
+        let totals = self.invoice()?.totals;
+        let is_forgiven = totals.total_minor == 0 && totals.discount_minor > 0;
+        Ok(is_forgiven || totals.total_minor >= LEAST_CHARGE_MINOR)
+    }
+
     /// What is to be paid at once, in minor units, tax included; 0 where it is left to the next invoice.
     ///
     /// # Errors
@@ -128,8 +139,11 @@ mod tests {
     #[test]
     fn pennies_and_credits_are_left_to_the_next_invoice() {
         for items in [&[][..], &[99], &[-500], &[400, -500]] {
-            assert_eq!(order(items, None, Some(0)).due_minor(), Ok(0), "{items:?}");
+            let order = order(items, None, Some(0));
+            assert_eq!((order.due_minor(), order.is_invoiced_at_once()), (Ok(0), Ok(false)), "{items:?}");
         }
+        let forgiven = order(&[1_421], Some(catalogue::Discount::PercentOff(100)), Some(190_000));
+        assert_eq!((forgiven.due_minor(), forgiven.is_invoiced_at_once()), (Ok(0), Ok(true)));
         assert_eq!(order(&[400, -500], None, Some(0)).invoice().expect("small").carried_minor, 100);
     }
 

@@ -190,7 +190,7 @@ async fn agree(metered: &Metered, db: &Db, plan: &str) {
 async fn the_last_day_of_a_subscription_that_was_ended_is_billed_and_the_time_after_is_not() {
     let (metered, db) = subscribed("pro").await;
     let (actor, source) = (AuditActor::System, AuditSource::default());
-    cancel(&db, &metered.settings, metered.tenant, true, 2, actor, source).await.unwrap();
+    cancel(&db, &metered.settings, metered.tenant, true, businessos::clock::now(), 2, actor, source).await.unwrap();
     let included = metered.settings.plans["pro"].meters.values().next().unwrap().included;
     metered.add(present(), included + 1_000_000).await;
     // The end is written down only days after the month is over, and the month is closed after that.

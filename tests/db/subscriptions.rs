@@ -25,7 +25,7 @@ async fn make(metered: &Metered, db: &Db, wish: &ChangeWish) -> Result<Outcome, 
 
 async fn stop(metered: &Metered, db: &Db, at_period_end: bool, seen: i64) -> Result<Outcome, SubscribeError> {
     let (actor, source) = (AuditActor::System, AuditSource::default());
-    cancel(db, &metered.settings, metered.tenant, at_period_end, seen, actor, source).await
+    cancel(db, &metered.settings, metered.tenant, at_period_end, businessos::clock::now(), seen, actor, source).await
 }
 
 async fn stored(metered: &Metered, db: &Db) -> Subscription {

@@ -9,7 +9,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[expect(dead_code, unused_imports, clippy::disallowed_methods, reason = "not every test binary uses all of it; its time is its own")]
+#[expect(
+    dead_code,
+    unused_imports,
+    clippy::disallowed_methods,
+    reason = "not every test binary uses all of it; its time is its own"
+)]
 #[path = "../../examples/stripe_fake/fake/mod.rs"]
 mod fake;
 

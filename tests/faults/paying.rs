@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use super::closing::Books;
 use super::fake::{Fake, Postman};
 use super::wire::{Answer, Call, Client};
-use super::world::{
-    PATIENT_WITH_THE_DISK, Server, Tenant, Tokens, World, free_address, host, refreshing, wait_until,
-};
+use super::world::{PATIENT_WITH_THE_DISK, Server, Tenant, Tokens, World, free_address, host, refreshing, wait_until};
 
 /// Kills of the server at least: half of them while tenants subscribe, the rest while months end.
 const KILLS: usize = 24;
@@ -42,7 +40,13 @@ fn insist<T>(what: &str, address: std::net::SocketAddr, call: &Call, wanted: imp
 }
 
 /// Kills the server wherever it is, starts the next one, and so on until it is told to stop; what is left is running.
-fn kill_on(world: &World, address: std::net::SocketAddr, mut server: Server, n_kills: &AtomicUsize, is_over: &AtomicBool) -> Server {
+fn kill_on(
+    world: &World,
+    address: std::net::SocketAddr,
+    mut server: Server,
+    n_kills: &AtomicUsize,
+    is_over: &AtomicBool,
+) -> Server {
     while !is_over.load(Ordering::SeqCst) {
         // Drawn: in the middle of whatever it does.
         thread::sleep(Duration::from_millis(4 * u64::from(uuid::Uuid::new_v4().as_bytes()[0])));
@@ -59,7 +63,7 @@ fn kill_on(world: &World, address: std::net::SocketAddr, mut server: Server, n_k
 fn whenever_it_is_killed_what_is_charged_is_what_our_invoices_say() {
     let fake = Fake::start(0);
     let world = World::with(&format!(
-        "[billing]\ntax_rate_percent = \"19\"\n[stripe]\nsecret_key = \"sk_test_fake\"\nwebhook_secret = \"whsec_fake\"\napi_base = \"{}\"\nretry_ms = 5\ntimeout_ms = 2000\n",
+        "[billing]\ntax_rate_percent = \"19\"\n[billing.seller]\ntax_id = \"DE123456789\"\n[stripe]\nsecret_key = \"sk_test_fake\"\nwebhook_secret = \"whsec_fake\"\napi_base = \"{}\"\nretry_ms = 5\ntimeout_ms = 2000\n",
         fake.url()
     ));
     let address = free_address();
@@ -88,7 +92,8 @@ fn whenever_it_is_killed_what_is_charged_is_what_our_invoices_say() {
                 subscribe(&fake, address, payer);
             }
             n_paying += round.len();
-            let active = "SELECT count(*) FROM billing.stripe_customers c JOIN billing.subscriptions s USING (tenant_id)
+            let active =
+                "SELECT count(*) FROM billing.stripe_customers c JOIN billing.subscriptions s USING (tenant_id)
                           WHERE s.plan = 'basic' AND c.subscription_id IS NOT NULL";
             wait_until("the plans are active", || (books.number(active) == as_i64(n_paying)).then_some(()));
         }
@@ -119,7 +124,8 @@ fn as_i64(n: usize) -> i64 {
 
 /// Asks for a plan until there is a page, and pays there.
 fn subscribe(fake: &Fake, address: std::net::SocketAddr, payer: &Payer) {
-    let call = Call::post(&host(&payer.tenant.slug), "/billing/subscribe", &json!({ "plan": "basic" })).bearer(&payer.access);
+    let call =
+        Call::post(&host(&payer.tenant.slug), "/billing/subscribe", &json!({ "plan": "basic" })).bearer(&payer.access);
     insist("there is a page", address, &call, |answer| {
         (answer.status == 200).then(|| answer.json()["checkout_url"].as_str().map(str::to_owned)).flatten()
     });

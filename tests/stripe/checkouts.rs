@@ -1,6 +1,6 @@
 //! From a checkout to a subscription, and its changes.
 
-use businessos::actors::stripe::{Checkout, PaymentError, SubscriptionChange};
+use businessos::actors::stripe::{Checkout, Ends, PaymentError, SubscriptionChange};
 
 use crate::fake::FaultKind;
 use crate::world::{World, plan};
@@ -74,7 +74,7 @@ async fn a_subscription_is_changed_and_ended_once() {
         subscription: subscription.clone(),
         items: vec![(Some(item), pro.clone()), (None, crm)],
         removed: Vec::new(),
-        is_ending: false,
+        ends: Ends::Never,
         key: "change-1".to_owned(),
     };
     // A second item would be one too many.
@@ -83,11 +83,12 @@ async fn a_subscription_is_changed_and_ended_once() {
     let items = world.fake.books().objects[&subscription]["items"]["data"].as_array().unwrap().clone();
     assert_eq!(items.len(), 2);
     assert_eq!(items[0]["price"]["id"], pro);
-    for (n, is_ending) in [(1, true), (2, false), (3, true)] {
+    for (n, ends) in [(1, Ends::WithPeriod), (2, Ends::Never), (3, Ends::WithPeriod), (4, Ends::NeverAfterAll)] {
         let (items, key) = (Vec::new(), format!("ending-{n}"));
-        let change = SubscriptionChange { items, is_ending, key, ..change.clone() };
+        let change = SubscriptionChange { items, ends, key, ..change.clone() };
         world.desk.change_subscription(world.tenant, &change).await.unwrap();
-        assert_eq!(world.fake.books().objects[&subscription]["cancel_at_period_end"], is_ending);
+        let is_ending = world.fake.books().objects[&subscription]["cancel_at"].is_i64();
+        assert_eq!(is_ending, ends == Ends::WithPeriod, "{ends:?}");
     }
     // Stripe knows no keys for DELETE: it is looked at before it is asked for again.
     world.fake.fail("DELETE", "/v1/subscriptions/", FaultKind::LoseAnswer);

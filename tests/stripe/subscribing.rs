@@ -139,11 +139,15 @@ async fn whoever_cancels_is_charged_for_the_last_usage_and_no_more() {
 async fn what_is_ended_at_stripe_is_ended_here() {
     let world = World::new().await;
     let id = world.subscribe().await;
-    let change = json!({ "cancel_at_period_end": true });
+    let end = world.fake.books().objects[&id]["items"]["data"][0]["current_period_end"].as_i64().unwrap();
+    let change = json!({ "cancel_at": end });
     let path = format!("/v1/subscriptions/{id}");
     world.desk.client.send(Method::Post, &path, &change, Some("on-the-portal")).await.unwrap();
     world.quiesce().await;
     until("it ends with its period here", async || subscription(&world).await["cancel_at_period_end"] == true).await;
+    world.ask_for(json!({ "plan": "basic" })).await;
+    world.quiesce().await;
+    assert!(world.fake.books().objects[&id]["cancel_at"].is_null(), "taken back there, too");
     world.desk.client.send(Method::Delete, &path, &json!({}), None).await.unwrap();
     world.quiesce().await;
     until("it has ended here", async || {
@@ -276,4 +280,62 @@ async fn whatever_fails_once_on_the_way_nothing_is_charged_twice_or_not_at_all()
         assert_eq!(world.fake.books().all("subscription").len(), 1, "{kind:?}");
         world.assert_books_agree().await;
     }
+}
+
+#[tokio::test]
+async fn what_was_paid_by_transfer_is_not_charged_as_well() {
+    let world = World::new().await;
+    world.subscribe().await;
+    let customer = world.customer().await;
+    world.fake.books().declined.insert(customer.clone());
+    world.next_month();
+    world.quiesce().await;
+    let id = world.text("SELECT id::text FROM billing.invoices WHERE status = 'open'").await.unwrap();
+    let operator = world.app.operator().await;
+    let operator = world.app.stepped_up("platform", &operator).await;
+    let paid = world.app.post("platform", &format!("/operator/invoices/{id}/paid")).token(&operator);
+    assert_eq!(paid.json(&json!({ "reference": "TRX 42" })).await.status, 200);
+    world.quiesce().await;
+    until("nobody is warned any more", async || subscription(&world).await["status"] == "active").await;
+    let before = world.charged();
+    world.fake.books().declined.remove(&customer);
+    world.fake.advance(5 * 86_400);
+    world.quiesce().await;
+    assert_eq!(world.charged(), before);
+}
+
+#[tokio::test]
+async fn what_an_operator_takes_back_is_taken_back_at_stripe() {
+    let world = World::new().await;
+    world.subscribe().await;
+    let customer = world.customer().await;
+    world.fake.books().declined.insert(customer.clone());
+    world.next_month();
+    world.quiesce().await;
+    let before = world.charged();
+    let id = world.text("SELECT id::text FROM billing.invoices WHERE status = 'open'").await.unwrap();
+    let operator = world.app.operator().await;
+    let operator = world.app.stepped_up("platform", &operator).await;
+    let credited = world.app.post("platform", &format!("/operator/invoices/{id}/credit")).token(&operator);
+    let credited = credited.json(&json!({ "reason": "our mistake" })).await;
+    assert!((200..300).contains(&credited.status), "{credited:?}");
+    world.quiesce().await;
+    world.fake.books().declined.remove(&customer);
+    world.fake.advance(5 * 86_400);
+    world.quiesce().await;
+    assert_eq!(world.charged(), before, "nothing more was charged");
+    assert_eq!(world.fake.books().all("credit_note").len(), 1);
+}
+
+#[tokio::test]
+async fn a_coupon_that_leaves_nothing_to_pay_is_used_up_with_it() {
+    let world = World::with(|settings| {
+        settings.coupons = toml::from_str("GIFT = { percent_off = 100, months = 1 }").unwrap();
+    })
+    .await;
+    world.subscribe_to(json!({ "plan": "basic", "coupon": "GIFT" })).await;
+    assert_eq!(world.fake.books().all("checkout.session")[0]["mode"], "setup");
+    assert_eq!(world.invoices().await, [("interim".to_owned(), "paid".to_owned(), 0)]);
+    assert_eq!(world.app.count("SELECT count(*) FROM billing.pending_items").await, 0);
+    assert_eq!(world.charged(), 0);
 }

@@ -74,6 +74,14 @@ impl Books {
         }
         let ends = text(params, "/cancel_at_period_end").map(|ends| ends == "true");
         let end = items.first().map(|item| item["current_period_end"].clone()).unwrap_or_default();
+        let at = params.pointer("/cancel_at").and_then(Value::as_str).map(|at| at.parse::<i64>().ok());
+        if at.is_some() && ends.is_some() {
+            return Err(refusal(
+                400,
+                "parameter_invalid",
+                "You may only specify one of cancel_at, cancel_at_period_end.",
+            ));
+        }
         let metadata = templates::metadata(params, "/metadata");
         let subscription = self.change(id, |subscription| {
             subscription["items"]["data"] = items.into();
@@ -83,6 +91,11 @@ impl Books {
             if let Some(ends) = ends {
                 subscription["cancel_at_period_end"] = ends.into();
                 subscription["cancel_at"] = if ends { end } else { Value::Null };
+            }
+            // As the portal does it: at a time, and not with the period.
+            if let Some(at) = at {
+                subscription["cancel_at_period_end"] = false.into();
+                subscription["cancel_at"] = at.map_or(Value::Null, Value::from);
             }
         });
         self.tell("customer.subscription.updated", &subscription);
@@ -160,7 +173,7 @@ impl Books {
     /// A new period begins.
     fn roll(&mut self, subscription: &Value, start: i64) {
         let id = subscription["id"].as_str().unwrap();
-        if subscription["cancel_at_period_end"] == true {
+        if subscription["cancel_at"].as_i64().is_some_and(|at| at <= start) {
             self.end_subscription(id);
             return;
         }

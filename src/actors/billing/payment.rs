@@ -8,7 +8,7 @@ use super::parties::{self, Parties};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::invoices::{self, InvoiceKind, InvoiceRow, NewInvoice};
-use crate::db::{Db, DbError, TenantTx, audit, stream_events, stripe_collections};
+use crate::db::{Db, DbError, TenantTx, audit, stream_events, stripe_collections, tenants};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::Totals;
@@ -52,6 +52,9 @@ pub async fn mark_paid(
     by: By,
 ) -> Result<InvoiceRow, SettleError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
+    tenants::lock_plan(&mut tx).await?;
+    // Whatever collects it has nothing left to collect.
+    stripe_collections::withdraw(&mut tx, id, false).await?;
     if !pay(&mut tx, settings, id, at, reference, by).await? {
         return Err(refusal(&mut tx, id).await);
     }
@@ -103,10 +106,11 @@ pub async fn credit(
     by: By,
 ) -> Result<InvoiceRow, SettleError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
+    tenants::lock_plan(&mut tx).await?;
     if !invoices::set_credited(&mut tx, id).await? {
         return Err(refusal(&mut tx, id).await);
     }
-    stripe_collections::withdraw(&mut tx, id).await?;
+    stripe_collections::withdraw(&mut tx, id, true).await?;
     let credited = invoices::find(&mut tx, id).await?.ok_or(SettleError::Unknown)?;
     let lines = invoices::list_lines(&mut tx, id).await?;
     let taxes = invoices::list_taxes(&mut tx, id).await?;

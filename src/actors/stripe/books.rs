@@ -42,9 +42,16 @@ impl Desk {
             if facts.is_empty() {
                 return Ok(n_followed);
             }
+            // One that cannot be followed keeps no other waiting: their order does not matter.
+            let mut first_error = None;
             for fact in facts {
-                self.follow_fact(tenant, &fact).await?;
-                n_followed += 1;
+                match self.follow_fact(tenant, &fact).await {
+                    Ok(()) => n_followed += 1,
+                    Err(error) => first_error = first_error.or(Some(error)),
+                }
+            }
+            if let Some(error) = first_error {
+                return Err(error);
             }
         }
     }
@@ -66,7 +73,10 @@ impl Desk {
             "customer_deleted" => {
                 self.note_followed(tenant, fact, async |tx| {
                     stripe_customers::set_payment_method(tx, None).await?;
-                    stripe_customers::set_subscription(tx, None).await
+                    match stripe_customers::find(tx).await?.and_then(|customer| customer.subscription_id) {
+                        Some(subscription) => stripe_customers::end_subscription(tx, &subscription).await,
+                        None => Ok(()),
+                    }
                 })
                 .await
             }
@@ -102,16 +112,21 @@ impl Desk {
         };
         let card = self.card_of(&fact.detail).await?;
         let reference = fact.detail.get("payment_intent").and_then(Value::as_str);
-        let is_charged = fact.amount_minor.unwrap_or(0) > 0;
+        let paid_minor = fact.amount_minor.unwrap_or(0);
         let paid_at = fact.occurred_at;
         self.note_followed(tenant, fact, async |tx| {
             let Some(order) = stripe_checkouts::find_order(tx, checkout).await? else {
                 tracing::error!(tenant.id = %tenant, %checkout, "a checkout was paid of which no order is known");
                 return Ok(());
             };
+            let sums = |_sum: crate::domain::money::MoneyError| DbError::Corrupt("stripe_checkouts.bought");
+            let due_minor = order.due_minor().map_err(sums)?;
+            if paid_minor != due_minor {
+                tracing::error!(tenant.id = %tenant, %checkout, paid_minor, due_minor, "a checkout was paid with another sum");
+            }
+            let is_charged = order.is_invoiced_at_once().map_err(sums)?;
             subscriptions::fulfil(tx, &self.settings, &order, is_charged, clock::now()).await?;
             if is_charged {
-                let sums = |_sum: crate::domain::money::MoneyError| DbError::Corrupt("stripe_checkouts.bought");
                 let closed = order.invoice().map_err(sums)?;
                 let new = Issue {
                     kind: InvoiceKind::Interim,
@@ -143,8 +158,17 @@ impl Desk {
     /// An invoice of Stripe's was paid: so is ours, once everything that collects it is.
     async fn note_paid(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let collection = stripe_collections::find(&mut tx, &fact.object_id).await?;
+        let mut collection = stripe_collections::find(&mut tx, &fact.object_id).await?;
         tx.finish();
+        if collection.is_none() {
+            // What tells that it was drafted or opened may come later.
+            if let Some(theirs) = self.fetch(&format!("/v1/invoices/{}", fact.object_id)).await? {
+                self.match_invoice(tenant, &theirs).await?;
+            }
+            let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+            collection = stripe_collections::find(&mut tx, &fact.object_id).await?;
+            tx.finish();
+        }
         if let Some(drafted) = collection
             && drafted.state()? == CollectionState::Drafted
         {
@@ -154,10 +178,14 @@ impl Desk {
         let paid_at = fact.occurred_at;
         self.note_followed(tenant, fact, async |tx| {
             let Some(collection) = stripe_collections::find(tx, &fact.object_id).await? else { return Ok(()) };
-            stripe_collections::set_paid(tx, CollectionId::from(collection.id)).await?;
+            let id = CollectionId::from(collection.id);
+            stripe_collections::set_paid(tx, id).await?;
             let Some(ours) = collection.invoice_id else { return Ok(()) };
             let Some(invoice) = invoices::find(tx, InvoiceId::from(ours)).await? else { return Ok(()) };
-            if stripe_collections::sum_paid(tx, ours).await? >= invoice.total_minor {
+            if invoice.status != "open" {
+                // It was paid by other means, or taken back: this money goes back to the card.
+                stripe_collections::withdraw_one(tx, id).await?;
+            } else if stripe_collections::sum_paid(tx, ours).await? >= invoice.total_minor {
                 let reference = Some(fact.object_id.as_str());
                 pay(tx, &self.settings, invoice.invoice_id(), paid_at, reference, stripe()).await?;
             }
@@ -188,35 +216,43 @@ impl Desk {
     async fn follow_end(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
         let customer = stripe_customers::find(&mut tx).await?;
-        let is_followed = stripe_customers::is_followed(&mut tx).await?;
+        let last_change = subscription_rows::find_last_change(&mut tx).await?;
         tx.finish();
-        let is_present = customer.is_some_and(|customer| customer.subscription_id.as_ref() == Some(&fact.object_id));
-        let has_ended = fact.detail.get("status").and_then(Value::as_str) == Some("canceled");
-        let is_ending = fact.detail.get("cancel_at_period_end").and_then(Value::as_bool) == Some(true);
-        if is_present && has_ended {
-            self.end_ours(tenant, false, fact.occurred_at).await?;
-            return self
-                .note_followed(tenant, fact, async |tx| stripe_customers::set_subscription(tx, None).await)
-                .await;
+        let customer = customer.filter(|customer| customer.subscription_id.as_ref() == Some(&fact.object_id));
+        let Some(customer) = customer else { return self.note_followed(tenant, fact, async |_tx| Ok(())).await };
+        if fact.detail.get("status").and_then(Value::as_str) == Some("canceled") {
+            let seconds = fact.detail.get("ended_at").and_then(Value::as_i64);
+            let ended_at = seconds.and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or(fact.occurred_at);
+            // What was agreed after that end is agreed: another subscription begins for it.
+            if last_change.is_none_or(|changed| changed <= ended_at) {
+                self.end_ours(tenant, false, ended_at.min(clock::now())).await?;
+            }
+            let ended = async |tx: &mut TenantTx| stripe_customers::end_subscription(tx, &fact.object_id).await;
+            return self.note_followed(tenant, fact, ended).await;
         }
-        // Where Stripe's has not followed ours yet, it is ours that counts.
-        if is_present && is_ending && is_followed {
-            self.end_ours(tenant, true, fact.occurred_at).await?;
+        if is_ending(&fact.detail) && !customer.is_ending {
+            self.end_ours(tenant, true, clock::now()).await?;
+            return self.note_followed(tenant, fact, async |tx| stripe_customers::set_ending(tx, true).await).await;
         }
         self.note_followed(tenant, fact, async |_tx| Ok(())).await
     }
 
-    async fn end_ours(&self, tenant: TenantId, at_period_end: bool, at: DateTime<Utc>) -> Result<(), PaymentError> {
+    /// Ends ours, with its period or at a moment.
+    pub(super) async fn end_ours(
+        &self,
+        tenant: TenantId,
+        at_period_end: bool,
+        at: DateTime<Utc>,
+    ) -> Result<(), PaymentError> {
         // What was to end by now has ended by itself.
         due::change_due_of(&self.db, &self.settings, tenant, clock::now()).await?;
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
         let ours = subscription_rows::find(&mut tx).await?;
         tx.finish();
         let Some(ours) = ours.filter(|ours| ours.stage() != Stage::Ended) else { return Ok(()) };
-        let By { actor, source } = stripe();
-        let ended =
-            subscriptions::cancel(&self.db, &self.settings, tenant, at_period_end, ours.revision, actor, source).await;
-        match ended {
+        let (By { actor, source }, seen) = (stripe(), ours.revision);
+        let (db, settings) = (&self.db, &self.settings);
+        match subscriptions::cancel(db, settings, tenant, at_period_end, at, seen, actor, source).await {
             Ok(_) => {
                 tracing::info!(tenant.id = %tenant, at_period_end, %at, "a subscription was ended at Stripe");
                 Ok(())
@@ -225,4 +261,10 @@ impl Desk {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a subscription of Stripe's is to end: with its period, or, as its portal says it, at a time.
+pub(super) fn is_ending(theirs: &Value) -> bool {
+    let ends_with_period = theirs.get("cancel_at_period_end").and_then(Value::as_bool) == Some(true);
+    ends_with_period || theirs.get("cancel_at").is_some_and(Value::is_i64)
 }

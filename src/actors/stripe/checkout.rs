@@ -48,11 +48,16 @@ impl Checkout {
         });
         let due_minor = order.due_minor()?;
         let rest = if due_minor == 0 {
-            json!({ "mode": "setup", "currency": currency, "setup_intent_data": { "metadata": metadata } })
+            json!({
+                "mode": "setup", "currency": currency, "payment_method_types": ["card"],
+                "setup_intent_data": { "metadata": metadata },
+            })
         } else {
             let until = (order.period().end - TimeDelta::nanoseconds(1)).date_naive();
             let name = format!("{title}, {} to {until}", order.at.date_naive());
             json!({
+                // Ways to pay that take days would leave it open what holds until then.
+                "payment_method_types": ["card"],
                 "mode": "payment",
                 "line_items": [{
                     "quantity": 1,
@@ -122,7 +127,11 @@ impl Desk {
         let path = format!("/v1/checkout/sessions/{session}");
         let now = self.fetch(&path).await?;
         match now.as_ref().and_then(|session| session.get("status")).and_then(Value::as_str) {
-            Some("complete") => return Err(PaymentError::CheckoutCompleted),
+            Some("complete") => {
+                // Whatever became of the event: what it tells is known from now on.
+                self.look_at("checkout.session", &session).await?;
+                return Err(PaymentError::CheckoutCompleted);
+            }
             Some("open") => {
                 let intent = Intent {
                     operation: Operation::ExpireCheckoutSession,

@@ -16,7 +16,6 @@ use crate::actors::billing::close;
 use crate::actors::tenants_in_turn::{ChoreError, note};
 use crate::clock;
 use crate::db::invoices::{self, InvoiceRow};
-use crate::db::pending_items::{self, NewPendingItem, PendingKind};
 use crate::db::stripe_collections::{self, CollectionState, NewCollection};
 use crate::db::stripe_queue::{self, StripeWork};
 use crate::db::{DbError, SystemReason, SystemTx, TenantTx, stripe_customers, tenants};
@@ -41,7 +40,13 @@ impl Desk {
         for work in [StripeWork::PaymentEvent, StripeWork::Invoice, StripeWork::Collection, StripeWork::Subscription] {
             due.extend(stripe_queue::list_tenants(&system, work, TENANTS).await?);
         }
-        let kept = stream::iter(due).map(async |tenant| (tenant, self.keep_books_of(tenant).await));
+        let kept = stream::iter(due).map(async |tenant| {
+            let looked_at = clock::now();
+            let kept = self.keep_books_of(tenant).await;
+            // What could not be done keeps nobody else waiting.
+            let put_off = stripe_queue::put_off(&system, tenant, looked_at).await;
+            (tenant, kept.and(put_off.map_err(PaymentError::from)))
+        });
         let mut kept = kept.buffer_unordered(AT_ONCE);
         let (mut n_done, mut n_failed) = (0, 0);
         while let Some((tenant, kept)) = kept.next().await {
@@ -52,7 +57,8 @@ impl Desk {
                     n_failed += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(tenant.id = %tenant, error = &error as &dyn std::error::Error, "our books and Stripe's wait for each other");
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(tenant.id = %tenant, error, "our books and Stripe's are not together yet; it is tried again");
                     n_failed += 1;
                 }
             }
@@ -60,15 +66,16 @@ impl Desk {
         ChoreError::unless_none(n_failed, n_done)
     }
 
-    /// The same for one tenant.
+    /// The same for one tenant. What one part cannot do keeps no other from being done.
     ///
     /// # Errors
-    /// [`PaymentError`].
+    /// [`PaymentError`], the first.
     pub async fn keep_books_of(&self, tenant: TenantId) -> Result<(), PaymentError> {
-        self.follow_facts(tenant).await?;
-        self.collect(tenant).await?;
-        self.place_all(tenant).await?;
-        self.follow(tenant).await
+        let followed = self.follow_facts(tenant).await.map(|_n| ());
+        let collected = self.collect(tenant).await;
+        let placed = self.place_all(tenant).await;
+        let followed_by = self.follow(tenant).await;
+        followed.and(collected).and(placed).and(followed_by)
     }
 
     /// Sees to it that every invoice that is to be collected is.
@@ -90,6 +97,7 @@ impl Desk {
                     stripe_invoice: None,
                     base_minor: 0,
                     amount_minor: ours.total_minor,
+                    excess_minor: 0,
                     state: CollectionState::Wanted,
                 };
                 stripe_collections::insert(&mut tx, &new).await?;
@@ -154,26 +162,26 @@ impl Desk {
             stripe_invoice: Some(&id),
             base_minor: total,
             amount_minor: if is_draft { owed } else { owed.min(total) },
+            excess_minor: if is_draft { 0 } else { (total - owed).max(0) },
             state: if is_draft { CollectionState::Drafted } else { CollectionState::Placed },
         };
         if stripe_collections::insert(&mut tx, &new).await? && !is_draft {
-            settle_difference(&mut tx, ours.as_ref(), &id, owed, total).await?;
+            want_rest(&mut tx, ours.as_ref(), &id, owed, total).await?;
         }
         Ok(tx.commit().await?)
     }
 }
 
-/// What is to be done about an invoice of Stripe's that has an end without our lines: what is missing is collected by another one, and
-/// what it has too much is credit for our next one.
-pub(super) async fn settle_difference(
+/// What an invoice of Stripe's that has an end without our lines does not collect is collected by another one.
+pub(super) async fn want_rest(
     tx: &mut TenantTx,
     ours: Option<&InvoiceRow>,
     theirs: &str,
     owed: i64,
     total: i64,
 ) -> Result<(), DbError> {
-    let tenant = tx.tenant();
     if total != owed {
+        let tenant = tx.tenant();
         tracing::warn!(tenant.id = %tenant, stripe_invoice = theirs, owed, total, "Stripe collects another sum than is owed; the difference is settled");
     }
     if let Some(ours) = ours
@@ -184,28 +192,10 @@ pub(super) async fn settle_difference(
             stripe_invoice: None,
             base_minor: 0,
             amount_minor: owed - total,
+            excess_minor: 0,
             state: CollectionState::Wanted,
         };
         stripe_collections::insert(tx, &new).await?;
-    }
-    if total > owed {
-        let now = clock::now();
-        let currency = match ours {
-            Some(ours) => ours.currency.clone(),
-            None => match crate::db::subscriptions::find(tx).await? {
-                Some(subscription) => subscription.figures.currency,
-                None => return Ok(()),
-            },
-        };
-        let credit = NewPendingItem {
-            key: format!("overpaid:{theirs}"),
-            kind: PendingKind::OneOff,
-            description: "Credit for what was collected beyond an invoice".to_owned(),
-            amount_minor: owed - total,
-            currency,
-            period: Period::containing(now),
-        };
-        pending_items::insert(tx, &credit).await?;
     }
     Ok(())
 }

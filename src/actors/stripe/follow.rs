@@ -4,8 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::{CatalogueItem, Desk, PaymentError, SubscriptionChange, text};
+use super::books::is_ending;
+use super::{CatalogueItem, Desk, Ends, PaymentError, SubscriptionChange, text};
 use crate::actors::subscriptions;
+use crate::clock;
 use crate::db::stripe_customers::StripeCustomerRow;
 use crate::db::{TenantTx, stripe_customers, subscriptions as rows, tenants};
 use crate::domain::ids::TenantId;
@@ -30,13 +32,16 @@ impl Desk {
     /// # Errors
     /// [`PaymentError`].
     pub(super) async fn follow(&self, tenant: TenantId) -> Result<(), PaymentError> {
+        self.settle_first(tenant, "sub:").await?;
         for _ in 0..N_ATTEMPTS {
             let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
             let customer = stripe_customers::find(&mut tx).await?;
             let ours = rows::find(&mut tx).await?;
             tx.finish();
             let (Some(customer), Some(ours)) = (customer, ours) else { return Ok(()) };
-            self.make_follow(tenant, &customer, &ours).await?;
+            if !self.make_follow(tenant, &customer, &ours).await? {
+                continue;
+            }
             let mut tx = TenantTx::begin(&self.db, tenant).await?;
             tenants::lock_plan(&mut tx).await?;
             let now = rows::lock(&mut tx).await?;
@@ -50,23 +55,33 @@ impl Desk {
         Err(PaymentError::Unsettled(None))
     }
 
+    /// One step; true if nothing was left to be done.
     async fn make_follow(
         &self,
         tenant: TenantId,
         customer: &StripeCustomerRow,
         ours: &Subscription,
-    ) -> Result<(), PaymentError> {
+    ) -> Result<bool, PaymentError> {
         match (self.wanted(ours), &customer.subscription_id, &customer.payment_method) {
-            (None, None, _) | (Some(_), None, None) => Ok(()),
+            (None, None, _) | (Some(_), None, None) => Ok(true),
             (None, Some(id), _) => {
                 // One that has ended cannot be ended: either way it is over.
                 match self.cancel_now(tenant, id).await {
-                    Ok(_) | Err(PaymentError::Refused { .. }) => self.note_subscription(tenant, None).await,
+                    Ok(_) | Err(PaymentError::Refused { .. }) => {
+                        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+                        stripe_customers::end_subscription(&mut tx, id).await?;
+                        tx.commit().await?;
+                        Ok(true)
+                    }
                     Err(error) => Err(error),
                 }
             }
-            (Some(wanted), None, Some(card)) => self.begin(tenant, customer, card, &wanted).await,
-            (Some(wanted), Some(id), _) => self.adjust(tenant, id, &wanted).await,
+            (Some(wanted), None, Some(card)) => {
+                self.begin(tenant, customer, card, &wanted).await?;
+                // It may have been begun long ago, for other terms: that is looked at next.
+                Ok(false)
+            }
+            (Some(wanted), Some(id), _) => self.adjust(tenant, customer, id, &wanted).await,
         }
     }
 
@@ -126,21 +141,41 @@ impl Desk {
                 "billing_cycle_anchor_config": { "day_of_month": 1, "hour": 0, "minute": 0, "second": 0 },
                 "metadata": { "tenant_id": tenant.to_string() },
             }),
-            key: format!("sub:create:{revision}:{card}"),
+            // There is one of its number, whatever the terms are by the time it is known that it was begun.
+            key: format!("sub:create:{}:{card}", customer.n_subscriptions),
         };
-        let subscription = text(&self.perform(tenant, &begun).await?, "id", "subscription")?;
-        self.note_subscription(tenant, Some(&subscription)).await
+        let begun = match self.perform(tenant, &begun).await {
+            Err(PaymentError::KeyTaken(key)) => self.resume(tenant, &key).await?,
+            other => other?,
+        };
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        stripe_customers::set_subscription(&mut tx, &text(&begun, "id", "subscription")?, *is_ending).await?;
+        Ok(tx.commit().await?)
     }
 
-    async fn adjust(&self, tenant: TenantId, id: &str, wanted: &Wanted) -> Result<(), PaymentError> {
+    /// Makes it what is wanted; true if it was.
+    async fn adjust(
+        &self,
+        tenant: TenantId,
+        customer: &StripeCustomerRow,
+        id: &str,
+        wanted: &Wanted,
+    ) -> Result<bool, PaymentError> {
         let theirs = self.fetch(&format!("/v1/subscriptions/{id}")).await?;
         let status = theirs.as_ref().and_then(|theirs| theirs.get("status")).and_then(Value::as_str);
         let Some(theirs) = theirs.as_ref().filter(|_| status != Some("canceled")) else {
             // It was ended there, and nobody has told yet: so does ours end, before anything is followed.
             self.look_at("subscription", id).await?;
             self.follow_facts(tenant).await?;
-            return Ok(());
+            return Ok(false);
         };
+        let is_ending = is_ending(theirs);
+        if is_ending && !customer.is_ending && !wanted.is_ending {
+            // Somebody had it end there, and nobody has told yet.
+            self.end_ours(tenant, true, clock::now()).await?;
+            self.note_ending(tenant, true).await?;
+            return Ok(false);
+        }
         let mut there: Vec<(String, String)> = Vec::new();
         for item in theirs.pointer("/items/data").and_then(Value::as_array).into_iter().flatten() {
             let key = item.pointer("/price/lookup_key").and_then(Value::as_str).unwrap_or_default();
@@ -155,24 +190,29 @@ impl Desk {
             items.push((spare.next().map(|(id, _)| id), self.ensure_price(item).await?));
         }
         let removed: Vec<String> = spare.map(|(id, _)| id).collect();
-        let is_ending = theirs.get("cancel_at_period_end").and_then(Value::as_bool) == Some(true);
         if items.is_empty() && removed.is_empty() && is_ending == wanted.is_ending {
-            return Ok(());
+            self.note_ending(tenant, is_ending).await?;
+            return Ok(true);
         }
+        self.note_ending(tenant, wanted.is_ending).await?;
         let change = SubscriptionChange {
             subscription: id.to_owned(),
             items,
             removed,
-            is_ending: wanted.is_ending,
+            ends: match (wanted.is_ending, theirs.get("cancel_at_period_end").and_then(Value::as_bool)) {
+                (true, _) => Ends::WithPeriod,
+                (false, Some(false)) if is_ending => Ends::NeverAfterAll,
+                (false, _) => Ends::Never,
+            },
             key: wanted.revision.to_string(),
         };
         self.change_subscription(tenant, &change).await?;
-        Ok(())
+        Ok(false)
     }
 
-    async fn note_subscription(&self, tenant: TenantId, subscription: Option<&str>) -> Result<(), PaymentError> {
+    async fn note_ending(&self, tenant: TenantId, is_ending: bool) -> Result<(), PaymentError> {
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
-        stripe_customers::set_subscription(&mut tx, subscription).await?;
+        stripe_customers::set_ending(&mut tx, is_ending).await?;
         Ok(tx.commit().await?)
     }
 }

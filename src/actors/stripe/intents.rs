@@ -266,6 +266,21 @@ impl Desk {
         ChoreError::unless_none(n_failed, n_settled)
     }
 
+    /// Finds out what became of a tenant's requests whose keys begin so, before anything else of that kind is decided: one that was
+    /// overtaken must not run after what has overtaken it.
+    pub(super) async fn settle_first(&self, tenant: TenantId, prefix: &str) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let rows = stripe_requests::list_sent(&mut tx, prefix).await?;
+        tx.finish();
+        for row in rows {
+            match self.settle(tenant, row).await {
+                Ok(_) | Err(PaymentError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     async fn settle_tenant(&self, tenant: TenantId) -> Result<u64, PaymentError> {
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
         let rows = stripe_requests::list_unsettled(&mut tx, REQUESTS).await?;

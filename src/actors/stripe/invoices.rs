@@ -12,7 +12,7 @@ use crate::domain::stripe::intent::{self, Intent, Operation, Sign};
 /// A line of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceItem {
-    /// Which line of the invoice it is, at most 80 characters, such as `usage:ai_tokens`.
+    /// Which line of the invoice it is, at most 100 characters, such as `usage:ai_tokens`.
     pub line_key: String,
     /// What it is for, as on our invoice.
     pub description: String,

@@ -40,7 +40,7 @@ pub use customer::CustomerFacts;
 pub use invoices::{DraftInvoice, InvoiceItem};
 pub use order::Pages;
 pub use refunds::{CreditNote, Refund};
-pub use subscriptions::SubscriptionChange;
+pub use subscriptions::{Ends, SubscriptionChange};
 
 /// Why something was not done at Stripe.
 #[derive(Debug, thiserror::Error)]

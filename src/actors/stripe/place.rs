@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::collect::settle_difference;
+use super::collect::want_rest;
 use super::{CreditNote, Desk, DraftInvoice, InvoiceItem, PaymentError, text};
 use crate::db::invoices::{self, InvoiceRow};
 use crate::db::stripe_collections::{self, CollectionRow, CollectionState};
-use crate::db::{DbError, TenantTx, stripe_customers, subscriptions};
+use crate::db::{DbError, TenantTx, stripe_customers, subscriptions, tenants};
 use crate::domain::ids::{CollectionId, InvoiceId, TenantId};
 use crate::domain::invoice::{Line, LineKind};
 use crate::domain::period::Period;
@@ -31,39 +31,68 @@ impl Desk {
             let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
             let undone = stripe_collections::list_undone(&mut tx).await?;
             tx.finish();
+            let mut first_error = None;
             for collection in undone {
-                match collection.state()? {
-                    CollectionState::Wanted if collection.is_withdrawn => {
-                        self.note_withdrawn(tenant, &collection).await?;
-                    }
-                    CollectionState::Wanted | CollectionState::Drafted => self.place(tenant, &collection).await?,
-                    CollectionState::Placed | CollectionState::Paid => self.take_back(tenant, &collection).await?,
-                    CollectionState::Withdrawn => {}
+                if let Err(error) = self.do_one(tenant, &collection).await {
+                    first_error = first_error.or(Some(error));
                 }
+            }
+            if let Some(error) = first_error {
+                return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Takes back what Stripe collects: nothing more is collected of it, and what was collected goes back to the card.
-    async fn take_back(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
-        let (Some(ours), Some(theirs)) = (collection.invoice_id, &collection.stripe_invoice_id) else { return Ok(()) };
-        let now = self.fetch(&format!("/v1/invoices/{theirs}")).await?.ok_or(PaymentError::Malformed("invoice"))?;
-        let is_paid = now.get("status").and_then(Value::as_str) == Some("paid");
-        let note = CreditNote {
-            invoice: theirs.clone(),
-            amount_minor: collection.amount_minor,
-            refund_minor: if is_paid { collection.amount_minor } else { 0 },
-            number: format!("{ours}:{}", collection.id),
-        };
-        if collection.amount_minor > 0 {
+    async fn do_one(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
+        match collection.state()? {
+            CollectionState::Wanted if collection.is_withdrawn => self.note_withdrawn(tenant, collection).await,
+            CollectionState::Wanted | CollectionState::Drafted => self.place(tenant, collection).await,
+            CollectionState::Placed | CollectionState::Paid if collection.is_withdrawn => {
+                self.give_back(tenant, collection, collection.amount_minor + collection.excess_minor, "all").await?;
+                self.note_withdrawn(tenant, collection).await
+            }
+            CollectionState::Placed | CollectionState::Paid => {
+                self.give_back(tenant, collection, collection.excess_minor, "excess").await?;
+                let mut tx = TenantTx::begin(&self.db, tenant).await?;
+                stripe_collections::set_given_back(&mut tx, CollectionId::from(collection.id)).await?;
+                Ok(tx.commit().await?)
+            }
+            CollectionState::Withdrawn => Ok(()),
+        }
+    }
+
+    /// Takes a sum back from what Stripe collects: it is not collected any more, or goes back to the card.
+    async fn give_back(
+        &self,
+        tenant: TenantId,
+        collection: &CollectionRow,
+        amount_minor: i64,
+        what: &str,
+    ) -> Result<(), PaymentError> {
+        let Some(theirs) = collection.stripe_invoice_id.as_ref().filter(|_| amount_minor > 0) else { return Ok(()) };
+        let path = format!("/v1/invoices/{theirs}");
+        // It may be paid between the look and the deed, and what is refused as one thing is asked for as the other.
+        for _ in 0..2 {
+            let now = self.fetch(&path).await?.ok_or(PaymentError::Malformed("invoice"))?;
+            let status = now.get("status").and_then(Value::as_str).unwrap_or_default();
+            if !matches!(status, "open" | "paid") {
+                return Ok(());
+            }
+            let is_paid = status == "paid";
+            let note = CreditNote {
+                invoice: theirs.clone(),
+                amount_minor,
+                refund_minor: if is_paid { amount_minor } else { 0 },
+                number: format!("{}:{what}:{status}", collection.id),
+            };
             match self.credit_note(tenant, &note).await {
-                // It was paid or not when this was first asked for: that goes on.
-                Err(PaymentError::KeyTaken(key)) => drop(self.resume(tenant, &key).await?),
-                other => drop(other?),
+                Ok(_) => return Ok(()),
+                Err(PaymentError::Refused { .. }) if !is_paid => {}
+                Err(error) => return Err(error),
             }
         }
-        self.note_withdrawn(tenant, collection).await
+        Err(PaymentError::Unsettled(None))
     }
 
     async fn note_withdrawn(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
@@ -91,7 +120,10 @@ impl Desk {
         tx.finish();
         let stripe_invoice = match &collection.stripe_invoice_id {
             Some(known) => known.clone(),
-            None => self.draft(tenant, id, &customer.customer_id, &currency, ours.as_ref()).await?,
+            None => match self.draft(tenant, id, &customer.customer_id, &currency, ours.as_ref()).await? {
+                Some(made) => made,
+                None => return Ok(()),
+            },
         };
         let draft = DraftInvoice {
             items: items(collection, ours.as_ref()),
@@ -103,19 +135,28 @@ impl Desk {
         };
         let placed = match self.bill(tenant, &draft).await {
             Ok(_) => collection.amount_minor,
-            Err(refused @ PaymentError::Refused { .. }) => self.sum_of_ended(&stripe_invoice).await?.ok_or(refused)?,
+            // It was ended by somebody else, with whatever was on it then.
+            Err(
+                error @ (PaymentError::Refused { .. } | PaymentError::SumsDiffer { .. } | PaymentError::Malformed(_)),
+            ) => self.sum_of_ended(&stripe_invoice).await?.ok_or(error)?,
             Err(error) => return Err(error),
         };
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
-        let amount = placed.min(collection.amount_minor);
-        if stripe_collections::set_placed(&mut tx, id, amount).await? {
-            let row = ours.as_ref().map(|ours| &ours.row);
-            settle_difference(&mut tx, row, &stripe_invoice, collection.amount_minor, placed).await?;
+        tenants::lock_plan(&mut tx).await?;
+        let (amount, excess) = (placed.min(collection.amount_minor), (placed - collection.amount_minor).max(0));
+        let is_open = match &ours {
+            Some(ours) => invoices::find(&mut tx, ours.row.invoice_id()).await?.is_some_and(|now| now.status == "open"),
+            None => false,
+        };
+        if stripe_collections::set_placed(&mut tx, id, amount, excess).await? {
+            // Of one that was taken back meanwhile, nothing more is wanted.
+            let row = ours.as_ref().map(|ours| &ours.row).filter(|_| is_open);
+            want_rest(&mut tx, row, &stripe_invoice, collection.amount_minor, placed).await?;
         }
         Ok(tx.commit().await?)
     }
 
-    /// An invoice of Stripe's for one of ours that its subscription drafted none for.
+    /// An invoice of Stripe's for one of ours that its subscription drafted none for; `None` if it is not to be gone on with.
     async fn draft(
         &self,
         tenant: TenantId,
@@ -123,7 +164,7 @@ impl Desk {
         customer: &str,
         currency: &str,
         ours: Option<&Ours>,
-    ) -> Result<String, PaymentError> {
+    ) -> Result<Option<String>, PaymentError> {
         let intent = Intent {
             operation: Operation::CreateInvoice,
             target: None,
@@ -136,18 +177,20 @@ impl Desk {
         };
         let made = text(&self.perform(tenant, &intent).await?, "id", "invoice")?;
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
-        stripe_collections::set_drafted(&mut tx, id, &made).await?;
+        // Somebody else may have gone on with it.
+        let is_ours = stripe_collections::set_drafted(&mut tx, id, &made).await?;
         tx.commit().await?;
-        Ok(made)
+        Ok(is_ours.then_some(made))
     }
 
-    /// What an invoice comes to that Stripe has ended; `None` if it is a draft still.
+    /// What an invoice comes to that has ended, nothing if it is gone or void; `None` if it is a draft still.
     async fn sum_of_ended(&self, invoice: &str) -> Result<Option<i64>, PaymentError> {
-        let theirs = self.fetch(&format!("/v1/invoices/{invoice}")).await?.ok_or(PaymentError::Malformed("invoice"))?;
-        if theirs.get("status").and_then(Value::as_str) == Some("draft") {
-            return Ok(None);
+        let Some(theirs) = self.fetch(&format!("/v1/invoices/{invoice}")).await? else { return Ok(Some(0)) };
+        match theirs.get("status").and_then(Value::as_str) {
+            Some("draft") => Ok(None),
+            Some("void") => Ok(Some(0)),
+            _ => Ok(Some(theirs.get("total").and_then(Value::as_i64).ok_or(PaymentError::Malformed("invoice"))?)),
         }
-        Ok(Some(theirs.get("total").and_then(Value::as_i64).ok_or(PaymentError::Malformed("invoice"))?))
     }
 }
 
@@ -160,7 +203,7 @@ async fn read(tx: &mut TenantTx, id: InvoiceId) -> Result<Ours, DbError> {
 fn items(collection: &CollectionRow, ours: Option<&Ours>) -> Vec<InvoiceItem> {
     let base = collection.base_minor;
     let item = |line_key: &str, description: &str, amount_minor: i64, period: Option<Period>| InvoiceItem {
-        line_key: line_key.chars().take(80).collect(),
+        line_key: line_key.chars().take(100).collect(),
         description: description.chars().take(MAX_TEXT).collect(),
         amount_minor,
         period,

@@ -6,6 +6,17 @@ use super::{Desk, PaymentError};
 use crate::domain::ids::TenantId;
 use crate::domain::stripe::intent::{Intent, Operation};
 
+/// When a subscription is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// With its period.
+    WithPeriod,
+    /// It goes on.
+    Never,
+    /// It goes on, although the portal had it end at a time.
+    NeverAfterAll,
+}
+
 /// A change of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionChange {
@@ -15,8 +26,8 @@ pub struct SubscriptionChange {
     pub items: Vec<(Option<String>, String)>,
     /// Items that go.
     pub removed: Vec<String>,
-    /// It ends with its period.
-    pub is_ending: bool,
+    /// When it ends.
+    pub ends: Ends,
     /// The fact of the business, at most 100 characters: the same fact, the same change.
     pub key: String,
 }
@@ -31,11 +42,19 @@ impl Desk {
         tenant: TenantId,
         change: &SubscriptionChange,
     ) -> Result<Value, PaymentError> {
-        let SubscriptionChange { subscription, items, removed, is_ending, key } = change;
+        let SubscriptionChange { subscription, items, removed, ends, key } = change;
         let kept = items.iter().map(|(id, price)| json!({ "id": id, "price": price }));
         let gone = removed.iter().map(|id| json!({ "id": id, "deleted": true }));
         let items: Vec<Value> = kept.chain(gone).collect();
-        let mut params = json!({ "cancel_at_period_end": is_ending, "proration_behavior": "none" });
+        let mut params = match ends {
+            Ends::WithPeriod => json!({ "cancel_at_period_end": true }),
+            Ends::Never => json!({ "cancel_at_period_end": false }),
+            // Empty text unsets it.
+            Ends::NeverAfterAll => json!({ "cancel_at": "" }),
+        };
+        if let Some(params) = params.as_object_mut() {
+            params.insert("proration_behavior".to_owned(), "none".into());
+        }
         if let (false, Some(params)) = (items.is_empty(), params.as_object_mut()) {
             params.insert("items".to_owned(), items.into());
         }

@@ -1,6 +1,6 @@
 //! A tenant ends its subscription.
 
-use chrono::SubsecRound;
+use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
 
 use super::due::change_due_of;
@@ -18,22 +18,24 @@ use crate::domain::subscription_change::{Change, end, paid_until};
 
 /// Ends a tenant's subscription: at the end of what is paid for, or at once, and then nothing is given back. What is left is the
 /// platform's default plan, if that is free of charge, else nothing. The same wish again changes nothing; subscribing again takes it
-/// back. `seen` is the revision that the tenant has seen.
+/// back. `seen` is the revision that the tenant has seen, and `at` the moment of the wish.
 ///
 /// # Errors
 /// [`SubscribeError::NothingToCancel`], [`SubscribeError::Changed`] or the database's.
+#[expect(clippy::too_many_arguments, reason = "a wish, who has it, and what it goes by")]
 pub async fn cancel(
     db: &Db,
     settings: &Settings,
     tenant: TenantId,
     at_period_end: bool,
+    at: DateTime<Utc>,
     seen: i64,
     actor: AuditActor,
     source: AuditSource,
 ) -> Result<Outcome, SubscribeError> {
     // As exact as the database is: what is answered is what is stored.
-    let (at, doer) = (clock::now().trunc_subsecs(6), Doer { actor, source });
-    change_due_of(db, settings, tenant, at).await?;
+    let (at, doer) = (at.trunc_subsecs(6), Doer { actor, source });
+    change_due_of(db, settings, tenant, clock::now()).await?;
     let mut tx = TenantTx::begin(db, tenant).await?;
     let Locked { tenant, subscription: before } = lock(&mut tx, settings).await?;
     let is_scheduled = before.scheduled.as_ref().is_some_and(|scheduled| scheduled.is_end);

@@ -14,7 +14,7 @@ use crate::domain::money::MoneyError;
 use crate::domain::order::{Order, OrderItem};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Subscription, Terms};
-use crate::domain::subscription_change::{Change, change_now};
+use crate::domain::subscription_change::change_now;
 use crate::domain::tax::TaxRate;
 
 /// The order that a wish for paid terms is: with what is due for the rest of the period, by the second.
@@ -74,7 +74,8 @@ pub async fn fulfil(
             .map_err(|_sum: MoneyError| DbError::Corrupt("plan_versions.price_minor"))
     };
     let mut change = change_at(at)?;
-    if is_charged && Period::containing(at) == Period::containing(order.at) {
+    let is_same_period = Period::containing(at) == Period::containing(order.at);
+    if is_charged && is_same_period {
         (change.credit_minor, change.charge_minor) = (0, 0);
     }
     if let Some(coupon) = order.coupon.clone() {
@@ -87,7 +88,10 @@ pub async fn fulfil(
     change.after = after;
     write_terms(tx, settings, ChangeKind::Change, &before, &change, at).await?;
     if is_charged {
-        correct(tx, order, &change_at(order.at)?, change.after.revision).await?;
+        let due = change_at(order.at)?;
+        // What was paid for a period that is over was paid for nothing.
+        let due_minor = if is_same_period { due.charge_minor - due.credit_minor } else { 0 };
+        correct(tx, order, due_minor, change.after.revision).await?;
     }
     let doer = Doer { actor: AuditActor::System, source: AuditSource::default() };
     let detail = json!({
@@ -98,11 +102,11 @@ pub async fn fulfil(
     announce(tx, settings, &tenant, &before, &change.after).await
 }
 
-/// If the subscription was changed between order and payment, something else was due than was paid: the difference waits for the next
-/// invoice.
-async fn correct(tx: &mut TenantTx, order: &Order, due: &Change, revision: i64) -> Result<(), DbError> {
+/// If the subscription was changed between order and payment, or the period is another one by now, something else was due than was paid:
+/// the difference waits for the next invoice. Sums without tax.
+async fn correct(tx: &mut TenantTx, order: &Order, due_minor: i64, revision: i64) -> Result<(), DbError> {
     let paid: i64 = order.items.iter().map(|item| item.amount_minor).sum();
-    let difference = due.charge_minor - due.credit_minor - paid;
+    let difference = due_minor - paid;
     if difference != 0 {
         let item = NewPendingItem {
             key: format!("order:{revision}"),

@@ -143,9 +143,8 @@ pub(in crate::http) async fn cancel(
     let scope = &admin.scope;
     let (seen, source) = (scope.view.subscription.revision, scope.caller.source.clone());
     let tenant = scope.tenant.id();
-    let outcome =
-        subscriptions::cancel(&state.db, &state.settings, tenant, at_period_end, seen, admin.audit_actor(), source)
-            .await?;
+    let (db, settings, actor) = (&state.db, &state.settings, admin.audit_actor());
+    let outcome = subscriptions::cancel(db, settings, tenant, at_period_end, clock::now(), seen, actor, source).await?;
     let subscription = shown(&state, scope, &outcome).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(CancelResponse { subscription }))
 }
