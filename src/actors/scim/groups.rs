@@ -1,0 +1,218 @@
+//! Groups, their members, and the roles that follow.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::access::Ended;
+use super::{Desk, Found, IfMatch, ScimFailure};
+use crate::clock;
+use crate::db::scim_members::{self, Candidate, GroupChange, LockedGroup};
+use crate::db::{TenantTx, audit, scim_groups};
+use crate::domain::ids::{ScimGroupId, UserId};
+use crate::domain::scim::error::ScimType;
+use crate::domain::scim::group::{self, MemberChanges, MemberDelta, ScimGroup, Wish};
+use crate::domain::scim::role::{GroupRole, Held, of_groups};
+use crate::domain::scim::{MAX_GROUPS, MAX_MEMBERS, ResourceKind, ScimError, input, patch};
+
+fn found(desk: &Desk, group: &ScimGroup, is_new: bool) -> Found {
+    Found {
+        kind: ResourceKind::Group,
+        resource: group.resource(&desk.base),
+        location: group.location(&desk.base),
+        version: group.version,
+        is_new,
+    }
+}
+
+/// Makes a group.
+///
+/// # Errors
+/// `invalidValue` or `uniqueness`.
+pub async fn create_group(desk: &Desk, body: &Value) -> Result<Found, ScimFailure> {
+    let mut tree = input::resource(ResourceKind::Group, body)?;
+    let changes = MemberChanges::of_resource(&mut tree)?;
+    let wish = Wish::read(tree)?;
+    let id: ScimGroupId = clock::new_id();
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    if !scim_groups::insert(&mut tx, id, &wish).await? {
+        return Err(ScimError::bad(ScimType::TooMany, format!("there are {MAX_GROUPS} groups")).into());
+    }
+    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
+    write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role: None, action: "scim.group.create" }).await?;
+    let made = scim_groups::find(&mut tx, id, true).await?.ok_or_else(ScimError::not_found)?;
+    tx.commit().await?;
+    Ok(found(desk, &made, true))
+}
+
+/// Puts what a provider says of a group in the place of what it said before. The role that it gives is not the provider's to say.
+///
+/// # Errors
+/// 404, 412, `invalidValue` or `uniqueness`.
+pub async fn replace_group(
+    desk: &Desk,
+    id: ScimGroupId,
+    if_match: &IfMatch,
+    body: &Value,
+) -> Result<Found, ScimFailure> {
+    let mut tree = input::resource(ResourceKind::Group, body)?;
+    let changes = MemberChanges::of_resource(&mut tree)?;
+    let wish = Wish::read(tree)?;
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
+    if_match.check(locked.group.version)?;
+    let role = locked.role;
+    let ended =
+        write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" }).await?;
+    let after = scim_groups::find(&mut tx, id, true).await?.ok_or_else(ScimError::not_found)?;
+    tx.commit().await?;
+    ended.tell(desk).await;
+    Ok(found(desk, &after, false))
+}
+
+/// Applies the operations of a PATCH: all, or none. Returns the group's new version; the group itself may be large, and is not read.
+///
+/// # Errors
+/// As [`replace_group`], and what is wrong with an operation.
+pub async fn patch_group(
+    desk: &Desk,
+    id: ScimGroupId,
+    if_match: &IfMatch,
+    body: &Value,
+) -> Result<i64, ScimFailure> {
+    let operations = patch::parse(ResourceKind::Group, body)?;
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
+    if_match.check(locked.group.version)?;
+    let mut tree = locked.group.settable();
+    let changes = group::apply(&mut tree, operations)?;
+    let wish = Wish::read(tree)?;
+    let role = locked.role;
+    let (ended, version) =
+        write_versioned(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" })
+            .await?;
+    tx.commit().await?;
+    ended.tell(desk).await;
+    Ok(version)
+}
+
+/// Deletes a group: its members lose the role that it gave.
+///
+/// # Errors
+/// 404 or 412.
+pub async fn delete_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch) -> Result<(), ScimFailure> {
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
+    if_match.check(locked.group.version)?;
+    let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+    let changes = MemberChanges::nobody();
+    let write_all = Write { wish: &wish, changes: &changes, role: locked.role, action: "scim.group.delete" };
+    let ended = write(&mut tx, desk, &locked, write_all).await?;
+    scim_groups::delete(&mut tx, id).await?;
+    tx.commit().await?;
+    ended.tell(desk).await;
+    Ok(())
+}
+
+/// Has an admin say which role a group gives; none = no role.
+///
+/// # Errors
+/// 404.
+pub async fn map_role(desk: &Desk, id: ScimGroupId, role: Option<GroupRole>) -> Result<LockedGroup, ScimFailure> {
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
+    let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+    let changes = MemberChanges::default();
+    let ended =
+        write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.map" }).await?;
+    tx.commit().await?;
+    ended.tell(desk).await;
+    Ok(LockedGroup { role, ..locked })
+}
+
+/// What is to be written of a group.
+struct Write<'a> {
+    wish: &'a Wish,
+    changes: &'a MemberChanges,
+    role: Option<GroupRole>,
+    action: &'static str,
+}
+
+async fn write(tx: &mut TenantTx, desk: &Desk, locked: &LockedGroup, write: Write<'_>) -> Result<Ended, ScimFailure> {
+    Ok(write_versioned(tx, desk, locked, write).await?.0)
+}
+
+async fn write_versioned(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    locked: &LockedGroup,
+    write: Write<'_>,
+) -> Result<(Ended, i64), ScimFailure> {
+    let Write { wish, changes, role, action } = write;
+    let id = locked.group.id;
+    let is_mapped_anew = role != locked.role;
+    let candidates = if changes.is_empty() && !is_mapped_anew {
+        Vec::new()
+    } else {
+        scim_members::lock_users(tx, id, &changes.named(), changes.needs_all() || is_mapped_anew).await?
+    };
+    check_known(&changes.wanted(), &candidates)?;
+    let before: BTreeSet<UserId> = candidates.iter().filter(|user| user.is_member).map(|user| user.id).collect();
+    let delta = if changes.is_empty() { MemberDelta::default() } else { changes.delta(&before) };
+    let n_members = usize::try_from(locked.n_members).unwrap_or(usize::MAX) + delta.added.len();
+    if n_members.saturating_sub(delta.removed.len()) > MAX_MEMBERS {
+        return Err(ScimError::bad(ScimType::TooMany, format!("a group has at most {MAX_MEMBERS} members")).into());
+    }
+    let roles = new_roles(&candidates, &delta, role, is_mapped_anew);
+    let is_same = locked.group.display_name == wish.display_name && locked.group.external_id == wish.external_id;
+    if is_same && delta == MemberDelta::default() && !is_mapped_anew && action == "scim.group.update" {
+        return Ok((Ended::default(), locked.group.version));
+    }
+    let held: Vec<(UserId, Held)> = roles.iter().map(|(user, held)| (user.id, *held)).collect();
+    let moved: Vec<UserId> =
+        roles.iter().filter(|(user, held)| held.role != user.held.role).map(|(user, _)| user.id).collect();
+    let change = GroupChange { wish, role, delta: &delta, held: &held, moved: &moved };
+    let (version, _changed_at) = scim_members::write(tx, id, &change).await?;
+    let ended = if moved.is_empty() {
+        Ended::default()
+    } else {
+        Ended::sessions(desk.context.sessions.revoke_of_users(tx, &moved, "role_of_groups").await?)
+    };
+    let mut events = vec![desk.changer.event(action, ("scim_group", id.to_string()), json!({
+        "display_name": wish.display_name, "external_id": wish.external_id, "role": role, "role_before": locked.role,
+        "added": delta.added, "removed": delta.removed,
+    }))];
+    events.extend(roles.iter().filter(|(user, held)| held.role != user.held.role).map(|(user, held)| {
+        let detail = json!({ "role": held.role, "role_before": user.held.role, "group": id });
+        desk.changer.event("scim.user.role", ("user", user.id.to_string()), detail)
+    }));
+    audit::insert_all(tx, &events).await?;
+    Ok((ended, version))
+}
+
+/// Whoever is to be in a group must be a user that the provider keeps.
+fn check_known(wanted: &BTreeSet<UserId>, candidates: &[Candidate]) -> Result<(), ScimError> {
+    let known: BTreeSet<UserId> = candidates.iter().map(|user| user.id).collect();
+    match wanted.difference(&known).next() {
+        None => Ok(()),
+        Some(id) => Err(ScimError::bad(ScimType::InvalidValue, format!("there is no user {id}"))),
+    }
+}
+
+/// Who comes or goes, or is in a group that gives another role now, and what their roles are.
+fn new_roles<'a>(
+    candidates: &'a [Candidate],
+    delta: &MemberDelta,
+    role: Option<GroupRole>,
+    is_mapped_anew: bool,
+) -> Vec<(&'a Candidate, Held)> {
+    let is_touched = |user: &&Candidate| {
+        delta.added.contains(&user.id) || delta.removed.contains(&user.id) || (is_mapped_anew && user.is_member)
+    };
+    let held = |user: &'a Candidate| {
+        let is_member = delta.added.contains(&user.id) || (user.is_member && !delta.removed.contains(&user.id));
+        let own = role.filter(|_| is_member);
+        (user, of_groups(user.held, user.other_roles.iter().copied().chain(own)))
+    };
+    candidates.iter().filter(is_touched).map(held).collect()
+}
