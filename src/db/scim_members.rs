@@ -70,7 +70,8 @@ pub struct Candidate {
     pub other_roles: Vec<GroupRole>,
 }
 
-/// Locks those of these users whom the provider keeps, and, if `all`, the group's members, and returns them.
+/// Locks those of these users whom the provider keeps, and, if `all`, the group's members, and returns them. Owners come first, as they
+/// do where users are changed (`user_admin::lock_able`).
 ///
 /// # Errors
 /// [`DbError`].
@@ -93,7 +94,7 @@ pub async fn lock_users(
            WHERE u.tenant_id = $1 AND u.state <> 'deleted'
                  AND (u.id = ANY($3) OR ($4 AND u.id IN (SELECT m.user_id FROM auth.scim_group_members m
                                                          WHERE m.tenant_id = $1 AND m.group_id = $2)))
-           ORDER BY u.id FOR NO KEY UPDATE OF u"#,
+           ORDER BY u.role IN ('owner', 'operator') DESC, u.id FOR NO KEY UPDATE OF u"#,
         tenant,
         group.uuid(),
         &named,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::access::Ended;
-use super::{Desk, Found, IfMatch, ScimFailure};
+use super::{Desk, Found, IfMatch, ScimFailure, transact};
 use crate::clock;
 use crate::db::scim_members::{self, Candidate, GroupChange, LockedGroup};
 use crate::db::{TenantTx, audit, scim_groups};
@@ -15,13 +15,15 @@ use crate::domain::scim::group::{self, MemberChanges, MemberDelta, ScimGroup, Wi
 use crate::domain::scim::role::{GroupRole, Held, of_groups};
 use crate::domain::scim::{MAX_GROUPS, MAX_MEMBERS, ResourceKind, ScimError, input, patch};
 
-fn found(desk: &Desk, group: &ScimGroup, is_new: bool) -> Found {
-    Found {
-        kind: ResourceKind::Group,
-        resource: group.resource(&desk.base),
-        location: group.location(&desk.base),
-        version: group.version,
-        is_new,
+impl Desk {
+    pub(super) fn group_found(&self, group: &ScimGroup, is_new: bool) -> Found {
+        Found {
+            kind: ResourceKind::Group,
+            resource: group.resource(&self.base),
+            location: group.location(&self.base),
+            version: group.version,
+            is_new,
+        }
     }
 }
 
@@ -34,15 +36,16 @@ pub async fn create_group(desk: &Desk, body: &Value) -> Result<Found, ScimFailur
     let changes = MemberChanges::of_resource(&mut tree)?;
     let wish = Wish::read(tree)?;
     let id: ScimGroupId = clock::new_id();
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    if !scim_groups::insert(&mut tx, id, &wish).await? {
-        return Err(ScimError::bad(ScimType::TooMany, format!("there are {MAX_GROUPS} groups")).into());
-    }
-    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role: None, action: "scim.group.create" }).await?;
-    let made = scim_groups::find(&mut tx, id, true).await?.ok_or_else(ScimError::not_found)?;
-    tx.commit().await?;
-    Ok(found(desk, &made, true))
+    transact(desk, async |tx| {
+        if !scim_groups::insert(tx, id, &wish).await? {
+            return Err(ScimError::bad(ScimType::TooMany, format!("there are {MAX_GROUPS} groups")).into());
+        }
+        let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role: None, action: "scim.group.create" }).await?;
+        let made = scim_groups::find(tx, id, true).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.group_found(&made, true), Ended::default()))
+    })
+    .await
 }
 
 /// Puts what a provider says of a group in the place of what it said before. The role that it gives is not the provider's to say.
@@ -58,16 +61,16 @@ pub async fn replace_group(
     let mut tree = input::resource(ResourceKind::Group, body)?;
     let changes = MemberChanges::of_resource(&mut tree)?;
     let wish = Wish::read(tree)?;
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    if_match.check(locked.group.version)?;
-    let role = locked.role;
-    let ended =
-        write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" }).await?;
-    let after = scim_groups::find(&mut tx, id, true).await?.ok_or_else(ScimError::not_found)?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(found(desk, &after, false))
+    transact(desk, async |tx| {
+        let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(locked.group.version)?;
+        let role = locked.role;
+        let ended =
+            write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" }).await?;
+        let after = scim_groups::find(tx, id, true).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.group_found(&after, false), ended))
+    })
+    .await
 }
 
 /// Applies the operations of a PATCH: all, or none. Returns the group's new version; the group itself may be large, and is not read.
@@ -81,19 +84,19 @@ pub async fn patch_group(
     body: &Value,
 ) -> Result<i64, ScimFailure> {
     let operations = patch::parse(ResourceKind::Group, body)?;
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    if_match.check(locked.group.version)?;
-    let mut tree = locked.group.settable();
-    let changes = group::apply(&mut tree, operations)?;
-    let wish = Wish::read(tree)?;
-    let role = locked.role;
-    let (ended, version) =
-        write_versioned(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" })
-            .await?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(version)
+    transact(desk, async |tx| {
+        let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(locked.group.version)?;
+        let mut tree = locked.group.settable();
+        let changes = group::apply(&mut tree, operations)?;
+        let wish = Wish::read(tree)?;
+        let role = locked.role;
+        let (ended, version) =
+            write_versioned(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" })
+                .await?;
+        Ok((version, ended))
+    })
+    .await
 }
 
 /// Deletes a group: its members lose the role that it gave.
@@ -101,17 +104,17 @@ pub async fn patch_group(
 /// # Errors
 /// 404 or 412.
 pub async fn delete_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch) -> Result<(), ScimFailure> {
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    if_match.check(locked.group.version)?;
-    let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
-    let changes = MemberChanges::nobody();
-    let write_all = Write { wish: &wish, changes: &changes, role: locked.role, action: "scim.group.delete" };
-    let ended = write(&mut tx, desk, &locked, write_all).await?;
-    scim_groups::delete(&mut tx, id).await?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(())
+    transact(desk, async |tx| {
+        let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(locked.group.version)?;
+        let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+        let changes = MemberChanges::nobody();
+        let write_all = Write { wish: &wish, changes: &changes, role: locked.role, action: "scim.group.delete" };
+        let ended = write(tx, desk, &locked, write_all).await?;
+        scim_groups::delete(tx, id).await?;
+        Ok(((), ended))
+    })
+    .await
 }
 
 /// Has an admin say which role a group gives; none = no role.
@@ -119,15 +122,15 @@ pub async fn delete_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch) -> R
 /// # Errors
 /// 404.
 pub async fn map_role(desk: &Desk, id: ScimGroupId, role: Option<GroupRole>) -> Result<LockedGroup, ScimFailure> {
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let locked = scim_members::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
-    let changes = MemberChanges::default();
-    let ended =
-        write(&mut tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.map" }).await?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(LockedGroup { role, ..locked })
+    transact(desk, async |tx| {
+        let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+        let changes = MemberChanges::default();
+        let ended =
+            write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.map" }).await?;
+        Ok((LockedGroup { role, ..locked }, ended))
+    })
+    .await
 }
 
 /// What is to be written of a group.

@@ -13,15 +13,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use bulk::run_bulk;
+pub use bulk::{Outcome, Tried, run_bulk};
 pub use groups::{create_group, delete_group, map_role, patch_group, replace_group};
-pub use questions::{ask, ask_all, get};
+pub use questions::{Page, ask, ask_all, get};
 pub use users::{create_user, delete_user, patch_user, replace_user};
 
+use self::access::Ended;
 use super::auth::AuthContext;
 use super::sessions::SessionStoreError;
 use super::tenant::TenantHandle;
-use crate::db::DbError;
+use crate::db::{DbError, TenantTx};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
 use crate::domain::identity::Role;
 use crate::domain::scim::{ResourceKind, ScimError, Tree};
@@ -91,6 +92,26 @@ pub struct Desk {
     pub base: String,
     /// Who asks.
     pub changer: Changer,
+}
+
+/// Does work in a transaction, and tells what it ended once it is committed. What is refused changes nothing.
+async fn transact<T>(
+    desk: &Desk,
+    work: impl AsyncFnOnce(&mut TenantTx) -> Result<(T, Ended), ScimFailure>,
+) -> Result<T, ScimFailure> {
+    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
+    match work(&mut tx).await {
+        Ok((done, ended)) => {
+            tx.commit().await?;
+            ended.tell(desk).await;
+            Ok(done)
+        }
+        Err(ScimFailure::Refused(refusal)) => {
+            tx.roll_back().await;
+            Err(refusal.into())
+        }
+        Err(error @ (ScimFailure::Sessions(_) | ScimFailure::Db(_))) => Err(error),
+    }
 }
 
 /// A resource to be answered.

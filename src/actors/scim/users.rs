@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::access::{self, Ended};
-use super::{Desk, Found, IfMatch, ScimFailure};
+use super::{Desk, Found, IfMatch, ScimFailure, transact};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::users::{self, NewUser, User};
@@ -32,7 +32,7 @@ impl Desk {
         })
     }
 
-    fn user_found(&self, user: &ScimUser, is_new: bool) -> Found {
+    pub(super) fn user_found(&self, user: &ScimUser, is_new: bool) -> Found {
         Found {
             kind: ResourceKind::User,
             resource: user.resource(&self.base),
@@ -52,34 +52,34 @@ pub async fn create_user(desk: &Desk, body: &Value) -> Result<Found, ScimFailure
     let email = wish.email.as_ref().ok_or_else(|| {
         ScimError::bad(ScimType::InvalidValue, "an e-mail address is needed: in emails, or as the userName")
     })?;
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let able = user_admin::lock_able(&mut tx, guarded(&desk.tenant.view())).await?;
-    let (id, action) = match users::find_by_email(&mut tx, email).await? {
-        None => (insert(&mut tx, &wish, email).await?, "scim.user.create"),
-        Some(user) => {
-            let user = user_admin::lock(&mut tx, user.id).await?.ok_or_else(ScimError::not_found)?;
-            if scim_users::find(&mut tx, user.id).await?.is_some() {
-                return Err(ScimError::taken("another user has this e-mail address").into());
+    transact(desk, async |tx| {
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let (id, action) = match users::find_by_email(tx, email).await? {
+            None => (insert(tx, &wish, email).await?, "scim.user.create"),
+            Some(user) => {
+                let user = user_admin::lock(tx, user.id).await?.ok_or_else(ScimError::not_found)?;
+                if scim_users::find(tx, user.id).await?.is_some() {
+                    return Err(ScimError::taken("another user has this e-mail address").into());
+                }
+                desk.check_touch(user.role)?;
+                (user.id, "scim.user.adopt")
             }
-            desk.check_touch(user.role)?;
-            (user.id, "scim.user.adopt")
-        }
-    };
-    scim_users::insert(&mut tx, id, &wish).await?;
-    scim_users::set_identity(&mut tx, id, None, wish.name.as_deref()).await?;
-    let user = users::find(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "active": wish.is_active });
-    audit::insert(&mut tx, &desk.changer.event(action, target(id), detail)).await?;
-    let ended = if wish.is_active {
-        standing::forget_departure(&mut tx, &[email.norm(), &fold(&wish.user_name)]).await?;
-        Ended::default()
-    } else {
-        switch_off(&mut tx, desk, &user, &able).await?
-    };
-    let made = scim_users::find(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(desk.user_found(&made, true))
+        };
+        scim_users::insert(tx, id, &wish).await?;
+        scim_users::set_identity(tx, id, None, wish.name.as_deref()).await?;
+        let user = users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "active": wish.is_active });
+        audit::insert(tx, &desk.changer.event(action, target(id), detail)).await?;
+        let ended = if wish.is_active {
+            standing::forget_departure(tx, &[email.norm(), &fold(&wish.user_name)]).await?;
+            Ended::default()
+        } else {
+            switch_off(tx, desk, &user, &able).await?
+        };
+        let made = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.user_found(&made, true), ended))
+    })
+    .await
 }
 
 async fn insert(tx: &mut TenantTx, wish: &Wish, email: &EmailAddress) -> Result<UserId, ScimFailure> {
@@ -123,36 +123,35 @@ async fn change(
     if_match: &IfMatch,
     wish: impl FnOnce(&ScimUser) -> Result<Wish, ScimError>,
 ) -> Result<Found, ScimFailure> {
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    let able = user_admin::lock_able(&mut tx, guarded(&desk.tenant.view())).await?;
-    let user = user_admin::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    let before = scim_users::find(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    if_match.check(before.version)?;
-    let (was, wish) = (Wish::read(before.settable())?, wish(&before)?);
-    if wish == was {
-        tx.commit().await?;
-        return Ok(desk.user_found(&before, false));
-    }
-    desk.check_touch(user.role)?;
-    set_identity(&mut tx, desk, &user, &was, &wish).await?;
-    scim_users::update(&mut tx, id, &wish).await?;
-    let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
-    audit::insert(&mut tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
-    let ended = match (was.is_active, wish.is_active) {
-        (true, false) => switch_off(&mut tx, desk, &user, &able).await?,
-        (false, true) => {
-            scim_users::reactivate(&mut tx, id).await?;
-            let names = [user.email.as_str(), &wish.user_name].map(fold);
-            standing::forget_departure(&mut tx, &names.each_ref().map(String::as_str)).await?;
-            audit::insert(&mut tx, &desk.changer.event("scim.user.activate", target(id), json!({}))).await?;
-            Ended::default()
+    transact(desk, async |tx| {
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let user = user_admin::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let before = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(before.version)?;
+        let (was, wish) = (Wish::read(before.settable())?, wish(&before)?);
+        if wish == was {
+            return Ok((desk.user_found(&before, false), Ended::default()));
         }
-        (true, true) | (false, false) => Ended::default(),
-    };
-    let after = scim_users::find(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(desk.user_found(&after, false))
+        desk.check_touch(user.role)?;
+        set_identity(tx, desk, &user, &was, &wish).await?;
+        scim_users::update(tx, id, &wish).await?;
+        let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
+        audit::insert(tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
+        let ended = match (was.is_active, wish.is_active) {
+            (true, false) => switch_off(tx, desk, &user, &able).await?,
+            (false, true) => {
+                scim_users::reactivate(tx, id).await?;
+                let names = [user.email.as_str(), &wish.user_name].map(fold);
+                standing::forget_departure(tx, &names.each_ref().map(String::as_str)).await?;
+                audit::insert(tx, &desk.changer.event("scim.user.activate", target(id), json!({}))).await?;
+                Ended::default()
+            }
+            (true, true) | (false, false) => Ended::default(),
+        };
+        let after = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.user_found(&after, false), ended))
+    })
+    .await
 }
 
 /// Names of the attributes that differ, for the audit log: not their values, which are personal.
@@ -220,24 +219,24 @@ async fn switch_off(tx: &mut TenantTx, desk: &Desk, user: &User, able: &[UserId]
 /// # Errors
 /// 404, 412 or `mutability`.
 pub async fn delete_user(desk: &Desk, id: UserId, if_match: &IfMatch) -> Result<(), ScimFailure> {
-    let mut tx = TenantTx::begin(&desk.context.db, desk.tenant.id()).await?;
-    // Groups are locked before users, everywhere.
-    scim_groups::touch_of_user(&mut tx, id).await?;
-    let able = user_admin::lock_able(&mut tx, guarded(&desk.tenant.view())).await?;
-    let user = user_admin::lock(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    let before = scim_users::find(&mut tx, id).await?.ok_or_else(ScimError::not_found)?;
-    if_match.check(before.version)?;
-    desk.check_touch(user.role)?;
-    if able == [id] {
-        return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
-    }
-    let ended = access::end(&mut tx, desk, id, "scim_deleted").await?;
-    let names = [user.email.as_str(), &before.user_name].map(fold);
-    standing::record_departure(&mut tx, &names.each_ref().map(String::as_str)).await?;
-    scim_users::delete(&mut tx, id).await?;
-    user_removal::delete(&mut tx, id).await?;
-    audit::insert(&mut tx, &desk.changer.event("scim.user.delete", target(id), ended.detail())).await?;
-    tx.commit().await?;
-    ended.tell(desk).await;
-    Ok(())
+    transact(desk, async |tx| {
+        // Groups are locked before users, everywhere.
+        scim_groups::touch_of_user(tx, id).await?;
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let user = user_admin::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let before = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(before.version)?;
+        desk.check_touch(user.role)?;
+        if able == [id] {
+            return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
+        }
+        let ended = access::end(tx, desk, id, "scim_deleted").await?;
+        let names = [user.email.as_str(), &before.user_name].map(fold);
+        standing::record_departure(tx, &names.each_ref().map(String::as_str)).await?;
+        scim_users::delete(tx, id).await?;
+        user_removal::delete(tx, id).await?;
+        audit::insert(tx, &desk.changer.event("scim.user.delete", target(id), ended.detail())).await?;
+        Ok(((), ended))
+    })
+    .await
 }

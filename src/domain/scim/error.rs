@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Value, json};
+
 /// What is wrong with a request that is answered 400 or 409, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScimType {
@@ -82,4 +84,16 @@ impl ScimError {
     pub fn changed_meanwhile() -> Self {
         Self { status: 412, scim_type: None, detail: "the resource was changed meanwhile".into() }
     }
+}
+
+/// The body of an error, with the status as a text.
+#[must_use]
+pub fn body(status: u16, scim_type: Option<&str>, detail: &str) -> Value {
+    let mut body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": status.to_string(), "detail": detail,
+    });
+    if let (Some(scim_type), Value::Object(body)) = (scim_type, &mut body) {
+        body.insert("scimType".to_owned(), json!(scim_type));
+    }
+    body
 }

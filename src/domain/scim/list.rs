@@ -75,6 +75,16 @@ pub struct Sort {
 }
 
 impl Question {
+    /// Reads a question that was sent in a body (RFC 7644 §3.4.3).
+    ///
+    /// # Errors
+    /// `invalidSyntax`.
+    pub fn parse(body: Value) -> Result<Self, ScimError> {
+        serde_json::from_value(body).map_err(|error: serde_json::Error| {
+            ScimError::bad(ScimType::InvalidSyntax, format!("the search cannot be understood: {error}"))
+        })
+    }
+
     /// Looks everything up for a kind of resource.
     ///
     /// # Errors

@@ -31,6 +31,12 @@ impl Projection {
         Ok(Self { wanted: is_asked.then(|| resolve(attributes)), unwanted: resolve(excluded) })
     }
 
+    /// Whether the client said which attributes it wants.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// Whether an attribute of the core schema is in the answer at all: what is not need not be read.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
