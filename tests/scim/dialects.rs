@@ -77,9 +77,14 @@ async fn okta_replaces_without_a_path() {
     let body = json!({ "schemas": [PATCH], "Operations": [{ "op": "replace", "value": { "active": false } }] });
     let reply = world.request(reqwest::Method::PATCH, &path).json(&body).await;
     assert_eq!((reply.status, &reply.json()["active"]), (200, &json!(false)), "{reply:?}");
-    let user = world.patched(&path, json!([{ "op": "replace", "value": {
+    let user = world
+        .patched(
+            &path,
+            json!([{ "op": "replace", "value": {
         "active": true, "title": null, ENTERPRISE: { "department": "Law" }, "name": { "familyName": "Jones" },
-    } }])).await;
+    } }]),
+        )
+        .await;
     assert_eq!((&user["active"], &user["title"]), (&json!(true), &Value::Null));
     assert_eq!(user[ENTERPRISE], json!({ "department": "Law", "employeeNumber": "7" }));
     assert_eq!(user["name"], json!({ "givenName": "Ann", "familyName": "Jones" }));
@@ -94,13 +99,20 @@ async fn lists_are_added_to_replaced_and_taken_from() {
     ])).await;
     assert_eq!(added["emails"].as_array().unwrap().len(), 3, "what is there already is not added");
     assert_eq!((&added["emails"][0]["primary"], &added["emails"][2]["primary"]), (&json!(false), &json!(true)));
-    let removed = world.patched(&path, json!([
-        { "op": "remove", "path": "emails[type eq \"home\"]" },
-        { "op": "Remove", "path": "emails", "value": [{ "value": "ann@club.test" }] },
-        { "op": "remove", "path": "emails[type eq \"fax\"]" },
-    ])).await;
+    let removed = world
+        .patched(
+            &path,
+            json!([
+                { "op": "remove", "path": "emails[type eq \"home\"]" },
+                { "op": "Remove", "path": "emails", "value": [{ "value": "ann@club.test" }] },
+                { "op": "remove", "path": "emails[type eq \"fax\"]" },
+            ]),
+        )
+        .await;
     assert_eq!(removed["emails"], json!([{ "value": "ann@acme.test", "type": "work", "primary": false }]));
-    let replaced = world.patched(&path, json!([{ "op": "replace", "path": "emails", "value": { "value": "ann@acme.test" } }])).await;
+    let replaced = world
+        .patched(&path, json!([{ "op": "replace", "path": "emails", "value": { "value": "ann@acme.test" } }]))
+        .await;
     assert_eq!(replaced["emails"], json!([{ "value": "ann@acme.test" }]));
     let without = world.patched(&path, json!([{ "op": "remove", "path": ENTERPRISE }])).await;
     assert_eq!((&without[ENTERPRISE], without["schemas"].as_array().unwrap().len()), (&Value::Null, 1));

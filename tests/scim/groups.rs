@@ -17,10 +17,14 @@ impl StatementLog {
     async fn start(world: &World) -> Self {
         let directory = world.text("SELECT current_setting('data_directory')").await;
         let database = world.app.db.name();
-        world.app.db.as_admin(&format!(
+        world
+            .app
+            .db
+            .as_admin(&format!(
             "ALTER DATABASE {database} SET log_statement = 'all';
              SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND usename = 'app_rw'"
-        )).await;
+        ))
+            .await;
         let path = std::path::Path::new(&directory).parent().unwrap().join("log");
         Self { path, marker: format!("app_rw@{database} ") }
     }
@@ -29,7 +33,9 @@ impl StatementLog {
         let text = String::from_utf8_lossy(&std::fs::read(&self.path).unwrap()).into_owned();
         let own = text.lines().filter(|line| line.contains(&self.marker));
         let statements = own.filter_map(|line| {
-            line.split_once("LOG:  execute ").or_else(|| line.split_once("LOG:  statement: ")).map(|(_, text)| text.to_owned())
+            line.split_once("LOG:  execute ")
+                .or_else(|| line.split_once("LOG:  statement: "))
+                .map(|(_, text)| text.to_owned())
         });
         statements.filter(|text| !text.starts_with("BEGIN") && text != "COMMIT" && text != "ROLLBACK").collect()
     }
@@ -73,9 +79,13 @@ async fn two_hundred_and_fifty_six_members_come_and_go_in_five_statements() {
         assert_eq!(reply.status, 204, "{reply:?}");
         // The end of the transaction is logged before its answer, so all of it is there.
         let sent = log.statements()[before..].to_vec();
-        let count = format!("SELECT count(*) FROM auth.users WHERE role = 'billing' AND tenant_id = '{}'", world.tenant.id);
+        let count =
+            format!("SELECT count(*) FROM auth.users WHERE role = 'billing' AND tenant_id = '{}'", world.tenant.id);
         assert_eq!(world.app.count(&count).await, n_members, "roles follow");
-        let sent: Vec<_> = sent.into_iter().filter(|text| text.contains("scim") || text.contains("audit_log") || text.contains("sessions")).collect();
+        let sent: Vec<_> = sent
+            .into_iter()
+            .filter(|text| text.contains("scim") || text.contains("audit_log") || text.contains("sessions"))
+            .collect();
         assert!((4..=5).contains(&sent.len()), "{}: {sent:#?}", sent.len());
     }
 }
@@ -94,18 +104,30 @@ async fn members_are_added_and_removed_in_every_dialect() {
         expected.sort_unstable();
         assert_eq!(world.members(&group).await, expected, "{operations}");
     };
-    patched(json!([{ "op": "Add", "path": "members", "value": [{ "$ref": null, "value": bob }] }]), &[&ann, &bob]).await;
+    patched(json!([{ "op": "Add", "path": "members", "value": [{ "$ref": null, "value": bob }] }]), &[&ann, &bob])
+        .await;
     patched(json!([{ "op": "add", "path": "members", "value": [{ "value": bob }] }]), &[&ann, &bob]).await;
-    patched(json!([{ "op": "add", "value": { "members": { "value": cleo, "type": "User" } } }]), &[&ann, &bob, &cleo]).await;
+    patched(json!([{ "op": "add", "value": { "members": { "value": cleo, "type": "User" } } }]), &[&ann, &bob, &cleo])
+        .await;
     patched(json!([{ "op": "Remove", "path": "members", "value": [{ "value": bob }] }]), &[&ann, &cleo]).await;
     patched(json!([{ "op": "remove", "path": format!("members[value eq \"{cleo}\"]") }]), &[&ann]).await;
     patched(json!([{ "op": "remove", "path": format!("members[value eq \"{cleo}\"]") }]), &[&ann]).await;
-    patched(json!([{ "op": "replace", "path": "members", "value": [{ "value": bob }, { "value": cleo }] }]), &[&bob, &cleo]).await;
-    patched(json!([{ "op": "remove", "path": format!("members[value eq \"{bob}\" or value eq \"{cleo}\"]") }]), &[]).await;
-    patched(json!([{ "op": "replace", "value": { "id": group, "displayName": "Selling", "members": [{ "value": ann }] } }]), &[&ann]).await;
+    patched(
+        json!([{ "op": "replace", "path": "members", "value": [{ "value": bob }, { "value": cleo }] }]),
+        &[&bob, &cleo],
+    )
+    .await;
+    patched(json!([{ "op": "remove", "path": format!("members[value eq \"{bob}\" or value eq \"{cleo}\"]") }]), &[])
+        .await;
+    patched(
+        json!([{ "op": "replace", "value": { "id": group, "displayName": "Selling", "members": [{ "value": ann }] } }]),
+        &[&ann],
+    )
+    .await;
     assert_eq!(world.get(&path).await.json()["displayName"], "Selling");
     patched(json!([{ "op": "remove", "path": "members" }]), &[]).await;
-    let put = world.put(&path, &json!({ "displayName": "Sales", "externalId": "g1", "members": [{ "value": bob }] })).await;
+    let put =
+        world.put(&path, &json!({ "displayName": "Sales", "externalId": "g1", "members": [{ "value": bob }] })).await;
     assert_eq!((put.status, put.json()["members"][0]["value"].as_str()), (200, Some(bob.as_str())), "{put:?}");
     let put = world.put(&path, &json!({ "displayName": "Sales" })).await.json();
     assert_eq!((&put["members"], &put["externalId"]), (&Value::Null, &Value::Null));
@@ -123,7 +145,11 @@ async fn an_unknown_member_undoes_all() {
             { "op": "replace", "path": "displayName", "value": "Other" }, { "op": "add", "path": "members", "value": members },
         ]);
         assert_error(&world.patch(&format!("/Groups/{group}"), operations).await, 400, "invalidValue");
-        assert_error(&world.post("/Groups", &json!({ "displayName": "New", "members": members })).await, 400, "invalidValue");
+        assert_error(
+            &world.post("/Groups", &json!({ "displayName": "New", "members": members })).await,
+            400,
+            "invalidValue",
+        );
     }
     let kept = world.get("/Groups").await.json();
     assert_eq!((&kept["totalResults"], &kept["Resources"][0]["displayName"]), (&json!(1), &json!("Sales")));
@@ -133,7 +159,11 @@ async fn an_unknown_member_undoes_all() {
     let changed = json!([{ "op": "replace", "path": format!("members[value eq \"{ann}\"].type"), "value": "User" }]);
     assert_error(&world.patch(&format!("/Groups/{group}"), changed).await, 400, "mutability");
     let crowd: Vec<Value> = (0..1_001).map(|_| json!({ "value": uuid::Uuid::new_v4() })).collect();
-    assert_error(&world.post("/Groups", &json!({ "displayName": "Crowd", "members": crowd })).await, 400, "invalidValue");
+    assert_error(
+        &world.post("/Groups", &json!({ "displayName": "Crowd", "members": crowd })).await,
+        400,
+        "invalidValue",
+    );
 }
 
 #[tokio::test]
@@ -145,7 +175,8 @@ async fn groups_are_found_by_name_id_and_member() {
     let find = async |filter: &str| {
         let filter = filter.replace(' ', "%20").replace('"', "%22").replace('[', "%5B").replace(']', "%5D");
         let page = world.get(&format!("/Groups?filter={filter}")).await.json();
-        let names = page["Resources"].as_array().unwrap().iter().map(|group| group["displayName"].as_str().unwrap().to_owned());
+        let names =
+            page["Resources"].as_array().unwrap().iter().map(|group| group["displayName"].as_str().unwrap().to_owned());
         names.collect::<Vec<_>>()
     };
     assert_eq!(find("displayName eq \"SALES\"").await, ["Sales"]);
@@ -154,7 +185,10 @@ async fn groups_are_found_by_name_id_and_member() {
     assert_eq!(find(&format!("id eq \"{sales}\" and members.value eq \"{ann}\"")).await, ["Sales"]);
     assert_eq!(find("displayName sw \"eng\" or displayName ew \"les\"").await, ["Sales", "Engineers"]);
     let bare = world.get("/Groups?excludedAttributes=members&sortBy=displayName").await.json();
-    assert_eq!((&bare["Resources"][0]["displayName"], &bare["Resources"][0]["members"]), (&json!("Engineers"), &Value::Null));
+    assert_eq!(
+        (&bare["Resources"][0]["displayName"], &bare["Resources"][0]["members"]),
+        (&json!("Engineers"), &Value::Null)
+    );
     let user = world.get(&format!("/Users/{bob}")).await.json();
     let displays: Vec<_> = user["groups"].as_array().unwrap().iter().map(|group| group["display"].clone()).collect();
     assert_eq!(displays, [json!("Sales"), json!("Engineers")]);

@@ -27,7 +27,9 @@ async fn crowd() -> World {
 }
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// First letters of those whom a filter finds.
@@ -92,8 +94,19 @@ async fn what_is_no_filter_is_told_so() {
     let deep = format!("{}title pr{}", "not (".repeat(100), ")".repeat(100));
     let many = vec!["title pr"; 400].join(" or ");
     for filter in [
-        "userName", "userName eq", "userName xx \"a\"", "nothing eq \"a\"", "active gt true", "active eq 1",
-        "meta.created co \"2020\"", "meta.created gt \"yesterday\"", "name eq \"a\"", "(title pr", "userName eq 'a'", &deep, &many,
+        "userName",
+        "userName eq",
+        "userName xx \"a\"",
+        "nothing eq \"a\"",
+        "active gt true",
+        "active eq 1",
+        "meta.created co \"2020\"",
+        "meta.created gt \"yesterday\"",
+        "name eq \"a\"",
+        "(title pr",
+        "userName eq 'a'",
+        &deep,
+        &many,
     ] {
         assert_error(&world.get(&format!("/Users?filter={}", encode(filter))).await, 400, "invalidFilter");
     }
@@ -201,7 +214,8 @@ async fn a_search_is_the_same_question_in_a_body() {
     let all = world.post("/.search", &json!({ "filter": "displayName sw \"eng\" or userName sw \"ann\"" })).await;
     assert_error(&all, 400, "invalidFilter");
     let all = world.post("/.search", &json!({ "startIndex": 4, "count": 2 })).await.json();
-    let kinds: Vec<_> = all["Resources"].as_array().unwrap().iter().map(|one| one["meta"]["resourceType"].clone()).collect();
+    let kinds: Vec<_> =
+        all["Resources"].as_array().unwrap().iter().map(|one| one["meta"]["resourceType"].clone()).collect();
     assert_eq!((&all["totalResults"], kinds), (&json!(5), vec![json!("User"), json!("Group")]));
     let groups = world.post("/.search", &json!({ "filter": "displayName eq \"engineers\"" })).await.json();
     assert_eq!(groups["totalResults"], 1);

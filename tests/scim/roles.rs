@@ -10,12 +10,22 @@ impl World {
     }
 
     async fn put_in(&self, group: &str, user: &str) {
-        let reply = self.patch(&format!("/Groups/{group}"), json!([{ "op": "add", "path": "members", "value": [{ "value": user }] }])).await;
+        let reply = self
+            .patch(
+                &format!("/Groups/{group}"),
+                json!([{ "op": "add", "path": "members", "value": [{ "value": user }] }]),
+            )
+            .await;
         assert_eq!(reply.status, 204, "{reply:?}");
     }
 
     async fn take_out(&self, group: &str, user: &str) {
-        let reply = self.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": format!("members[value eq \"{user}\"]") }])).await;
+        let reply = self
+            .patch(
+                &format!("/Groups/{group}"),
+                json!([{ "op": "remove", "path": format!("members[value eq \"{user}\"]") }]),
+            )
+            .await;
         assert_eq!(reply.status, 204, "{reply:?}");
     }
 }
@@ -44,7 +54,8 @@ async fn a_role_comes_and_goes_with_membership_and_tokens_follow() {
 async fn the_highest_of_several_roles_counts() {
     let world = World::new().await;
     let user = id(&world.user("ann@acme.test").await);
-    let (members, payers, admins) = (world.group("M", &[]).await, world.group("P", &[]).await, world.group("A", &[]).await);
+    let (members, payers, admins) =
+        (world.group("M", &[]).await, world.group("P", &[]).await, world.group("A", &[]).await);
     for (group, role) in [(&members, "member"), (&payers, "billing"), (&admins, "admin")] {
         assert_eq!(world.map(group, json!(role)).await.status, 200);
         world.put_in(group, &user).await;
@@ -104,7 +115,8 @@ async fn only_an_admin_who_has_just_shown_two_factors_maps_a_group() {
     let world = World::new().await;
     let group = world.group("Sales", &[]).await;
     let plain = world.app.sign_in("acme", "owner@acme.test").await;
-    let put = |group: &str| world.app.put("acme", &format!("/scim/groups/{group}/role")).json(&json!({ "role": "admin" }));
+    let put =
+        |group: &str| world.app.put("acme", &format!("/scim/groups/{group}/role")).json(&json!({ "role": "admin" }));
     put(&group).token(&plain).await.problem(401, "insufficient_user_authentication");
     put(&group).bearer(&world.token).await.problem(401, "invalid-token");
     put(UNKNOWN).token(&world.owner).await.problem(404, "not-found");

@@ -27,7 +27,9 @@ async fn what_is_set_is_kept_as_it_was_and_nothing_else_is() {
     let reply = world.post("/Users", &full()).await;
     assert_eq!((reply.status, reply.header("content-type")), (201, "application/scim+json"), "{reply:?}");
     let made = reply.json();
-    for kept in ["userName", "externalId", "active", "name", "displayName", "title", "emails", "phoneNumbers", ENTERPRISE] {
+    for kept in
+        ["userName", "externalId", "active", "name", "displayName", "title", "emails", "phoneNumbers", ENTERPRISE]
+    {
         assert_eq!(made[kept], full()[kept], "{kept}");
     }
     for dropped in ["nonsense", "password", "groups"] {
@@ -40,7 +42,10 @@ async fn what_is_set_is_kept_as_it_was_and_nothing_else_is() {
     assert!(reply.header("location").ends_with(&format!("/scim/v2/Users/{}", id(&made))), "{reply:?}");
     let read = world.get(&format!("/Users/{}", id(&made))).await;
     assert_eq!((read.status, read.json()), (200, made.clone()));
-    let row = format!("SELECT email || ' ' || name || ' ' || role || ' ' || state FROM auth.users WHERE id = '{}'", id(&made));
+    let row = format!(
+        "SELECT email || ' ' || name || ' ' || role || ' ' || state FROM auth.users WHERE id = '{}'",
+        id(&made)
+    );
     assert_eq!(world.text(&row).await, "ann@acme.test Ann S. member active");
     assert_eq!(world.audited("scim.user.create", &id(&made)).await, 1);
 }
@@ -53,7 +58,9 @@ async fn names_and_addresses_are_unique_whatever_their_case() {
     let same_address = json!({ "userName": "other", "emails": [{ "value": "Ann@Acme.Test" }] });
     assert_error(&world.post("/Users", &same_address).await, 409, "uniqueness");
     let eve = id(&world.user("eve@acme.test").await);
-    let renamed = world.patch(&format!("/Users/{eve}"), json!([{ "op": "replace", "value": { "userName": "ann@acme.test" } }])).await;
+    let renamed = world
+        .patch(&format!("/Users/{eve}"), json!([{ "op": "replace", "value": { "userName": "ann@acme.test" } }]))
+        .await;
     assert_error(&renamed, 409, "uniqueness");
     assert_eq!(world.get(&format!("/Users/{eve}")).await.json()["userName"], "eve@acme.test");
 }
@@ -73,7 +80,12 @@ async fn what_is_wrong_is_told_in_the_rfcs_words() {
     refused(r#"{"userName":"no address"}"#, 400, "invalidValue").await;
     refused(r#"{"userName":"a@b.c","active":"perhaps"}"#, 400, "invalidValue").await;
     refused(r#"{"userName":"a@b.c","name":"Ann"}"#, 400, "invalidValue").await;
-    refused(r#"{"userName":"a@b.c","emails":[{"value":"a@b.c","primary":true},{"value":"b@b.c","primary":true}]}"#, 400, "invalidValue").await;
+    refused(
+        r#"{"userName":"a@b.c","emails":[{"value":"a@b.c","primary":true},{"value":"b@b.c","primary":true}]}"#,
+        400,
+        "invalidValue",
+    )
+    .await;
     refused(&format!(r#"{{"userName":"a@b.c","title":"{}"}}"#, "x".repeat(1_025)), 400, "invalidValue").await;
     refused(&" ".repeat((1 << 20) + 1), 413, "").await;
     let plain = world.request(reqwest::Method::POST, "/Users").header("content-type", "text/plain").body("{}").await;

@@ -83,14 +83,21 @@ impl World {
     /// Has the provider take over somebody who is a user already; returns their id.
     pub async fn adopt(&self, email: &str) -> String {
         let made = self.user(email).await;
-        let audited = format!("SELECT count(*) FROM platform.audit_log WHERE action = 'scim.user.adopt' AND target_id = '{}'", id(&made));
+        let audited = format!(
+            "SELECT count(*) FROM platform.audit_log WHERE action = 'scim.user.adopt' AND target_id = '{}'",
+            id(&made)
+        );
         assert_eq!(self.app.count(&audited).await, 1, "{email} was no user before");
         id(&made)
     }
 
     /// Has a group give a role.
     pub async fn map(&self, group: &str, role: Value) -> Reply {
-        self.app.put("acme", &format!("/scim/groups/{group}/role")).token(&self.owner).json(&json!({ "role": role })).await
+        self.app
+            .put("acme", &format!("/scim/groups/{group}/role"))
+            .token(&self.owner)
+            .json(&json!({ "role": role }))
+            .await
     }
 
     /// Ids of a group's members.

@@ -53,7 +53,8 @@ pub async fn run_bulk(desk: &Desk, request: BulkRequest) -> Vec<Tried> {
             match &outcome {
                 Outcome::Failed(_) => n_errors += 1,
                 Outcome::Done(_, Some(found)) if found.is_new => {
-                    if let (Some(bulk_id), Some(id)) = (&echo.bulk_id, found.resource.get("id").and_then(Value::as_str)) {
+                    if let (Some(bulk_id), Some(id)) = (&echo.bulk_id, found.resource.get("id").and_then(Value::as_str))
+                    {
                         made.insert(bulk_id.clone(), id.to_owned());
                     }
                 }

@@ -41,7 +41,8 @@ pub async fn create_group(desk: &Desk, body: &Value) -> Result<Found, ScimFailur
             return Err(ScimError::bad(ScimType::TooMany, format!("there are {MAX_GROUPS} groups")).into());
         }
         let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
-        write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role: None, action: "scim.group.create" }).await?;
+        write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role: None, action: "scim.group.create" })
+            .await?;
         let made = scim_groups::find(tx, id, true).await?.ok_or_else(ScimError::not_found)?;
         Ok((desk.group_found(&made, true), Ended::default()))
     })
@@ -66,7 +67,8 @@ pub async fn replace_group(
         if_match.check(locked.group.version)?;
         let role = locked.role;
         let ended =
-            write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" }).await?;
+            write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" })
+                .await?;
         let after = scim_groups::find(tx, id, true).await?.ok_or_else(ScimError::not_found)?;
         Ok((desk.group_found(&after, false), ended))
     })
@@ -77,12 +79,7 @@ pub async fn replace_group(
 ///
 /// # Errors
 /// As [`replace_group`], and what is wrong with an operation.
-pub async fn patch_group(
-    desk: &Desk,
-    id: ScimGroupId,
-    if_match: &IfMatch,
-    body: &Value,
-) -> Result<i64, ScimFailure> {
+pub async fn patch_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch, body: &Value) -> Result<i64, ScimFailure> {
     let operations = patch::parse(ResourceKind::Group, body)?;
     transact(desk, async |tx| {
         let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
@@ -91,9 +88,13 @@ pub async fn patch_group(
         let changes = group::apply(&mut tree, operations)?;
         let wish = Wish::read(tree)?;
         let role = locked.role;
-        let (ended, version) =
-            write_versioned(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.update" })
-                .await?;
+        let (ended, version) = write_versioned(
+            tx,
+            desk,
+            &locked,
+            Write { wish: &wish, changes: &changes, role, action: "scim.group.update" },
+        )
+        .await?;
         Ok((version, ended))
     })
     .await
@@ -107,7 +108,8 @@ pub async fn delete_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch) -> R
     transact(desk, async |tx| {
         let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
         if_match.check(locked.group.version)?;
-        let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+        let wish =
+            Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
         let changes = MemberChanges::nobody();
         let write_all = Write { wish: &wish, changes: &changes, role: locked.role, action: "scim.group.delete" };
         let ended = write(tx, desk, &locked, write_all).await?;
@@ -124,7 +126,8 @@ pub async fn delete_group(desk: &Desk, id: ScimGroupId, if_match: &IfMatch) -> R
 pub async fn map_role(desk: &Desk, id: ScimGroupId, role: Option<GroupRole>) -> Result<LockedGroup, ScimFailure> {
     transact(desk, async |tx| {
         let locked = scim_members::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
-        let wish = Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
+        let wish =
+            Wish { display_name: locked.group.display_name.clone(), external_id: locked.group.external_id.clone() };
         let changes = MemberChanges::default();
         let ended =
             write(tx, desk, &locked, Write { wish: &wish, changes: &changes, role, action: "scim.group.map" }).await?;

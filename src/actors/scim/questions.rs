@@ -90,7 +90,8 @@ async fn run(tx: &mut TenantTx, desk: &Desk, query: &Query) -> Result<Page, Scim
     if query.filter.is_none() && query.sort.is_none() {
         let total = source.count(tx).await?;
         let skip = i64::try_from(query.skip).unwrap_or(i64::MAX);
-        let found = if query.take == 0 { Vec::new() } else { source.read(tx, desk, Uuid::nil(), skip, query.take).await? };
+        let found =
+            if query.take == 0 { Vec::new() } else { source.read(tx, desk, Uuid::nil(), skip, query.take).await? };
         let resources = found.into_iter().map(|(_, found)| wanted(query, found.resource)).collect();
         return Ok(Page { total: usize::try_from(total).unwrap_or(usize::MAX), skip: query.skip, resources });
     }
@@ -117,7 +118,9 @@ async fn examine(
         let (n, last) = (batch.len(), batch.last().map(|(id, _)| *id));
         n_examined += n;
         if n_examined > MAX_EXAMINED {
-            let detail = format!("more than {MAX_EXAMINED} resources would have to be looked at: ask for userName, externalId or id");
+            let detail = format!(
+                "more than {MAX_EXAMINED} resources would have to be looked at: ask for userName, externalId or id"
+            );
             return Err(ScimError::bad(ScimType::TooMany, detail).into());
         }
         for (_, Found { resource, .. }) in batch {

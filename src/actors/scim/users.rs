@@ -135,7 +135,8 @@ async fn change(
         desk.check_touch(user.role)?;
         set_identity(tx, desk, &user, &was, &wish).await?;
         scim_users::update(tx, id, &wish).await?;
-        let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
+        let detail =
+            json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
         audit::insert(tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
         let ended = match (was.is_active, wish.is_active) {
             (true, false) => switch_off(tx, desk, &user, &able).await?,
@@ -175,13 +176,7 @@ fn changed(was: &Wish, wish: &Wish) -> Vec<String> {
 }
 
 /// Has address and name follow, where the provider changes what it says of them. What a user has changed of their own stays until then.
-async fn set_identity(
-    tx: &mut TenantTx,
-    desk: &Desk,
-    user: &User,
-    was: &Wish,
-    wish: &Wish,
-) -> Result<(), ScimFailure> {
+async fn set_identity(tx: &mut TenantTx, desk: &Desk, user: &User, was: &Wish, wish: &Wish) -> Result<(), ScimFailure> {
     let norm = |email: &Option<EmailAddress>| email.as_ref().map(|email| email.norm().to_owned());
     let email = wish.email.as_ref().filter(|email| norm(&was.email).as_deref() != Some(email.norm()));
     let email = email.filter(|email| fold(&user.email) != email.norm());

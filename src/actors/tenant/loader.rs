@@ -75,7 +75,10 @@ impl Loader {
         let scim_tokens = scim_tokens::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, subscription?, revoked?, (api_keys?, scim_tokens?)).await?, quotas: quotas? })
+        Ok(Loaded {
+            view: self.view(tenant?, subscription?, revoked?, (api_keys?, scim_tokens?)).await?,
+            quotas: quotas?,
+        })
     }
 
     /// Reads everything but the ended sessions, for a supervisor that was told of each since the tenant was loaded: its view
@@ -91,7 +94,10 @@ impl Loader {
         let scim_tokens = scim_tokens::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, subscription?, Vec::new(), (api_keys?, scim_tokens?)).await?, quotas: quotas? })
+        Ok(Loaded {
+            view: self.view(tenant?, subscription?, Vec::new(), (api_keys?, scim_tokens?)).await?,
+            quotas: quotas?,
+        })
     }
 
     async fn view(

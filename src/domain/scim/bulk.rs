@@ -130,7 +130,8 @@ fn parse_operation(value: &Value) -> (Echo, Result<BulkOperation, ScimError>) {
     let parsed = || {
         let method = Method::parse(&method).ok_or_else(|| syntax("method must be POST, PUT, PATCH or DELETE"))?;
         let path = text("path").unwrap_or_default();
-        let (kind, id) = parse_path(&path).ok_or_else(|| ScimError::bad(ScimType::InvalidPath, "there is no such path"))?;
+        let (kind, id) =
+            parse_path(&path).ok_or_else(|| ScimError::bad(ScimType::InvalidPath, "there is no such path"))?;
         if (method == Method::Post) != id.is_none() {
             return Err(ScimError::bad(ScimType::InvalidPath, "POST names no resource, and the others name one"));
         }

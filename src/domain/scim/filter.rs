@@ -175,11 +175,14 @@ impl ValueFilter {
         fn collect(node: &ValueNode, into: &mut Vec<(&'static Attribute, Value)>) -> bool {
             match node {
                 ValueNode::Test(attribute, Test::Compare(CompareOp::Eq, operand)) => {
-                    into.push((attribute, match operand {
-                        Operand::Text { raw, .. } => Value::String(raw.clone()),
-                        Operand::Boolean(value) => Value::Bool(*value),
-                        Operand::Moment(at) => Value::String(at.to_rfc3339()),
-                    }));
+                    into.push((
+                        attribute,
+                        match operand {
+                            Operand::Text { raw, .. } => Value::String(raw.clone()),
+                            Operand::Boolean(value) => Value::Bool(*value),
+                            Operand::Moment(at) => Value::String(at.to_rfc3339()),
+                        },
+                    ));
                     true
                 }
                 ValueNode::All(nodes) => nodes.iter().all(|node| collect(node, into)),
@@ -248,7 +251,9 @@ fn operand(leaf: &'static Attribute, value: &CompValue) -> Option<Operand> {
         (DataType::Boolean, CompValue::True) => Some(Operand::Boolean(true)),
         (DataType::Boolean, CompValue::False) => Some(Operand::Boolean(false)),
         // As providers write booleans elsewhere, too.
-        (DataType::Boolean, CompValue::Str(text)) => values::boolean(&Value::String(text.clone())).map(Operand::Boolean),
+        (DataType::Boolean, CompValue::Str(text)) => {
+            values::boolean(&Value::String(text.clone())).map(Operand::Boolean)
+        }
         (DataType::DateTime, CompValue::Str(text)) => moment(text).map(Operand::Moment),
         (DataType::String | DataType::Reference, CompValue::Str(text)) => {
             let folded = if leaf.is_case_exact { text.clone() } else { fold(text) };
@@ -267,7 +272,9 @@ fn passes(node: &Node, resource: &Tree) -> bool {
         Node::Test(target, test) => {
             let values = match (test, target.leaf()) {
                 // A value with parts is there if any part is.
-                (Test::Present | Test::Absent, None) => return is_there(target, resource) == matches!(test, Test::Present),
+                (Test::Present | Test::Absent, None) => {
+                    return is_there(target, resource) == matches!(test, Test::Present);
+                }
                 _ => target.values(resource),
             };
             holds(target.leaf(), test, &values)

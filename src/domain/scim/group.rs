@@ -54,10 +54,15 @@ impl ScimGroup {
         let mut tree = self.settable();
         tree.insert("schemas".to_owned(), json!(ResourceKind::Group.schemas_of(&tree)));
         tree.insert("id".to_owned(), json!(self.id));
-        let meta = super::user::meta(ResourceKind::Group, &self.location(base), self.created_at, self.updated_at, self.version);
+        let meta = super::user::meta(
+            ResourceKind::Group,
+            &self.location(base),
+            self.created_at,
+            self.updated_at,
+            self.version,
+        );
         tree.insert("meta".to_owned(), meta);
-        let member =
-            |id: &UserId| json!({ "value": id, "$ref": format!("{base}/Users/{id}"), "type": "User" });
+        let member = |id: &UserId| json!({ "value": id, "$ref": format!("{base}/Users/{id}"), "type": "User" });
         if let Some(members) = self.members.as_ref().filter(|members| !members.is_empty()) {
             tree.insert("members".to_owned(), members.iter().map(member).collect());
         }
@@ -208,7 +213,10 @@ impl MemberChanges {
         };
         self.changes.push(change);
         if self.n_named > MAX_MEMBERS_NAMED {
-            return Err(ScimError::bad(ScimType::TooMany, format!("at most {MAX_MEMBERS_NAMED} members are changed at once")));
+            return Err(ScimError::bad(
+                ScimType::TooMany,
+                format!("at most {MAX_MEMBERS_NAMED} members are changed at once"),
+            ));
         }
         Ok(())
     }

@@ -114,7 +114,12 @@ impl Question {
         let invalid = |detail: String| ScimError::bad(ScimType::InvalidValue, detail);
         let by = match resolve_text(kind, name) {
             Some(Named::Attribute(by)) if by.leaf().is_some() => by,
-            _ => return Err(invalid(format!("nothing can be sorted by {:?}", name.chars().take(100).collect::<String>()))),
+            _ => {
+                return Err(invalid(format!(
+                    "nothing can be sorted by {:?}",
+                    name.chars().take(100).collect::<String>()
+                )));
+            }
         };
         let is_descending = match self.sort_order.as_deref().map(str::to_ascii_lowercase).as_deref() {
             None | Some("" | "ascending") => false,
@@ -141,9 +146,8 @@ impl Sort {
         match value {
             None => (true, String::new()),
             Some(Value::String(text)) => {
-                let is_exact = self.by.leaf().is_some_and(|leaf| {
-                    leaf.is_case_exact || leaf.data_type == DataType::DateTime
-                });
+                let is_exact =
+                    self.by.leaf().is_some_and(|leaf| leaf.is_case_exact || leaf.data_type == DataType::DateTime);
                 (false, if is_exact { text.clone() } else { fold(text) })
             }
             Some(other) => (false, other.to_string()),

@@ -248,12 +248,7 @@ fn apply_to_extension(
     })
 }
 
-fn apply_to_attribute(
-    container: &mut Tree,
-    named: &AttributeRef,
-    verb: Verb,
-    value: &Value,
-) -> Result<(), ScimError> {
+fn apply_to_attribute(container: &mut Tree, named: &AttributeRef, verb: Verb, value: &Value) -> Result<(), ScimError> {
     let attribute = named.attribute;
     if let Some(sub) = named.sub {
         if attribute.is_multi {

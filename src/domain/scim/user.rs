@@ -85,9 +85,7 @@ impl ScimUser {
         let meta = meta(ResourceKind::User, &location, self.created_at, self.updated_at, self.version);
         tree.insert("meta".to_owned(), meta);
         if !self.groups.is_empty() {
-            let group = |(id, display): &(ScimGroupId, String)| {
-                json!({ "value": id, "$ref": format!("{base}/Groups/{id}"), "display": display, "type": "direct" })
-            };
+            let group = |(id, display): &(ScimGroupId, String)| json!({ "value": id, "$ref": format!("{base}/Groups/{id}"), "display": display, "type": "direct" });
             tree.insert("groups".to_owned(), self.groups.iter().map(group).collect());
         }
         tree
@@ -133,12 +131,16 @@ impl Wish {
             tree.remove(name);
         }
         let email = match address(&tree) {
-            Some(text) => Some(EmailAddress::parse(text).map_err(|error: IdentityError| invalid(format!("emails.value {error}")))?),
+            Some(text) => Some(
+                EmailAddress::parse(text).map_err(|error: IdentityError| invalid(format!("emails.value {error}")))?,
+            ),
             None => EmailAddress::parse(&user_name).ok(),
         };
         let name = match display_name(&tree) {
             None => None,
-            Some(text) => Some(parse_person_name(&text).map_err(|error: IdentityError| invalid(format!("displayName {error}")))?),
+            Some(text) => {
+                Some(parse_person_name(&text).map_err(|error: IdentityError| invalid(format!("displayName {error}")))?)
+            }
         };
         Ok(Self { user_name, external_id, attributes: tree, is_active, email, name })
     }

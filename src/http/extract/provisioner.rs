@@ -36,7 +36,10 @@ impl Provisioner {
             return Err(Problem::new(&kinds::MALFORMED_REQUEST, "send one Authorization header"));
         }
         let missing = || {
-            challenge::unauthorized(&kinds::AUTHENTICATION_REQUIRED, "send the bearer token that POST /scim/tokens gave out")
+            challenge::unauthorized(
+                &kinds::AUTHENTICATION_REQUIRED,
+                "send the bearer token that POST /scim/tokens gave out",
+            )
         };
         let text = credential::bearer(headers).ok_or_else(missing)?;
         // Tokens name no tenant: another tenant's is as unknown as one that was never made.

@@ -27,9 +27,12 @@ pub(in crate::http) async fn run(
     let request = bulk::parse(&body)?;
     let tried = scim::run_bulk(&by.desk(&state), request).await;
     let entries: Vec<Value> = tried.into_iter().map(entry).collect();
-    Ok(answer::body(StatusCode::OK, &json!({
-        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"], "Operations": entries,
-    })))
+    Ok(answer::body(
+        StatusCode::OK,
+        &json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"], "Operations": entries,
+        }),
+    ))
 }
 
 fn entry(tried: Tried) -> Value {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actors::scim::{self, Changer, Desk};
-use crate::db::scim_groups::{self, MappedGroup};
 use crate::db::TenantTx;
+use crate::db::scim_groups::{self, MappedGroup};
 use crate::domain::ids::ScimGroupId;
 use crate::domain::scim::role::GroupRole;
 use crate::http::extract::{AdminOfTenant, Json, Page, PageQuery, Principal, SteppedUp, Then};
