@@ -1,5 +1,7 @@
 //! Groups that a tenant's identity provider keeps: `auth.scim_groups`.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -8,13 +10,16 @@ use super::tx::TenantTx;
 use crate::domain::ids::{ScimGroupId, UserId};
 use crate::domain::scim::group::{ScimGroup, Wish};
 use crate::domain::scim::role::GroupRole;
-use crate::domain::scim::{MAX_GROUPS, fold};
+use crate::domain::scim::{MAX_GROUPS, MAX_MEMBERS, fold};
+
+/// Members that are read at once: those of the largest group, and room for more.
+const MAX_MEMBERS_READ: usize = 2 * MAX_MEMBERS;
 
 /// What the database can tell of a question; the rest is asked of each group that it finds.
 #[derive(Debug, Clone, Default)]
 pub struct Narrow {
-    /// Only the group with this id.
-    pub id: Option<Uuid>,
+    /// Only groups with these ids.
+    pub ids: Option<Vec<Uuid>>,
     /// Only the group with this name, as it is compared.
     pub display_name: Option<String>,
     /// Only groups that the provider calls so.
@@ -27,7 +32,6 @@ struct GroupRow {
     id: Uuid,
     display_name: String,
     external_id: Option<String>,
-    members: Option<Vec<Uuid>>,
     version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -35,9 +39,8 @@ struct GroupRow {
 
 impl From<GroupRow> for ScimGroup {
     fn from(row: GroupRow) -> Self {
-        let GroupRow { id, display_name, external_id, members, version, created_at, updated_at } = row;
-        let members = members.map(|members| members.into_iter().map(UserId::from).collect());
-        Self { id: id.into(), display_name, external_id, members, version, created_at, updated_at }
+        let GroupRow { id, display_name, external_id, version, created_at, updated_at } = row;
+        Self { id: id.into(), display_name, external_id, members: None, version, created_at, updated_at }
     }
 }
 
@@ -46,18 +49,21 @@ impl From<GroupRow> for ScimGroup {
 /// # Errors
 /// [`DbError`].
 pub async fn find(tx: &mut TenantTx, id: ScimGroupId, with_members: bool) -> Result<Option<ScimGroup>, DbError> {
-    let narrow = Narrow { id: Some(id.uuid()), ..Narrow::default() };
-    Ok(list(tx, &narrow, with_members, Uuid::nil(), 0, 1).await?.pop())
+    let narrow = Narrow { ids: Some(vec![id.uuid()]), ..Narrow::default() };
+    let mut found = list(tx, &narrow, Uuid::nil(), 0, 1).await?;
+    if with_members {
+        fill_members(tx, &mut found).await?;
+    }
+    Ok(found.pop())
 }
 
-/// Up to `n` groups behind an id, in the order of their ids, without the first `skip` of them.
+/// Up to `n` groups behind an id, in the order of their ids, without the first `skip` of them, and without their members.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn list(
     tx: &mut TenantTx,
     narrow: &Narrow,
-    with_members: bool,
     after: Uuid,
     skip: i64,
     n: i64,
@@ -65,19 +71,16 @@ pub async fn list(
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         GroupRow,
-        r#"SELECT g.id, g.display_name, g.external_id, g.version, g.created_at, g.updated_at,
-                  CASE WHEN $3 THEN ARRAY(SELECT m.user_id FROM auth.scim_group_members m
-                                          WHERE m.tenant_id = $1 AND m.group_id = g.id ORDER BY m.user_id) END AS members
+        r#"SELECT g.id, g.display_name, g.external_id, g.version, g.created_at, g.updated_at
            FROM auth.scim_groups g
-           WHERE g.tenant_id = $1 AND g.id > $2 AND ($4::uuid IS NULL OR g.id = $4)
-                 AND ($5::text IS NULL OR g.display_name_norm = $5) AND ($6::text IS NULL OR g.external_id = $6)
-                 AND ($7::uuid IS NULL OR EXISTS (SELECT FROM auth.scim_group_members m
-                                                  WHERE m.tenant_id = $1 AND m.group_id = g.id AND m.user_id = $7))
-           ORDER BY g.id OFFSET $8 LIMIT $9"#,
+           WHERE g.tenant_id = $1 AND g.id > $2 AND ($3::uuid[] IS NULL OR g.id = ANY($3))
+                 AND ($4::text IS NULL OR g.display_name_norm = $4) AND ($5::text IS NULL OR g.external_id = $5)
+                 AND ($6::uuid IS NULL OR EXISTS (SELECT FROM auth.scim_group_members m
+                                                  WHERE m.tenant_id = $1 AND m.group_id = g.id AND m.user_id = $6))
+           ORDER BY g.id OFFSET $7 LIMIT $8"#,
         tenant,
         after,
-        with_members,
-        narrow.id,
+        narrow.ids.as_deref(),
         narrow.display_name,
         narrow.external_id,
         narrow.member,
@@ -87,6 +90,40 @@ pub async fn list(
     .fetch_all(tx.connection()?)
     .await?;
     Ok(rows.into_iter().map(ScimGroup::from).collect())
+}
+
+/// Fills in the members of groups. Those whose members would be too many for one answer are left
+/// out, from the end; the first one never is.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn fill_members(tx: &mut TenantTx, groups: &mut Vec<ScimGroup>) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    let ids: Vec<Uuid> = groups.iter().map(|group| group.id.uuid()).collect();
+    let rows = sqlx::query!(
+        "SELECT group_id, user_id FROM auth.scim_group_members WHERE tenant_id = $1 AND group_id = ANY($2)
+         ORDER BY array_position($2, group_id), user_id LIMIT $3",
+        tenant,
+        &ids,
+        i64::try_from(MAX_MEMBERS_READ).unwrap_or(i64::MAX)
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    if rows.len() == MAX_MEMBERS_READ
+        && let Some(last) = rows.last()
+    {
+        // The last one's members may go on.
+        let cut = groups.iter().position(|group| group.id.uuid() == last.group_id).unwrap_or(0);
+        groups.truncate(cut.max(1));
+    }
+    let mut members: BTreeMap<Uuid, Vec<UserId>> = BTreeMap::new();
+    for row in rows {
+        members.entry(row.group_id).or_default().push(row.user_id.into());
+    }
+    for group in groups {
+        group.members = Some(members.remove(&group.id.uuid()).unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// How many groups there are.

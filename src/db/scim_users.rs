@@ -14,8 +14,8 @@ use crate::domain::scim::user::{ScimUser, Wish};
 /// What the database can tell of a question; the rest is asked of each user that it finds.
 #[derive(Debug, Clone, Default)]
 pub struct Narrow {
-    /// Only the user with this id.
-    pub id: Option<Uuid>,
+    /// Only users with these ids.
+    pub ids: Option<Vec<Uuid>>,
     /// Only the user with this name, as it is compared.
     pub user_name: Option<String>,
     /// Only users whom the provider calls so.
@@ -65,7 +65,7 @@ impl TryFrom<UserRow> for ScimUser {
 /// # Errors
 /// [`DbError`].
 pub async fn find(tx: &mut TenantTx, id: UserId) -> Result<Option<ScimUser>, DbError> {
-    let narrow = Narrow { id: Some(id.uuid()), ..Narrow::default() };
+    let narrow = Narrow { ids: Some(vec![id.uuid()]), ..Narrow::default() };
     Ok(list(tx, &narrow, Uuid::nil(), 0, 1).await?.pop())
 }
 
@@ -91,13 +91,13 @@ pub async fn list(
                             WHERE m.tenant_id = $1 AND m.user_id = s.user_id), '[]') AS "groups!"
            FROM auth.scim_users s JOIN auth.users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
            WHERE s.tenant_id = $1 AND u.state <> 'deleted' AND s.user_id > $2
-                 AND ($3::uuid IS NULL OR s.user_id = $3) AND ($4::text IS NULL OR s.user_name_norm = $4)
+                 AND ($3::uuid[] IS NULL OR s.user_id = ANY($3)) AND ($4::text IS NULL OR s.user_name_norm = $4)
                  AND ($5::text IS NULL OR s.external_id = $5)
                  AND ($6::text IS NULL OR strpos(lower(s.attributes::text), $6) > 0)
            ORDER BY s.user_id OFFSET $7 LIMIT $8"#,
         tenant,
         after,
-        narrow.id,
+        narrow.ids.as_deref(),
         narrow.user_name,
         narrow.external_id,
         narrow.needle,
@@ -237,17 +237,5 @@ pub async fn reactivate(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
     )
     .execute(tx.connection()?)
     .await?;
-    Ok(())
-}
-
-/// Has the provider keep a user no more: their memberships go with it.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn delete(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM auth.scim_users WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
-        .execute(tx.connection()?)
-        .await?;
     Ok(())
 }

@@ -78,3 +78,16 @@ async fn an_admins_token_leaves_owners_alone() {
     assert_eq!(world.find("").await, ["owner@acme.test"], "nobody was taken over");
     world.user("ann@acme.test").await;
 }
+
+#[tokio::test]
+async fn whom_an_admin_deleted_the_provider_can_make_again() {
+    let world = World::new().await;
+    let user = id(&world.user("ann@acme.test").await);
+    let group = world.group("Sales", &[&user]).await;
+    let deleted = world.app.delete("acme", &format!("/users/{user}")).token(&world.owner).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    assert_error(&world.get(&format!("/Users/{user}")).await, 404, "");
+    assert_eq!(world.get("/Users").await.json()["totalResults"], 0);
+    assert_eq!(world.members(&group).await, Vec::<String>::new());
+    assert_ne!(id(&world.user("ann@acme.test").await), user);
+}

@@ -88,6 +88,13 @@ async fn what_is_wrong_is_told_in_the_rfcs_words() {
     .await;
     refused(&format!(r#"{{"userName":"a@b.c","title":"{}"}}"#, "x".repeat(1_025)), 400, "invalidValue").await;
     refused(&" ".repeat((1 << 20) + 1), 413, "").await;
+    let phone = format!(r#"{{"value":"{}"}}"#, "x".repeat(1_000));
+    let phones = vec![phone.as_str(); 50].join(",");
+    let huge = format!(
+        r#"{{"userName":"a@b.c","phoneNumbers":[{phones}],"addresses":[{}]}}"#,
+        phones.replace("value", "formatted")
+    );
+    refused(&huge, 400, "invalidValue").await;
     let plain = world.request(reqwest::Method::POST, "/Users").header("content-type", "text/plain").body("{}").await;
     assert_error(&plain, 415, "");
     assert_error(&world.get(&format!("/Users/{UNKNOWN}")).await, 404, "");

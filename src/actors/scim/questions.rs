@@ -8,7 +8,7 @@ use super::{Desk, Found, ScimFailure};
 use crate::db::{DbError, TenantTx, scim_groups, scim_users};
 use crate::domain::scim::error::ScimType;
 use crate::domain::scim::list::{Query, Question, SortKey};
-use crate::domain::scim::{MAX_EXAMINED, MAX_PAGE, ResourceKind, ScimError, Tree, fold};
+use crate::domain::scim::{MAX_EXAMINED, ResourceKind, ScimError, fold};
 
 /// Resources that are read at once to be examined.
 const BATCH: usize = 500;
@@ -30,10 +30,9 @@ pub struct Page {
 /// 404.
 pub async fn get(desk: &Desk, kind: ResourceKind, id: Uuid, with_members: bool) -> Result<Found, ScimFailure> {
     let mut tx = TenantTx::begin_read(&desk.context.db, desk.tenant.id()).await?;
-    let source = Source::by_id(kind, id, with_members);
-    let found = source.read(&mut tx, desk, Uuid::nil(), 0, 1).await?.pop();
+    let read = Source::by_ids(kind, vec![id]).read(&mut tx, desk, with_members, Uuid::nil(), 0, 1).await;
     tx.finish();
-    let (_, found) = found.ok_or_else(ScimError::not_found)?;
+    let (_, found) = read?.found.pop().ok_or_else(ScimError::not_found)?;
     Ok(found)
 }
 
@@ -87,74 +86,72 @@ pub async fn ask_all(desk: &Desk, question: &Question) -> Result<Page, ScimFailu
 
 async fn run(tx: &mut TenantTx, desk: &Desk, query: &Query) -> Result<Page, ScimFailure> {
     let source = Source::of(query);
-    if query.filter.is_none() && query.sort.is_none() {
-        let total = source.count(tx).await?;
+    let with_members = query.projection.has("members");
+    let (total, found) = if query.filter.is_none() && query.sort.is_none() {
+        let total = usize::try_from(source.count(tx).await?).unwrap_or(usize::MAX);
         let skip = i64::try_from(query.skip).unwrap_or(i64::MAX);
-        let found =
-            if query.take == 0 { Vec::new() } else { source.read(tx, desk, Uuid::nil(), skip, query.take).await? };
-        let resources = found.into_iter().map(|(_, found)| wanted(query, found.resource)).collect();
-        return Ok(Page { total: usize::try_from(total).unwrap_or(usize::MAX), skip: query.skip, resources });
-    }
-    let (total, resources) = examine(tx, desk, query, &source).await?;
-    Ok(Page { total, skip: query.skip, resources })
+        let found = match query.take {
+            0 => Vec::new(),
+            take => source.read(tx, desk, with_members, Uuid::nil(), skip, take).await?.found,
+        };
+        (total, found)
+    } else {
+        let (total, ids) = examine(tx, desk, query, &source).await?;
+        let n = ids.len();
+        (total, Source::by_ids(query.kind, ids).read(tx, desk, with_members, Uuid::nil(), 0, n).await?.found)
+    };
+    let wanted = |(_, found): (Uuid, Found)| Value::Object(query.projection.apply(query.kind, found.resource));
+    Ok(Page { total, skip: query.skip, resources: found.into_iter().map(wanted).collect() })
 }
 
-fn wanted(query: &Query, resource: Tree) -> Value {
-    Value::Object(query.projection.apply(query.kind, resource))
-}
-
-/// Asks every resource that the database finds. In no particular order only those of the page are kept; in an order, all that pass.
+/// Asks every resource that the database finds; returns how many pass, and the ids of those on the page.
 async fn examine(
     tx: &mut TenantTx,
     desk: &Desk,
     query: &Query,
     source: &Source,
-) -> Result<(usize, Vec<Value>), ScimFailure> {
-    let (mut after, mut n_examined, mut total) = (Uuid::nil(), 0, 0);
-    let mut kept: Vec<(SortKey, Value)> = Vec::new();
-    let page = query.skip..query.skip.saturating_add(query.take);
+) -> Result<(usize, Vec<Uuid>), ScimFailure> {
+    let (mut after, mut n_examined) = (Uuid::nil(), 0);
+    let mut passed: Vec<(SortKey, Uuid)> = Vec::new();
     loop {
-        let batch = source.read(tx, desk, after, 0, BATCH).await?;
-        let (n, last) = (batch.len(), batch.last().map(|(id, _)| *id));
-        n_examined += n;
+        let Batch { found, is_last } = source.read(tx, desk, query.looks_at("members"), after, 0, BATCH).await?;
+        n_examined += found.len();
         if n_examined > MAX_EXAMINED {
             let detail = format!(
                 "more than {MAX_EXAMINED} resources would have to be looked at: ask for userName, externalId or id"
             );
             return Err(ScimError::bad(ScimType::TooMany, detail).into());
         }
-        for (_, Found { resource, .. }) in batch {
-            if query.filter.as_ref().is_some_and(|filter| !filter.matches(&resource)) {
-                continue;
+        after = found.last().map_or(Uuid::max(), |(id, _)| *id);
+        for (id, Found { resource, .. }) in found {
+            if query.filter.as_ref().is_none_or(|filter| filter.matches(&resource)) {
+                passed.push((query.sort.as_ref().map(|sort| sort.key(&resource)).unwrap_or_default(), id));
             }
-            match &query.sort {
-                Some(sort) => kept.push((sort.key(&resource), wanted(query, resource))),
-                None if page.contains(&total) => kept.push((SortKey::default(), wanted(query, resource))),
-                None => {}
-            }
-            total += 1;
         }
-        match last {
-            Some(last) if n == BATCH => after = last,
-            Some(_) | None => break,
+        if is_last {
+            break;
         }
         // Other requests of this worker have their turn.
         tokio::task::yield_now().await;
     }
-    let resources = match &query.sort {
-        None => kept.into_iter().map(|(_, resource)| resource).collect(),
-        Some(sort) => {
-            sort.sort(&mut kept);
-            kept.into_iter().skip(query.skip).take(query.take.min(MAX_PAGE)).map(|(_, resource)| resource).collect()
-        }
-    };
-    Ok((total, resources))
+    if let Some(sort) = &query.sort {
+        sort.sort(&mut passed);
+    }
+    let total = passed.len();
+    Ok((total, passed.into_iter().skip(query.skip).take(query.take).map(|(_, id)| id).collect()))
+}
+
+/// Resources that were read at once.
+struct Batch {
+    found: Vec<(Uuid, Found)>,
+    /// Whether there are no more behind it.
+    is_last: bool,
 }
 
 /// Where resources of a kind are read, narrowed down as far as the database can.
 enum Source {
     Users(scim_users::Narrow),
-    Groups(scim_groups::Narrow, bool),
+    Groups(scim_groups::Narrow),
 }
 
 /// An id that no resource has: what cannot be an id is nobody's.
@@ -163,37 +160,36 @@ fn id_or_nobody(text: &str) -> Uuid {
 }
 
 impl Source {
-    fn by_id(kind: ResourceKind, id: Uuid, with_members: bool) -> Self {
+    fn by_ids(kind: ResourceKind, ids: Vec<Uuid>) -> Self {
         match kind {
-            ResourceKind::User => Self::Users(scim_users::Narrow { id: Some(id), ..Default::default() }),
-            ResourceKind::Group => {
-                Self::Groups(scim_groups::Narrow { id: Some(id), ..Default::default() }, with_members)
-            }
+            ResourceKind::User => Self::Users(scim_users::Narrow { ids: Some(ids), ..Default::default() }),
+            ResourceKind::Group => Self::Groups(scim_groups::Narrow { ids: Some(ids), ..Default::default() }),
         }
     }
 
     fn of(query: &Query) -> Self {
         let required =
             |name: &str, sub: Option<&str>| query.filter.as_ref().and_then(|filter| filter.required_text(name, sub));
-        let id = required("id", None).map(id_or_nobody);
+        let ids = required("id", None).map(|id| vec![id_or_nobody(id)]);
         let external_id = required("externalId", None).map(str::to_owned);
         match query.kind {
-            ResourceKind::User => Self::Users(scim_users::Narrow {
-                id,
-                external_id,
-                user_name: required("userName", None).map(fold),
-                needle: required("emails", Some("value")).filter(|text| is_plain(text)).map(str::to_owned),
-            }),
+            ResourceKind::User => {
+                let email = required("emails", Some("value")).or_else(|| required("emails", None));
+                Self::Users(scim_users::Narrow {
+                    ids,
+                    external_id,
+                    user_name: required("userName", None).map(fold),
+                    needle: email.filter(|text| is_plain(text)).map(str::to_owned),
+                })
+            }
             ResourceKind::Group => {
                 let member = required("members", Some("value")).or_else(|| required("members", None));
-                let narrow = scim_groups::Narrow {
-                    id,
+                Self::Groups(scim_groups::Narrow {
+                    ids,
                     external_id,
                     display_name: required("displayName", None).map(fold),
                     member: member.map(id_or_nobody),
-                };
-                // A filter may look at the members although they are not answered.
-                Self::Groups(narrow, query.filter.is_some() || query.projection.has("members"))
+                })
             }
         }
     }
@@ -201,29 +197,47 @@ impl Source {
     async fn count(&self, tx: &mut TenantTx) -> Result<i64, DbError> {
         match self {
             Self::Users(_) => scim_users::count(tx).await,
-            Self::Groups(..) => scim_groups::count(tx).await,
+            Self::Groups(_) => scim_groups::count(tx).await,
         }
     }
 
+    /// Up to `n` resources, in the order of their ids, or that in which they are named; fewer groups if their members are wanted and are very many.
     async fn read(
         &self,
         tx: &mut TenantTx,
         desk: &Desk,
+        with_members: bool,
         after: Uuid,
         skip: i64,
         n: usize,
-    ) -> Result<Vec<(Uuid, Found)>, DbError> {
-        let n = i64::try_from(n).unwrap_or(i64::MAX);
-        Ok(match self {
+    ) -> Result<Batch, DbError> {
+        let limit = i64::try_from(n).unwrap_or(i64::MAX);
+        match self {
             Self::Users(narrow) => {
-                let users = scim_users::list(tx, narrow, after, skip, n).await?;
-                users.iter().map(|user| (user.id.uuid(), desk.user_found(user, false))).collect()
+                let mut users = scim_users::list(tx, narrow, after, skip, limit).await?;
+                put_in_order(&mut users, narrow.ids.as_deref(), |user| user.id.uuid());
+                let found = users.iter().map(|user| (user.id.uuid(), desk.user_found(user, false))).collect();
+                Ok(Batch { found, is_last: users.len() < n })
             }
-            Self::Groups(narrow, with_members) => {
-                let groups = scim_groups::list(tx, narrow, *with_members, after, skip, n).await?;
-                groups.iter().map(|group| (group.id.uuid(), desk.group_found(group, false))).collect()
+            Self::Groups(narrow) => {
+                let mut groups = scim_groups::list(tx, narrow, after, skip, limit).await?;
+                let n_listed = groups.len();
+                put_in_order(&mut groups, narrow.ids.as_deref(), |group| group.id.uuid());
+                if with_members {
+                    scim_groups::fill_members(tx, &mut groups).await?;
+                }
+                let found: Vec<_> =
+                    groups.iter().map(|group| (group.id.uuid(), desk.group_found(group, false))).collect();
+                Ok(Batch { is_last: n_listed < n && found.len() == n_listed, found })
             }
-        })
+        }
+    }
+}
+
+/// Puts resources in the order in which they are asked for by id.
+fn put_in_order<T>(resources: &mut [T], ids: Option<&[Uuid]>, id_of: impl Fn(&T) -> Uuid) {
+    if let Some(ids) = ids {
+        resources.sort_by_key(|resource| ids.iter().position(|id| *id == id_of(resource)));
     }
 }
 

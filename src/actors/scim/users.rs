@@ -228,7 +228,6 @@ pub async fn delete_user(desk: &Desk, id: UserId, if_match: &IfMatch) -> Result<
         let ended = access::end(tx, desk, id, "scim_deleted").await?;
         let names = [user.email.as_str(), &before.user_name].map(fold);
         standing::record_departure(tx, &names.each_ref().map(String::as_str)).await?;
-        scim_users::delete(tx, id).await?;
         user_removal::delete(tx, id).await?;
         audit::insert(tx, &desk.changer.event("scim.user.delete", target(id), ended.detail())).await?;
         Ok(((), ended))

@@ -91,6 +91,21 @@ impl Filter {
         passes(&self.0, resource)
     }
 
+    /// Whether an attribute of the core schema is looked at.
+    #[must_use]
+    pub fn looks_at(&self, name: &str) -> bool {
+        fn looks(node: &Node, name: &str) -> bool {
+            match node {
+                Node::Test(target, _) | Node::AnyValue(target, _) => {
+                    target.extension.is_none() && target.attribute.name == name
+                }
+                Node::Not(inner) => looks(inner, name),
+                Node::All(nodes) | Node::Any(nodes) => nodes.iter().any(|node| looks(node, name)),
+            }
+        }
+        looks(&self.0, name)
+    }
+
     /// The text that an attribute must be equal to for the filter to pass, if it must: what an index can be asked for. `of` is an
     /// attribute's name, and `sub` its sub-attribute's.
     #[must_use]

@@ -133,6 +133,15 @@ impl Question {
 /// Where a resource stands in an order. Those without a value are last, or, descending, first (RFC 7644 §3.4.2.3).
 pub type SortKey = (bool, String);
 
+impl Query {
+    /// Whether a filter or an order looks at an attribute of the core schema.
+    #[must_use]
+    pub fn looks_at(&self, name: &str) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.looks_at(name))
+            || self.sort.as_ref().is_some_and(|sort| sort.by.extension.is_none() && sort.by.attribute.name == name)
+    }
+}
+
 impl Sort {
     /// The place of a resource: by its primary value, or the first.
     #[must_use]

@@ -9,6 +9,9 @@ use super::{Tree, values};
 use crate::domain::identity::{EmailAddress, IdentityError, parse_person_name};
 use crate::domain::ids::{ScimGroupId, UserId};
 
+/// Most bytes of JSON that are kept of one user: 200 of them are on a page.
+const MAX_ATTRIBUTES_BYTES: usize = 65_536;
+
 /// A user as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScimUser {
@@ -142,7 +145,12 @@ impl Wish {
                 Some(parse_person_name(&text).map_err(|error: IdentityError| invalid(format!("displayName {error}")))?)
             }
         };
-        Ok(Self { user_name, external_id, attributes: tree, is_active, email, name })
+        let attributes = Value::Object(tree);
+        if attributes.to_string().len() > MAX_ATTRIBUTES_BYTES {
+            return Err(invalid(format!("the attributes have more than {MAX_ATTRIBUTES_BYTES} bytes together")));
+        }
+        let Value::Object(attributes) = attributes else { return Err(invalid("not an object".to_owned())) };
+        Ok(Self { user_name, external_id, attributes, is_active, email, name })
     }
 }
 

@@ -191,7 +191,7 @@ fn reached(state: &AppState, context: &RequestContext) -> Reached {
 
 fn write_problem(response: ServiceResponse<BoxBody>, problem: &Problem, request_id: &str) -> ServiceResponse<BoxBody> {
     // Who speaks SCIM is answered in SCIM, whatever is wrong and wherever it is found out (RFC 7644 §3.12).
-    let (media_type, body) = match response.request().path().starts_with("/scim/v2") {
+    let (media_type, body) = match response.request().path().starts_with("/scim/v2/") {
         true => (scim::MEDIA_TYPE, problem.scim_body()),
         false => (PROBLEM_JSON, problem.body(request_id)),
     };
