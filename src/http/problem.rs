@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::domain::meter::MeterName;
-use crate::domain::scim;
+use crate::domain::scim::error::{self as scim_error, ScimType};
 pub use kinds::Kind;
 
 /// Media type of problems.
@@ -81,7 +81,7 @@ pub struct Problem {
     upgrade_url: Option<String>,
     quota: Option<Box<QuotaFacts>>,
     is_routine: bool,
-    scim_type: Option<&'static str>,
+    scim_type: Option<ScimType>,
 }
 
 impl Problem {
@@ -148,7 +148,7 @@ impl Problem {
 
     /// Adds what is wrong in SCIM's own word (RFC 7644 §3.12).
     #[must_use]
-    pub fn scim_type(mut self, scim_type: Option<&'static str>) -> Self {
+    pub fn scim_type(mut self, scim_type: Option<ScimType>) -> Self {
         self.scim_type = scim_type;
         self
     }
@@ -162,7 +162,7 @@ impl Problem {
     /// The problem as SCIM tells it inside of another answer.
     #[must_use]
     pub fn scim_value(&self) -> serde_json::Value {
-        scim::error::body(self.kind.status, self.scim_type, &self.detail)
+        scim_error::body(self.kind.status, self.scim_type, &self.detail)
     }
 
     /// Whether this is a refusal that belongs in the audit log.

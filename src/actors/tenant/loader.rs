@@ -39,6 +39,9 @@ pub enum LoadError {
     Keys(#[from] AskError<KeysError>),
 }
 
+/// API keys and tokens of the identity provider, by the hash of their texts.
+type Credentials = (Vec<(ApiKeyHash, ApiKey)>, Vec<(ApiKeyHash, ScimToken)>);
+
 /// What was read of a tenant.
 #[derive(Debug)]
 pub struct Loaded {
@@ -105,7 +108,7 @@ impl Loader {
         tenant: Tenant,
         stored: Option<Subscription>,
         revoked: Vec<SessionId>,
-        credentials: (Vec<(ApiKeyHash, ApiKey)>, Vec<(ApiKeyHash, ScimToken)>),
+        credentials: Credentials,
     ) -> Result<TenantView, LoadError> {
         let keys = self.secrets.ask(UnlockTenant { tenant: tenant.id }, UNLOCK_DEADLINE).await?;
         let until = clock::now_s() + self.token_life_s();

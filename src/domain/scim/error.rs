@@ -88,12 +88,12 @@ impl ScimError {
 
 /// The body of an error, with the status as a text.
 #[must_use]
-pub fn body(status: u16, scim_type: Option<&str>, detail: &str) -> Value {
+pub fn body(status: u16, scim_type: Option<ScimType>, detail: &str) -> Value {
     let mut body = json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": status.to_string(), "detail": detail,
     });
     if let (Some(scim_type), Value::Object(body)) = (scim_type, &mut body) {
-        body.insert("scimType".to_owned(), json!(scim_type));
+        body.insert("scimType".to_owned(), json!(scim_type.as_str()));
     }
     body
 }

@@ -19,7 +19,6 @@ use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
 use crate::db::DbError;
 use crate::domain::scim::ScimError;
-use crate::domain::scim::error::ScimType;
 use crate::domain::token::TokenError;
 use crate::domain::user_admin::UserAdminError;
 use crate::http::challenge;
@@ -240,7 +239,7 @@ impl From<ScimError> for Problem {
             501 => &kinds::NOT_IMPLEMENTED,
             _ => &kinds::MALFORMED_REQUEST,
         };
-        Self::new(kind, detail).scim_type(scim_type.map(ScimType::as_str))
+        Self::new(kind, detail).scim_type(scim_type)
     }
 }
 
