@@ -9,11 +9,15 @@ use super::{Desk, Found, IfMatch, ScimFailure, transact};
 use crate::clock;
 use crate::db::scim_members::{self, Candidate, GroupChange, LockedGroup};
 use crate::db::{TenantTx, audit, scim_groups};
+use crate::domain::audit::AuditEvent;
 use crate::domain::ids::{ScimGroupId, UserId};
 use crate::domain::scim::error::ScimType;
 use crate::domain::scim::group::{self, MemberChanges, MemberDelta, ScimGroup, Wish};
 use crate::domain::scim::role::{GroupRole, Held, of_groups};
 use crate::domain::scim::{MAX_GROUPS, MAX_MEMBERS, ResourceKind, ScimError, input, patch};
+
+/// Most members that one row of the audit log names.
+const MEMBERS_IN_ROW: usize = 500;
 
 impl Desk {
     pub(super) fn group_found(&self, group: &ScimGroup, is_new: bool) -> Found {
@@ -184,16 +188,34 @@ async fn write_versioned(
     } else {
         Ended::sessions(desk.context.sessions.revoke_of_users(tx, &moved, "role_of_groups").await?)
     };
-    let mut events = vec![desk.changer.event(action, ("scim_group", id.to_string()), json!({
-        "display_name": wish.display_name, "external_id": wish.external_id, "role": role, "role_before": locked.role,
-        "added": delta.added, "removed": delta.removed,
-    }))];
+    let mut events: Vec<AuditEvent> = in_parts(&delta)
+        .into_iter()
+        .map(|(added, removed)| {
+            let detail = json!({
+                "display_name": wish.display_name, "external_id": wish.external_id, "role": role,
+                "role_before": locked.role, "added": added, "removed": removed,
+            });
+            desk.changer.event(action, ("scim_group", id.to_string()), detail)
+        })
+        .collect();
     events.extend(roles.iter().filter(|(user, held)| held.role != user.held.role).map(|(user, held)| {
         let detail = json!({ "role": held.role, "role_before": user.held.role, "group": id });
         desk.changer.event("scim.user.role", ("user", user.id.to_string()), detail)
     }));
     audit::insert_all(tx, &events).await?;
     Ok((ended, version))
+}
+
+/// Who came and who went, in parts that a row of the audit log can hold; one part at least.
+fn in_parts(delta: &MemberDelta) -> Vec<(Vec<UserId>, Vec<UserId>)> {
+    let ids = |ids: &BTreeSet<UserId>| ids.iter().copied().collect::<Vec<_>>();
+    let (added, removed) = (ids(&delta.added), ids(&delta.removed));
+    if added.len() + removed.len() <= MEMBERS_IN_ROW {
+        return vec![(added, removed)];
+    }
+    let came = added.chunks(MEMBERS_IN_ROW).map(|part| (part.to_vec(), Vec::new()));
+    let went = removed.chunks(MEMBERS_IN_ROW).map(|part| (Vec::new(), part.to_vec()));
+    came.chain(went).collect()
 }
 
 /// Whoever is to be in a group must be a user that the provider keeps.

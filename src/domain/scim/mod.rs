@@ -35,8 +35,8 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 pub const MAX_PAGE: usize = 200;
 /// Most resources that are looked at one by one for one question.
 pub const MAX_EXAMINED: usize = 20_000;
-/// Most members that one request names.
-pub const MAX_MEMBERS_NAMED: usize = 1_000;
+/// Most members that one request names: providers that replace whole groups send all of them at once.
+pub const MAX_MEMBERS_NAMED: usize = 5_000;
 /// Most members of one group.
 pub const MAX_MEMBERS: usize = 20_000;
 /// Most operations in one PATCH.
