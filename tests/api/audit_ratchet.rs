@@ -119,7 +119,9 @@ impl Caller {
         let mut ids = ids.iter();
         let parts = template.split('/').map(|part| if part.starts_with('{') { *ids.next().unwrap() } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
-        let mut request = self.app.request(method.parse().unwrap(), host, &path).header("if-match", "\"1\"");
+        // A provider's resource has another version after each call.
+        let version = if template.starts_with("/scim/v2/") { "*" } else { "\"1\"" };
+        let mut request = self.app.request(method.parse().unwrap(), host, &path).header("if-match", version);
         if let Some(session) = by {
             request = request.token(session);
         }
