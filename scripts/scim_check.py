@@ -11,7 +11,7 @@ from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import check_server
 from scim_token import scim_token
 
-TENANT = "scim"
+TENANT = "acme"
 # Fewer checks than this mean that the server announces less than it did.
 AT_LEAST = 110
 

@@ -10,6 +10,7 @@ import json
 import struct
 import sys
 import time
+import urllib.error
 import urllib.request
 
 PASSWORD = "correct horse battery staple"
@@ -24,7 +25,7 @@ def totp(secret: str) -> str:
 
 
 def scim_token(url: str, tenant: str) -> str:
-    """A token for SCIM of a new tenant. Anything but a success raises."""
+    """A token for SCIM of a new tenant. Anything but a success ends the program."""
 
     def post(path: str, body: dict, token: str | None = None, host: str | None = tenant) -> dict:
         headers = {"Content-Type": "application/json"}
@@ -33,8 +34,11 @@ def scim_token(url: str, tenant: str) -> str:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as refused:
+            sys.exit(f"{path}: {refused.code} {refused.read().decode()}")
 
     admin = {"email": f"owner@{tenant}.test", "password": PASSWORD}
     post("/tenants/onboard", {"name": tenant.title(), "subdomain": tenant, "admin": admin}, host=None)
