@@ -2,7 +2,7 @@
 # Build output goes to ~/.cache/businessos/target unless CARGO_TARGET_DIR says otherwise.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-billing test check fuzz bench fmt sqlx-prepare setup clean-data
+.PHONY: help run demo-billing test check fuzz bench fmt sqlx-prepare setup clean-data scim-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ test: ## run every test (ARGS="name" runs the tests with that in their name)
 
 check: ## format, lints, documentation, .sqlx/, licences: what CI asks before it runs the tests
 	@scripts/check.sh
+
+scim-check: ## have scim2-tester check a server of its own: every check must succeed
+	@scripts/scim-check.sh
 
 fuzz: ## send made-up requests from the OpenAPI document to a server of its own (ARGS=100: so many for each operation)
 	@scripts/schemathesis.sh $(ARGS)

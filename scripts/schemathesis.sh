@@ -2,7 +2,7 @@
 # Usage: scripts/schemathesis.sh [EXAMPLES]
 #
 # Sends requests made up from the OpenAPI document (at most EXAMPLES for each operation, 30 if left out) to a server of its own:
-# as nobody, as a tenant's owner and as an operator. Fails on a 5xx, an undocumented status or media type, or a body that is not
+# as nobody, as a tenant's owner, as a tenant's identity provider and as an operator. Fails on a 5xx, an undocumented status or media type, or a body that is not
 # as documented. Needs Python 3 with venv; schemathesis is installed from PyPI into the cache once.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -70,6 +70,7 @@ post '' /tenants/onboard \
   "{\"name\":\"Acme\",\"subdomain\":\"acme\",\"admin\":{\"email\":\"owner@acme.test\",\"password\":\"$password\"}}" >/dev/null
 businessos operator create --email operator@platform.test --password "$password" >/dev/null
 owner=$(post acme /auth/login "{\"email\":\"owner@acme.test\",\"password\":\"$password\"}" | token)
+provider=$(python3 scripts/scim_token.py "$url" directory)
 operator=$(post platform /auth/login "{\"email\":\"operator@platform.test\",\"password\":\"$password\"}" | token)
 
 failed=0
@@ -88,6 +89,9 @@ attack "a tenant's owner" -H 'X-Tenant: acme' -H "Authorization: Bearer $owner" 
 # The rebuild drill has a supervisor fail on purpose; while it comes back, 503 is the right answer.
 attack 'an operator' -H 'X-Tenant: platform' -H "Authorization: Bearer $operator" --exclude-path /auth/logout \
   --exclude-path '/operator/tenants/{id}/rebuild'
+# 501 is the right answer for a caller who is no user (RFC 7644 section 3.11).
+attack "a tenant's identity provider" -H 'X-Tenant: directory' -H "Authorization: Bearer $provider" \
+  --include-path-regex '^/scim/v2/' --exclude-path /scim/v2/Me
 attack "a tenant's owner who leaves" -H 'X-Tenant: acme' -H "Authorization: Bearer $owner" --include-path /auth/logout
 
 # The framework logs requests that are no HTTP as errors; those are ours.

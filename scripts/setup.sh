@@ -3,7 +3,7 @@
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
 # and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server,
-# validators of invoices and Stripe's library; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# validators of invoices, a tester of SCIM and Stripe's library; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -65,6 +65,18 @@ facturx_validator() {
   fi
 }
 
+# What checks SCIM against the RFCs, in a directory of its own.
+scim_tester() {
+  local venv=$BUSINESSOS_CACHE/scim-venv
+  local wanted=(scim2-tester==0.5.2 scim2-client==0.13.2 scim2-models==0.12.3 httpx2==2.16.2)
+  if [ "$purpose" = test ] && [ "$(cat "$venv/installed" 2>/dev/null)" != "${wanted[*]}" ]; then
+    say "installing the SCIM tester into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+    printf '%s\n' "${wanted[*]}" >"$venv/installed"
+  fi
+}
+
 # Stripe's own library, whose generated types the tests' calls are checked against. Its version is the one whose API version
 # the program sends: see API_VERSION in src/domain/stripe.
 STRIPE_VERSION=16.0.1
@@ -81,6 +93,7 @@ stripe_contract() {
 if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
   facturx_validator
+  scim_tester
   stripe_contract
   exit 0
 fi
@@ -97,6 +110,7 @@ else
 fi
 smtp_sink
 facturx_validator
+scim_tester
 stripe_contract
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

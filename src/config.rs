@@ -177,6 +177,8 @@ pub struct LimitSettings {
     pub ip_per_minute: u32,
     /// Requests a minute for a tenant whose plan names no figure.
     pub tenant_per_minute: u32,
+    /// Requests a minute of a tenant's identity provider (SCIM), whatever the plan.
+    pub scim_per_minute: u32,
     /// Requests of one tenant being answered at once.
     pub tenant_in_flight: u32,
     /// WebSockets of one tenant that this process holds open to services; more are refused with 429.

@@ -46,6 +46,9 @@ pub enum AccountError {
     /// The tenant would have nobody left who can do everything.
     #[error("the last owner stays")]
     LastOwner,
+    /// The identity provider switched the user off, and only it switches them on again.
+    #[error("the identity provider switched the user off")]
+    Deprovisioned,
     /// Somebody did the same at the same moment.
     #[error("somebody else is changing this")]
     Conflict,
@@ -83,6 +86,7 @@ impl From<DbError> for AccountError {
         match error.constraint() {
             Some("users_email_key") => Self::EmailTaken,
             Some("invitations_open_key") => Self::Conflict,
+            Some("users_scim_deactivated_check") => Self::Deprovisioned,
             Some(_) | None => Self::Db(error),
         }
     }

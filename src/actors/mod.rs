@@ -12,6 +12,7 @@ pub mod config_watcher;
 pub mod cron;
 pub mod mailer;
 pub mod onboarding;
+pub mod scim;
 pub mod scribe;
 pub mod sealer;
 pub mod secrets;

@@ -85,6 +85,14 @@ pub trait SessionStore: Debug + Send + Sync {
         reason: &'a str,
     ) -> StoreFuture<'a, Vec<SessionId>>;
 
+    /// Ends the open sessions of several users; returns their ids.
+    fn revoke_of_users<'a>(
+        &'a self,
+        tx: &'a mut TenantTx,
+        users: &'a [UserId],
+        reason: &'a str,
+    ) -> StoreFuture<'a, Vec<SessionId>>;
+
     /// Sessions ended within the last `seconds`: those whose access tokens may still be alive.
     fn list_revoked_within<'a>(&'a self, tx: &'a mut TenantTx, seconds: i64) -> StoreFuture<'a, Vec<SessionId>>;
 }
@@ -137,6 +145,15 @@ impl SessionStore for PostgresSessions {
         reason: &'a str,
     ) -> StoreFuture<'a, Vec<SessionId>> {
         Box::pin(async move { Ok(sessions::revoke_all(tx, user, except, reason).await?) })
+    }
+
+    fn revoke_of_users<'a>(
+        &'a self,
+        tx: &'a mut TenantTx,
+        users: &'a [UserId],
+        reason: &'a str,
+    ) -> StoreFuture<'a, Vec<SessionId>> {
+        Box::pin(async move { Ok(sessions::revoke_of_users(tx, users, reason).await?) })
     }
 
     fn list_revoked_within<'a>(&'a self, tx: &'a mut TenantTx, seconds: i64) -> StoreFuture<'a, Vec<SessionId>> {

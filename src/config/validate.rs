@@ -113,6 +113,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
         ("auth.key_prepublish_s", settings.auth.key_prepublish_s, 301, 43_200),
         ("auth.key_check_s", settings.auth.key_check_s, 1, 3_600),
         ("limits.tenant_per_minute", u64::from(settings.limits.tenant_per_minute), 1, 100_000_000),
+        ("limits.scim_per_minute", u64::from(settings.limits.scim_per_minute), 1, 100_000_000),
         ("limits.tenant_in_flight", u64::from(settings.limits.tenant_in_flight), 1, 1_000_000),
         ("limits.tenant_websockets", u64::from(settings.limits.tenant_websockets), 0, 1_000_000),
         ("tenants.arbiters", settings.tenants.arbiters as u64, 1, 64),

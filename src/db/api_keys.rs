@@ -164,3 +164,21 @@ pub async fn record_uses(tx: &mut TenantTx, uses: &[(ApiKeyId, DateTime<Utc>)]) 
     .await?;
     Ok(())
 }
+
+/// Revokes the keys that a user made; returns them. `by` is who does it: a user, or the provider's token.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn revoke_made_by(tx: &mut TenantTx, user: UserId, by: Uuid) -> Result<Vec<ApiKeyId>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let ids = sqlx::query_scalar!(
+        "UPDATE auth.api_keys SET revoked_at = now(), revoked_by = $3
+         WHERE tenant_id = $1 AND created_by = $2 AND revoked_at IS NULL RETURNING id",
+        tenant,
+        user.uuid(),
+        by
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    Ok(ids.into_iter().map(ApiKeyId::from).collect())
+}

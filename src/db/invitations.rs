@@ -256,6 +256,26 @@ pub async fn revoke_made_by(tx: &mut TenantTx, user: UserId) -> Result<(), DbErr
     Ok(())
 }
 
+/// Withdraws every open invitation that has to do with a user: those that they made, those that would give them a password, and those
+/// that were sent to their address.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn revoke_around(tx: &mut TenantTx, user: UserId) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "UPDATE auth.invitations SET revoked_at = clock_timestamp()
+         WHERE tenant_id = $1 AND kind = 'user' AND accepted_at IS NULL AND revoked_at IS NULL
+               AND (invited_by = $2 OR user_id = $2
+                    OR email_norm = (SELECT email_norm FROM auth.users WHERE tenant_id = $1 AND id = $2))",
+        tenant,
+        user.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected())
+}
+
 /// Gives an open invitation, also one past its time, a new end.
 ///
 /// # Errors

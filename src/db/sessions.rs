@@ -272,6 +272,25 @@ pub async fn revoke_all(
     Ok(rows.into_iter().map(SessionId::from).collect())
 }
 
+/// Ends the open sessions of several users; returns their ids.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn revoke_of_users(tx: &mut TenantTx, users: &[UserId], reason: &str) -> Result<Vec<SessionId>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let users: Vec<Uuid> = users.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_scalar!(
+        "UPDATE auth.sessions SET revoked_at = clock_timestamp(), revoked_reason = $3
+         WHERE tenant_id = $1 AND user_id = ANY($2) AND revoked_at IS NULL RETURNING id",
+        tenant,
+        &users,
+        reason
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    Ok(rows.into_iter().map(SessionId::from).collect())
+}
+
 /// Sessions ended within the last `seconds`, by the database's clock: those whose access tokens may still be alive.
 ///
 /// # Errors

@@ -114,6 +114,16 @@ impl TenantTx {
         }
     }
 
+    /// Ends a transaction without what it wrote, and keeps its connection: for refusals that are found halfway. A transaction that is
+    /// only dropped is undone as well, at the price of its connection.
+    pub async fn roll_back(mut self) {
+        if let Ok(connection) = self.connection()
+            && connection.execute("ROLLBACK").await.is_ok()
+        {
+            drop(self.connection.take());
+        }
+    }
+
     /// Ends a transaction that only read, off the caller's path.
     #[expect(
         clippy::disallowed_methods,

@@ -5,7 +5,8 @@ use super::tx::TenantTx;
 use crate::domain::ids::UserId;
 
 /// Empties a user: nothing personal is left, nobody can sign in, and the address is free. What was theirs to sign in with goes with
-/// them: factors, recovery codes, passkeys, sign-ins and ceremonies that wait, links, known networks; invitations that were sent to
+/// them: factors, recovery codes, passkeys, sign-ins and ceremonies that wait, links, known networks, and what an identity provider
+/// said of them; invitations that were sent to
 /// them are withdrawn and forget the address. API keys that they made stay: those are the tenant's, and its programs go on.
 ///
 /// The user must be locked (`user_admin::lock`). Their row is emptied first and the rest after, as everywhere: the user before what
@@ -40,6 +41,9 @@ pub async fn delete(tx: &mut TenantTx, id: UserId) -> Result<(), DbError> {
     .execute(tx.connection()?)
     .await?;
     delete_factors(tx, id).await?;
+    sqlx::query!("DELETE FROM auth.scim_users WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
+        .execute(tx.connection()?)
+        .await?;
     sqlx::query!("DELETE FROM auth.known_networks WHERE tenant_id = $1 AND user_id = $2", tenant, id.uuid())
         .execute(tx.connection()?)
         .await?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::ids::{ApiKeyId, UserId};
+use super::ids::{ApiKeyId, ScimTokenId, UserId};
 
 /// Who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum AuditActor {
     Operator(UserId),
     /// A program with an API key of the tenant.
     Key(ApiKeyId),
+    /// The tenant's identity provider, with a SCIM token.
+    Scim(ScimTokenId),
     /// The platform itself.
     System,
 }
@@ -31,6 +33,7 @@ impl AuditActor {
             Self::User(id) => ("user", Some(id.uuid())),
             Self::Operator(id) => ("operator", Some(id.uuid())),
             Self::Key(id) => ("key", Some(id.uuid())),
+            Self::Scim(id) => ("scim", Some(id.uuid())),
             Self::System => ("system", None),
         }
     }

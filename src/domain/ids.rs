@@ -100,3 +100,11 @@ id_type!(
     /// One thing that happened to a tenant's money.
     PaymentEventId
 );
+id_type!(
+    /// One token of a tenant's identity provider, for SCIM.
+    ScimTokenId
+);
+id_type!(
+    /// One group that a tenant's identity provider keeps.
+    ScimGroupId
+);

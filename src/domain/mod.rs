@@ -36,6 +36,7 @@ pub mod recovery_code;
 pub mod refresh_token;
 pub mod row_token;
 pub mod schedule;
+pub mod scim;
 pub mod scope;
 pub mod stripe;
 pub mod subscription;

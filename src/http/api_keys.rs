@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::extract::{AdminOfTenant, Json, Page, SteppedUp, Then};
+use super::extract::{AdminOfTenant, Json, Page, Principal, SteppedUp, Then};
 use super::problem::{FieldError, Problem, kinds};
 use super::state::AppState;
 use super::{openapi, tenancy};
@@ -17,7 +17,7 @@ use crate::actors::tenant::{RevokeApiKey, TenantHandle};
 use crate::clients::kms;
 use crate::clock;
 use crate::db::api_keys::{ApiKeyRow, NewApiKey};
-use crate::db::{TenantTx, api_keys, audit};
+use crate::db::{TenantTx, api_keys, audit, user_admin};
 use crate::domain::api_key::{self, ApiKeyName, MAX_LIVE_KEYS, MAX_SCOPES};
 use crate::domain::audit::{AuditEvent, AuditOutcome};
 use crate::domain::ids::{ApiKeyId, UserId};
@@ -144,6 +144,10 @@ pub(super) async fn create(
     let new = NewApiKey { id, name: &name, hash, scopes: &scopes, created_by, expires_at: body.expires_at };
     let tenant = &user.scope.tenant;
     let mut tx = TenantTx::begin(&state.db, tenant.id()).await?;
+    // Whose access is being ended at this moment leaves no key behind.
+    if user_admin::lock(&mut tx, created_by).await?.is_none_or(|maker| maker.is_suspended) {
+        return Err(Principal::forbidden());
+    }
     let Some(created_at) = api_keys::insert(&mut tx, &new).await? else {
         return Err(Problem::new(&kinds::CONFLICT, format!("there are {MAX_LIVE_KEYS} keys; revoke one first")));
     };

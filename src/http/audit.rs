@@ -31,7 +31,7 @@ pub(super) struct AuditQuery {
     after: Option<AuditId>,
     /// `asc` (oldest first, the default) or `desc`.
     order: Option<String>,
-    /// Id of who did it, or a kind: anonymous, user, operator, key, system.
+    /// Id of who did it, or a kind: anonymous, user, operator, key, scim, system.
     actor: Option<String>,
     /// What was done, such as `api_key.create`; `api_key.*` for all that begins so.
     action: Option<String>,
@@ -75,7 +75,7 @@ pub(super) struct AuditEventResponse {
 /// Who did it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Actor {
-    /// anonymous, user, operator, key or system.
+    /// anonymous, user, operator, key, scim or system.
     kind: String,
     /// Id, where there is one.
     id: Option<String>,

@@ -14,7 +14,7 @@ use super::metrics::Place;
 use crate::actors::tenant::{InFlight, TenantHandle};
 use crate::clock;
 use crate::domain::audit::AuditSource;
-use crate::domain::ids::{ApiKeyId, UserId};
+use crate::domain::ids::{ApiKeyId, ScimTokenId, UserId};
 use crate::domain::rate_limit::{Decision, RatePolicy};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,6 +54,8 @@ pub struct RequestContext {
     pub user: Cell<Option<UserId>>,
     /// The API key, once one is authenticated.
     pub key: Cell<Option<ApiKeyId>>,
+    /// The identity provider's token, once one is authenticated.
+    pub scim_token: Cell<Option<ScimTokenId>>,
     /// Template of the route, for metrics.
     pub route: RefCell<Arc<str>>,
     /// Two letters that say why a request ended as it did.
@@ -80,6 +82,7 @@ impl RequestContext {
             tenant: OnceCell::new(),
             user: Cell::new(None),
             key: Cell::new(None),
+            scim_token: Cell::new(None),
             route: RefCell::new(no_route()),
             flag: Cell::new(""),
             rate: Cell::new(None),

@@ -30,6 +30,7 @@ pub mod problem;
 mod proxy;
 mod quota;
 pub mod readiness;
+mod scim;
 pub mod server;
 mod sessions;
 mod standing;
@@ -130,6 +131,37 @@ pub fn configure(service: &mut ServiceConfig) {
     });
     resource(service, "/billing/usage/events", |r| r.route(post().to(billing::post_events)));
     resource(service, "/billing/usage", |r| r.route(get().to(billing::get_usage)));
+    resource(service, "/scim/tokens", |r| r.route(get().to(scim::tokens::list)).route(post().to(scim::tokens::create)));
+    resource(service, "/scim/tokens/{id}", |r| r.route(delete().to(scim::tokens::revoke)));
+    resource(service, "/scim/groups", |r| r.route(get().to(scim::mapping::list)));
+    resource(service, "/scim/groups/{id}/role", |r| r.route(put().to(scim::mapping::put)));
+    // A tenant's identity provider.
+    resource(service, "/scim/v2/ServiceProviderConfig", |r| r.route(get().to(scim::discovery::config)));
+    resource(service, "/scim/v2/Schemas", |r| r.route(get().to(scim::discovery::schemas)));
+    resource(service, "/scim/v2/Schemas/{id}", |r| r.route(get().to(scim::discovery::schema)));
+    resource(service, "/scim/v2/ResourceTypes", |r| r.route(get().to(scim::discovery::resource_types)));
+    resource(service, "/scim/v2/ResourceTypes/{id}", |r| r.route(get().to(scim::discovery::resource_type)));
+    resource(service, "/scim/v2/Me", |r| r.route(get().to(scim::discovery::me)));
+    resource(service, "/scim/v2/Bulk", |r| r.route(post().to(scim::bulk::run)));
+    resource(service, "/scim/v2/.search", |r| r.route(post().to(scim::search::search_all)));
+    resource(service, "/scim/v2/Users", |r| r.route(get().to(scim::users::list)).route(post().to(scim::users::create)));
+    resource(service, "/scim/v2/Users/.search", |r| r.route(post().to(scim::users::search)));
+    resource(service, "/scim/v2/Users/{id}", |r| {
+        r.route(get().to(scim::users::get))
+            .route(put().to(scim::users::replace))
+            .route(patch().to(scim::users::update))
+            .route(delete().to(scim::users::delete))
+    });
+    resource(service, "/scim/v2/Groups", |r| {
+        r.route(get().to(scim::groups::list)).route(post().to(scim::groups::create))
+    });
+    resource(service, "/scim/v2/Groups/.search", |r| r.route(post().to(scim::groups::search)));
+    resource(service, "/scim/v2/Groups/{id}", |r| {
+        r.route(get().to(scim::groups::get))
+            .route(put().to(scim::groups::replace))
+            .route(patch().to(scim::groups::update))
+            .route(delete().to(scim::groups::delete))
+    });
     // The platform's own tenant.
     resource(service, "/operator/tenants", |r| r.route(get().to(operator::list_tenants)));
     resource(service, "/operator/tenants/{id}/suspend", |r| r.route(post().to(operator::suspend)));

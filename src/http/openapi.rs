@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, sessions, tenants,
+    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, scim, sessions, tenants,
     usage_stream, users, webhooks, well_known,
 };
 
@@ -196,10 +196,17 @@ impl Modify for Bearer {
         users::list, users::create, users::get, users::update, users::delete, users::end_sessions, users::remove_factors,
         billing::post_events, billing::get_usage,
         webhooks::stripe,
+        scim::tokens::list, scim::tokens::create, scim::tokens::revoke, scim::mapping::list, scim::mapping::put,
+        scim::discovery::config, scim::discovery::schemas, scim::discovery::schema, scim::discovery::resource_types,
+        scim::discovery::resource_type, scim::discovery::me, scim::bulk::run, scim::search::search_all,
+        scim::users::list, scim::users::search, scim::users::create, scim::users::get, scim::users::replace,
+        scim::users::update, scim::users::delete,
+        scim::groups::list, scim::groups::search, scim::groups::create, scim::groups::get, scim::groups::replace,
+        scim::groups::update, scim::groups::delete,
         operator::invite_to_onboard, operator::list_jobs, operator::run_job, operator::list_mail, operator::retry_mail, operator::import_users,
         operator::rls_check, operator::reload,
     ),
-    components(schemas(ProblemSchema, FieldError)),
+    components(schemas(ProblemSchema, FieldError, scim::document::ScimErrorSchema)),
     modifiers(&Bearer),
     tags(
         (name = "platform", description = "On any host"),
@@ -208,6 +215,8 @@ impl Modify for Bearer {
         (name = "mfa", description = "Second factors, on a tenant's host"),
         (name = "users", description = "A tenant's users and invitations, for its admins"),
         (name = "billing", description = "Usage, limits and plans, on a tenant's host"),
+        (name = "scim", description = "SCIM 2.0 (RFC 7644) for a tenant's identity provider, and what admins set of it. Below \
+            `/scim/v2` the bearer token is one of `POST /scim/tokens`, and errors are as RFC 7644 §3.12 has them"),
         (name = "webhooks", description = "What other services tell, on any host"),
         (name = "operator", description = "On the host of the tenant `platform`, for its operators"),
     )

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::domain::meter::MeterName;
+use crate::domain::scim::error::{self as scim_error, ScimType};
 pub use kinds::Kind;
 
 /// Media type of problems.
@@ -80,6 +81,7 @@ pub struct Problem {
     upgrade_url: Option<String>,
     quota: Option<Box<QuotaFacts>>,
     is_routine: bool,
+    scim_type: Option<ScimType>,
 }
 
 impl Problem {
@@ -94,6 +96,7 @@ impl Problem {
             upgrade_url: None,
             quota: None,
             is_routine: false,
+            scim_type: None,
         }
     }
 
@@ -141,6 +144,25 @@ impl Problem {
     pub fn routine(mut self) -> Self {
         self.is_routine = true;
         self
+    }
+
+    /// Adds what is wrong in SCIM's own word (RFC 7644 §3.12).
+    #[must_use]
+    pub fn scim_type(mut self, scim_type: Option<ScimType>) -> Self {
+        self.scim_type = scim_type;
+        self
+    }
+
+    /// The body's bytes for a client that speaks SCIM.
+    #[must_use]
+    pub fn scim_body(&self) -> String {
+        self.scim_value().to_string()
+    }
+
+    /// The problem as SCIM tells it inside of another answer.
+    #[must_use]
+    pub fn scim_value(&self) -> serde_json::Value {
+        scim_error::body(self.kind.status, self.scim_type, &self.detail)
     }
 
     /// Whether this is a refusal that belongs in the audit log.

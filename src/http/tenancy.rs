@@ -83,6 +83,19 @@ fn slug_of_host<'a>(state: &'a AppState, host: &'a str) -> Option<&'a str> {
     host.strip_suffix(gateway.base_domain.as_str())?.strip_suffix('.')
 }
 
+/// The tenant that host or `X-Tenant` name, if it is active here: without waiting for anything.
+#[must_use]
+pub fn active_of(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Option<TenantId> {
+    let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
+    let named = request.headers().get(&X_TENANT).and_then(|value| value.to_str().ok());
+    let name = by_host.or(named)?;
+    let tenant = match name.parse::<TenantId>() {
+        Ok(id) => state.registry.find_id(id),
+        Err(_not_an_id) => state.registry.find_slug(name),
+    };
+    tenant.map(|tenant| tenant.id())
+}
+
 fn names(tenant: &TenantHandle, name: &str) -> bool {
     match name.parse::<TenantId>() {
         Ok(id) => id == tenant.id(),
@@ -209,12 +222,17 @@ pub fn admit(
     view: &TenantView,
     caller: Bucket,
 ) -> Result<(), Problem> {
-    use crate::domain::rate_limit::Decision;
+    use crate::domain::rate_limit::{Decision, RatePolicy};
     let in_flight = tenant.enter(state.settings.limits.tenant_in_flight).ok_or_else(|| {
         Problem::new(&kinds::OVERLOADED, "too many requests of this tenant are being answered").retry_after(1)
     })?;
-    let decision = tenant.take(caller, view.rate, clock::monotonic_ns());
-    context.rate.set(Some((view.rate, decision)));
+    let rate = match caller {
+        Bucket::SignedIn | Bucket::Anonymous => view.rate,
+        // Whatever the plan: who is dismissed must be out.
+        Bucket::Provisioner => RatePolicy::per_minute(state.settings.limits.scim_per_minute),
+    };
+    let decision = tenant.take(caller, rate, clock::monotonic_ns());
+    context.rate.set(Some((rate, decision)));
     match decision {
         Decision::Allowed { .. } => {
             context.places.borrow_mut().tenant = Some(Rc::new(in_flight));

@@ -77,6 +77,21 @@ const TABLE: &[(&str, Trail)] = &[
     ("PUT /billing/profile", Leaves("billing.profile")),
     ("POST /operator/invoices/{id}/paid", Leaves("invoice.paid")),
     ("POST /operator/invoices/{id}/credit", Leaves("invoice.credited")),
+    ("POST /scim/tokens", Leaves("scim.token.create")),
+    ("DELETE /scim/tokens/{id}", Leaves("scim.token.revoke")),
+    ("PUT /scim/groups/{id}/role", Leaves("scim.group.map")),
+    ("POST /scim/v2/Users", Leaves("scim.user.create")),
+    ("PUT /scim/v2/Users/{id}", Leaves("scim.user.update")),
+    ("PATCH /scim/v2/Users/{id}", Leaves("scim.user.deactivate")),
+    ("DELETE /scim/v2/Users/{id}", Leaves("scim.user.delete")),
+    ("POST /scim/v2/Groups", Leaves("scim.group.create")),
+    ("PUT /scim/v2/Groups/{id}", Leaves("scim.group.update")),
+    ("PATCH /scim/v2/Groups/{id}", Leaves("scim.group.update")),
+    ("DELETE /scim/v2/Groups/{id}", Leaves("scim.group.delete")),
+    ("POST /scim/v2/Bulk", Leaves("scim.user.create")),
+    ("POST /scim/v2/Users/.search", Nothing("a question")),
+    ("POST /scim/v2/Groups/.search", Nothing("a question")),
+    ("POST /scim/v2/.search", Nothing("a question")),
     ("POST /operator/tenants/{id}/plan", Leaves("tenant.plan")),
     ("POST /operator/tenants/{id}/rebuild", Leaves("tenant.rebuild")),
     ("POST /operator/invitations", Leaves("onboarding.invite")),
@@ -107,7 +122,9 @@ impl Caller {
         let mut ids = ids.iter();
         let parts = template.split('/').map(|part| if part.starts_with('{') { *ids.next().unwrap() } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
-        let mut request = self.app.request(method.parse().unwrap(), host, &path).header("if-match", "\"1\"");
+        // A provider's resource has another version after each call.
+        let version = if template.starts_with("/scim/v2/") { "*" } else { "\"1\"" };
+        let mut request = self.app.request(method.parse().unwrap(), host, &path).header("if-match", version);
         if let Some(session) = by {
             request = request.token(session);
         }
@@ -162,6 +179,7 @@ async fn every_change_leaves_the_row_that_the_table_names() {
     call_for_oneself(&mut caller).await;
     call_for_factors(&mut caller).await;
     call_for_passkeys(&mut caller).await;
+    call_for_the_provider(&mut caller, &owner).await;
     call_for_the_tenant(&mut caller, &tenant, &owner).await;
     call_as_operator(&mut caller, &tenant).await;
     // Where there is an account at Stripe, subscribing leads there.
@@ -279,6 +297,34 @@ async fn call_for_the_tenant(caller: &mut Caller, tenant: &str, owner: &Session)
     caller.call("PUT /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), secret).await;
     caller.call("DELETE /tenants/{id}/secrets/{name}", "acme", &[tenant, "openai"], Some(owner), None).await;
     caller.call("POST /tenants/{id}/keys/rotate", "acme", &[tenant], Some(owner), None).await;
+}
+
+async fn call_for_the_provider(caller: &mut Caller, owner: &Session) {
+    let name = Some(json!({ "name": "provider" }));
+    let made = caller.call("POST /scim/tokens", "acme", &[], Some(owner), name).await;
+    let provider = Session { access: made.json()["secret"].as_str().unwrap().to_owned(), refresh: String::new() };
+    let by = Some(&provider);
+    let user = |name: &str| Some(json!({ "userName": format!("{name}@acme.test"), "title": "Engineer" }));
+    let id = id_in(&caller.call("POST /scim/v2/Users", "acme", &[], by, user("lea")).await);
+    let changed = Some(json!({ "userName": "lea@acme.test", "title": "Director" }));
+    caller.call("PUT /scim/v2/Users/{id}", "acme", &[&id], by, changed).await;
+    let off = json!({ "Operations": [{ "op": "replace", "value": { "active": false } }] });
+    caller.call("PATCH /scim/v2/Users/{id}", "acme", &[&id], by, Some(off)).await;
+    let group = |name: &str| Some(json!({ "displayName": name, "members": [{ "value": id }] }));
+    let sales = id_in(&caller.call("POST /scim/v2/Groups", "acme", &[], by, group("Sales")).await);
+    caller.call("PUT /scim/v2/Groups/{id}", "acme", &[&sales], by, group("Selling")).await;
+    let role = Some(json!({ "role": "billing" }));
+    caller.call("PUT /scim/groups/{id}/role", "acme", &[&sales], Some(owner), role).await;
+    let nobody = Some(json!({ "Operations": [{ "op": "remove", "path": "members" }] }));
+    caller.call("PATCH /scim/v2/Groups/{id}", "acme", &[&sales], by, nobody).await;
+    caller.call("DELETE /scim/v2/Groups/{id}", "acme", &[&sales], by, None).await;
+    let bulk = json!({ "Operations": [{ "method": "POST", "path": "/Users", "bulkId": "1", "data": user("leo") }] });
+    caller.call("POST /scim/v2/Bulk", "acme", &[], by, Some(bulk)).await;
+    for search in ["POST /scim/v2/Users/.search", "POST /scim/v2/Groups/.search", "POST /scim/v2/.search"] {
+        caller.call(search, "acme", &[], by, Some(json!({ "filter": "id pr" }))).await;
+    }
+    caller.call("DELETE /scim/v2/Users/{id}", "acme", &[&id], by, None).await;
+    caller.call("DELETE /scim/tokens/{id}", "acme", &[&id_in(&made)], Some(owner), None).await;
 }
 
 async fn call_as_operator(caller: &mut Caller, tenant: &str) {

@@ -84,7 +84,7 @@ pub(super) async fn write(
     let id: InvitationId = clock::new_id();
     let invited_by = match asker.actor {
         AuditActor::User(id) | AuditActor::Operator(id) => Some(id),
-        AuditActor::Anonymous | AuditActor::Key(_) | AuditActor::System => None,
+        AuditActor::Anonymous | AuditActor::Key(_) | AuditActor::Scim(_) | AuditActor::System => None,
     };
     let expires_at = in_seconds(context.settings.auth.invitation_ttl_s);
     let new = NewInvitation { id, kind: InvitationKind::User, email, name, role, user, invited_by, expires_at };

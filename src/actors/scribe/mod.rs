@@ -12,9 +12,9 @@ pub use denials::{Denials, Tally};
 pub use key_uses::KeyUses;
 
 use super::ask::{ChildActor, Ctx};
-use crate::db::{Db, DbError, TenantTx, api_keys, audit};
+use crate::db::{Db, DbError, TenantTx, api_keys, audit, scim_tokens};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
-use crate::domain::ids::{ApiKeyId, TenantId};
+use crate::domain::ids::{ApiKeyId, ScimTokenId, TenantId};
 
 /// How often refusals are written.
 const DENIALS_EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +23,9 @@ const DENIALS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Notes {
     /// When API keys were last used.
-    pub key_uses: KeyUses,
+    pub key_uses: KeyUses<ApiKeyId>,
+    /// When tokens of identity providers were last used.
+    pub scim_uses: KeyUses<ScimTokenId>,
     /// Who was refused.
     pub denials: Denials,
 }
@@ -32,7 +34,7 @@ impl Notes {
     /// Empty notes that keep `denials_per_minute` refusals of each tenant a minute.
     #[must_use]
     pub fn new(denials_per_minute: u32) -> Self {
-        Self { key_uses: KeyUses::default(), denials: Denials::new(denials_per_minute) }
+        Self { key_uses: KeyUses::default(), scim_uses: KeyUses::default(), denials: Denials::new(denials_per_minute) }
     }
 }
 
@@ -89,6 +91,16 @@ async fn write_key_uses(db: &Db, notes: &Notes) {
         };
         if let Err(error) = work.await {
             tracing::warn!(tenant.id = %tenant, %error, "when API keys were last used was not written");
+        }
+    }
+    for (tenant, uses) in notes.scim_uses.take() {
+        let work = async {
+            let mut tx = TenantTx::begin(db, tenant).await?;
+            scim_tokens::record_uses(&mut tx, &uses).await?;
+            tx.commit().await
+        };
+        if let Err(error) = work.await {
+            tracing::warn!(tenant.id = %tenant, %error, "when SCIM tokens were last used was not written");
         }
     }
 }

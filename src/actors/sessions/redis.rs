@@ -103,6 +103,23 @@ impl SessionStore for RedisSessions {
         })
     }
 
+    fn revoke_of_users<'a>(
+        &'a self,
+        tx: &'a mut TenantTx,
+        users: &'a [UserId],
+        reason: &'a str,
+    ) -> StoreFuture<'a, Vec<SessionId>> {
+        Box::pin(async move {
+            let mut all: RevokedSessions = (Vec::new(), Vec::new());
+            for user in users {
+                let (ended, before) = self.redis.revoke_sessions(tx.tenant(), *user, None, reason).await?;
+                all.0.extend(ended);
+                all.1.extend(before);
+            }
+            announce(tx, all).await
+        })
+    }
+
     fn list_revoked_within<'a>(&'a self, tx: &'a mut TenantTx, seconds: i64) -> StoreFuture<'a, Vec<SessionId>> {
         Box::pin(async move { Ok(self.redis.list_revoked_sessions(tx.tenant(), seconds).await?) })
     }

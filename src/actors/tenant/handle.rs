@@ -25,6 +25,8 @@ pub enum Bucket {
     SignedIn,
     /// Everybody else, on routes that ask for no credential.
     Anonymous,
+    /// The tenant's identity provider: its synchronisation takes nothing from the users, nor they from it.
+    Provisioner,
 }
 
 /// An active tenant: its published view, its rate-limit state and its supervisor.
@@ -38,6 +40,7 @@ pub struct TenantHandle {
     /// Theoretical arrival times of the rate limit. They outlive views, so a config change does not refill the limit.
     signed_in_tat_ns: AtomicU64,
     anonymous_tat_ns: AtomicU64,
+    provisioner_tat_ns: AtomicU64,
     events_tat_ns: AtomicU64,
     /// The same for each meter past a soft limit that slows its calls; nobody else takes the lock.
     throttled_tat_ns: Mutex<BTreeMap<MeterName, u64>>,
@@ -57,6 +60,7 @@ impl TenantHandle {
             quotas: ArcSwap::from_pointee(quotas),
             signed_in_tat_ns: AtomicU64::new(0),
             anonymous_tat_ns: AtomicU64::new(0),
+            provisioner_tat_ns: AtomicU64::new(0),
             events_tat_ns: AtomicU64::new(0),
             throttled_tat_ns: Mutex::default(),
             in_flight: AtomicU32::new(0),
@@ -130,6 +134,7 @@ impl TenantHandle {
         let kept = match bucket {
             Bucket::SignedIn => &self.signed_in_tat_ns,
             Bucket::Anonymous => &self.anonymous_tat_ns,
+            Bucket::Provisioner => &self.provisioner_tat_ns,
         };
         take_many(kept, 1, policy, now_ns)
     }

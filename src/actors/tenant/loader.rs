@@ -9,10 +9,11 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, api_keys, subscriptions, tenants, usage_counters};
+use crate::db::{Db, DbError, TenantTx, api_keys, scim_tokens, subscriptions, tenants, usage_counters};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::quota::Quotas;
+use crate::domain::scim::token::ScimToken;
 use crate::domain::subscription::Subscription;
 use crate::domain::tenant::Tenant;
 
@@ -37,6 +38,9 @@ pub enum LoadError {
     #[error("the tenant's keys could not be opened")]
     Keys(#[from] AskError<KeysError>),
 }
+
+/// API keys and tokens of the identity provider, by the hash of their texts.
+type Credentials = (Vec<(ApiKeyHash, ApiKey)>, Vec<(ApiKeyHash, ScimToken)>);
 
 /// What was read of a tenant.
 #[derive(Debug)]
@@ -71,9 +75,13 @@ impl Loader {
         let subscription = subscriptions::find(&mut tx).await;
         let revoked = self.sessions.list_revoked_within(&mut tx, self.token_life_s()).await;
         let api_keys = api_keys::list_live(&mut tx).await;
+        let scim_tokens = scim_tokens::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, subscription?, revoked?, api_keys?).await?, quotas: quotas? })
+        Ok(Loaded {
+            view: self.view(tenant?, subscription?, revoked?, (api_keys?, scim_tokens?)).await?,
+            quotas: quotas?,
+        })
     }
 
     /// Reads everything but the ended sessions, for a supervisor that was told of each since the tenant was loaded: its view
@@ -86,9 +94,13 @@ impl Loader {
         let tenant = tenants::find(&mut tx).await?.ok_or(LoadError::Gone);
         let subscription = subscriptions::find(&mut tx).await;
         let api_keys = api_keys::list_live(&mut tx).await;
+        let scim_tokens = scim_tokens::list_live(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
-        Ok(Loaded { view: self.view(tenant?, subscription?, Vec::new(), api_keys?).await?, quotas: quotas? })
+        Ok(Loaded {
+            view: self.view(tenant?, subscription?, Vec::new(), (api_keys?, scim_tokens?)).await?,
+            quotas: quotas?,
+        })
     }
 
     async fn view(
@@ -96,14 +108,16 @@ impl Loader {
         tenant: Tenant,
         stored: Option<Subscription>,
         revoked: Vec<SessionId>,
-        api_keys: Vec<(ApiKeyHash, ApiKey)>,
+        credentials: Credentials,
     ) -> Result<TenantView, LoadError> {
         let keys = self.secrets.ask(UnlockTenant { tenant: tenant.id }, UNLOCK_DEADLINE).await?;
         let until = clock::now_s() + self.token_life_s();
         let revoked: HashMap<SessionId, i64> = revoked.into_iter().map(|session| (session, until)).collect();
+        let (api_keys, scim_tokens) = credentials;
         let api_keys = api_keys.into_iter().map(|(hash, key)| (hash, Arc::new(key))).collect();
         let subscription = held_subscription(&self.settings, stored, &tenant.plan, tenant.created_at);
-        Ok(TenantView::new(&self.settings, tenant, subscription, keys, Arc::new(revoked), Arc::new(api_keys)))
+        let view = TenantView::new(&self.settings, tenant, subscription, keys, Arc::new(revoked), Arc::new(api_keys));
+        Ok(view.with_scim_tokens(scim_tokens.into_iter().collect()))
     }
 
     /// For so long after a session's end a token of its may be alive: its life, and the leeway of clocks.

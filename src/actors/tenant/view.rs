@@ -14,12 +14,16 @@ use crate::domain::catalogue::PlanFigures;
 use crate::domain::ids::SessionId;
 use crate::domain::plan::{Plan, PlanDefaults};
 use crate::domain::rate_limit::RatePolicy;
+use crate::domain::scim::token::ScimToken;
 use crate::domain::subscription::Subscription;
 use crate::domain::tenant::{Slug, Tenant};
 use crate::domain::token::{self, AccessClaims, TokenError};
 
 /// A tenant's keys that were not revoked, by the hash of their texts.
 pub type ApiKeys = HashMap<ApiKeyHash, Arc<ApiKey>>;
+
+/// Tokens of a tenant's identity provider that were not revoked, by the hash of their texts: a handful.
+pub type ScimTokens = HashMap<ApiKeyHash, ScimToken>;
 
 /// An immutable picture of one tenant, replaced whole by its supervisor.
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ pub struct TenantView {
     pub revoked_sessions: Arc<HashMap<SessionId, i64>>,
     /// Its API keys.
     pub api_keys: Arc<ApiKeys>,
+    /// Tokens of its identity provider.
+    pub scim_tokens: ScimTokens,
 }
 
 impl TenantView {
@@ -73,7 +79,14 @@ impl TenantView {
             keys,
             revoked_sessions,
             api_keys,
+            scim_tokens: ScimTokens::new(),
         }
+    }
+
+    /// The same with the tokens of the tenant's identity provider.
+    #[must_use]
+    pub fn with_scim_tokens(self, scim_tokens: ScimTokens) -> Self {
+        Self { scim_tokens, ..self }
     }
 
     /// Whether a token that was once verified is still good: not expired, its key still known, its session not ended, the

@@ -17,6 +17,7 @@ use super::security_headers::{self, Reached};
 use crate::clock;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome};
 use crate::domain::rate_limit::{Decision, RatePolicy};
+use crate::domain::scim;
 use crate::http::context::RequestContext;
 use crate::http::gateway::hygiene::{self, HeadLimits, HygieneError};
 use crate::http::problem::{Kind, PROBLEM_JSON, Problem, kinds};
@@ -157,10 +158,11 @@ fn finish(
 fn note_refusal(state: &AppState, context: &RequestContext, request: &HttpRequest, kind: &'static Kind) {
     let Some(tenant) = context.tenant.get() else { return };
     state.notes.denials.note(tenant.id(), clock::now_s(), || AuditEvent {
-        actor: match (context.user.get(), context.key.get()) {
-            (Some(user), _) => AuditActor::User(user),
-            (None, Some(key)) => AuditActor::Key(key),
-            (None, None) => AuditActor::Anonymous,
+        actor: match (context.user.get(), context.key.get(), context.scim_token.get()) {
+            (Some(user), _, _) => AuditActor::User(user),
+            (None, Some(key), _) => AuditActor::Key(key),
+            (None, None, Some(token)) => AuditActor::Scim(token),
+            (None, None, None) => AuditActor::Anonymous,
         },
         action: "request.deny",
         target_kind: "route",
@@ -188,10 +190,15 @@ fn reached(state: &AppState, context: &RequestContext) -> Reached {
 }
 
 fn write_problem(response: ServiceResponse<BoxBody>, problem: &Problem, request_id: &str) -> ServiceResponse<BoxBody> {
-    let mut response = response.map_body(|_, _| BoxBody::new(problem.body(request_id)));
+    // Who speaks SCIM is answered in SCIM, whatever is wrong and wherever it is found out (RFC 7644 §3.12).
+    let (media_type, body) = match response.request().path().starts_with("/scim/v2/") {
+        true => (scim::MEDIA_TYPE, problem.scim_body()),
+        false => (PROBLEM_JSON, problem.body(request_id)),
+    };
+    let mut response = response.map_body(|_, _| BoxBody::new(body));
     *response.response_mut().status_mut() = problem.status_code();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -10,24 +10,39 @@ use actix_governor::governor::clock::{Clock, DefaultClock, QuantaInstant};
 use actix_governor::governor::middleware::NoOpMiddleware;
 use actix_governor::{Governor, GovernorConfig, GovernorConfigBuilder, KeyExtractor, SimpleKeyExtractionError};
 use actix_web::dev::ServiceRequest;
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
 
 use super::edge::ceil_s;
+use crate::domain::ids::TenantId;
 use crate::http::context::RequestContext;
 use crate::http::problem::{Problem, kinds};
+use crate::http::state::AppState;
+use crate::http::tenancy;
 
-/// The key of the limit: an IPv4 address, or the /64 that one IPv6 customer has at least.
+/// The key of the limit: an IPv4 address, or the /64 that one IPv6 customer has at least. An identity provider calls for all of its
+/// customers from a few addresses, so that its calls are counted for each tenant apart; only a tenant that is active here counts, so
+/// that made-up names are no way round the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByAddress;
 
+/// Where identity providers call.
+const SCIM: &str = "/scim/v2/";
+
 impl KeyExtractor for ByAddress {
-    type Key = IpAddr;
+    type Key = (IpAddr, Option<TenantId>);
     type KeyExtractionError = SimpleKeyExtractionError<&'static str>;
 
-    fn extract(&self, request: &ServiceRequest) -> Result<IpAddr, Self::KeyExtractionError> {
-        let ip = RequestContext::of(request.request()).and_then(|context| context.client_ip);
+    fn extract(&self, request: &ServiceRequest) -> Result<Self::Key, Self::KeyExtractionError> {
+        let context = RequestContext::of(request.request());
+        let ip = context.as_ref().and_then(|context| context.client_ip);
         // Without an address (a socket of the machine itself) all share one key.
-        Ok(ip.map_or(IpAddr::from([0, 0, 0, 0]), network_of))
+        let ip = ip.map_or(IpAddr::from([0, 0, 0, 0]), network_of);
+        let is_scim = request.path().starts_with(SCIM);
+        let tenant = match (context, request.app_data::<web::Data<AppState>>()) {
+            (Some(context), Some(state)) if is_scim => tenancy::active_of(request.request(), state, &context),
+            _ => None,
+        };
+        Ok((ip, tenant))
     }
 
     fn exceed_rate_limit_response(

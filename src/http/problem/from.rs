@@ -10,6 +10,7 @@ use crate::actors::auth::{AuthError, HasherError};
 use crate::actors::billing_meter::RecordUsageError;
 use crate::actors::cron::RunJobError;
 use crate::actors::onboarding::OnboardingError;
+use crate::actors::scim::ScimFailure;
 use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::actors::stripe::PaymentError;
@@ -17,6 +18,7 @@ use crate::actors::subscriptions::SubscribeError;
 use crate::actors::tenant::{ReloadError, ResolveError};
 use crate::clients::redis::RedisError;
 use crate::db::DbError;
+use crate::domain::scim::ScimError;
 use crate::domain::token::TokenError;
 use crate::domain::user_admin::UserAdminError;
 use crate::http::challenge;
@@ -96,6 +98,9 @@ impl From<AccountError> for Problem {
             AccountError::NotFound => Self::new(&kinds::NOT_FOUND, "there is no such thing here"),
             AccountError::EmailTaken => Self::new(&kinds::EMAIL_TAKEN, "choose another address"),
             AccountError::LastOwner => Self::new(&kinds::LAST_OWNER, "make somebody else an owner first"),
+            AccountError::Deprovisioned => {
+                Self::new(&kinds::CONFLICT, "the identity provider switched this user off: switch them on there")
+            }
             AccountError::Conflict => Self::new(&kinds::CONFLICT, "somebody else is doing the same; try again"),
             AccountError::Admin(UserAdminError::OwnersOnly) => {
                 Self::new(&kinds::FORBIDDEN, "only an owner may do this")
@@ -219,6 +224,32 @@ impl From<TokenError> for Problem {
         };
         let problem = challenge::unauthorized(&kinds::INVALID_TOKEN, detail);
         if error == TokenError::Expired { problem.routine() } else { problem }
+    }
+}
+
+impl From<ScimError> for Problem {
+    fn from(error: ScimError) -> Self {
+        let ScimError { status, scim_type, detail } = error;
+        let kind = match status {
+            403 => &kinds::FORBIDDEN,
+            404 => &kinds::NOT_FOUND,
+            409 => &kinds::CONFLICT,
+            412 => &kinds::PRECONDITION_FAILED,
+            413 => &kinds::PAYLOAD_TOO_LARGE,
+            501 => &kinds::NOT_IMPLEMENTED,
+            _ => &kinds::MALFORMED_REQUEST,
+        };
+        Self::new(kind, detail).scim_type(scim_type)
+    }
+}
+
+impl From<ScimFailure> for Problem {
+    fn from(error: ScimFailure) -> Self {
+        match error {
+            ScimFailure::Refused(error) => error.into(),
+            ScimFailure::Sessions(error) => AuthError::from(error).into(),
+            ScimFailure::Db(error) => error.into(),
+        }
     }
 }
 

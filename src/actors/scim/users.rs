@@ -1,0 +1,236 @@
+//! Making, changing and deleting users for a provider.
+
+use serde_json::{Value, json};
+
+use super::access::{self, Ended};
+use super::{Desk, Found, IfMatch, ScimFailure, transact};
+use crate::actors::tenant::TenantView;
+use crate::clock;
+use crate::db::users::{self, NewUser, User};
+use crate::db::{TenantTx, account_links, audit, scim_groups, scim_users, standing, user_admin, user_removal};
+use crate::domain::identity::{EmailAddress, Role};
+use crate::domain::ids::UserId;
+use crate::domain::scim::error::ScimType;
+use crate::domain::scim::user::{ScimUser, Wish};
+use crate::domain::scim::{ResourceKind, ScimError, fold, input, patch};
+use crate::domain::tenant::PLATFORM_SLUG;
+use crate::domain::user_admin::{check_touch, guarded_role};
+
+fn guarded(view: &TenantView) -> Role {
+    guarded_role(view.tenant.slug.as_str() == PLATFORM_SLUG)
+}
+
+fn target(id: UserId) -> (&'static str, String) {
+    ("user", id.to_string())
+}
+
+impl Desk {
+    /// An admin's token leaves owners alone, as admins do.
+    fn check_touch(&self, theirs: Role) -> Result<(), ScimError> {
+        check_touch(self.changer.rank, theirs).map_err(|_rank: crate::domain::user_admin::UserAdminError| {
+            ScimError::guarded("owners are changed only with a token that an owner made")
+        })
+    }
+
+    pub(super) fn user_found(&self, user: &ScimUser, is_new: bool) -> Found {
+        Found {
+            kind: ResourceKind::User,
+            resource: user.resource(&self.base),
+            location: user.location(&self.base),
+            version: user.version,
+            is_new,
+        }
+    }
+}
+
+/// Makes a user, or takes over one who has the address and whom no provider keeps yet.
+///
+/// # Errors
+/// `invalidValue`, `uniqueness`, or 403 for an owner whom the token may not touch.
+pub async fn create_user(desk: &Desk, body: &Value) -> Result<Found, ScimFailure> {
+    let wish = Wish::read(input::resource(ResourceKind::User, body)?)?;
+    let email = wish.email.as_ref().ok_or_else(|| {
+        ScimError::bad(ScimType::InvalidValue, "an e-mail address is needed: in emails, or as the userName")
+    })?;
+    transact(desk, async |tx| {
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let (id, action) = match users::find_by_email(tx, email).await? {
+            None => (insert(tx, &wish, email).await?, "scim.user.create"),
+            Some(user) => {
+                let user = user_admin::lock(tx, user.id).await?.ok_or_else(ScimError::not_found)?;
+                if scim_users::find(tx, user.id).await?.is_some() {
+                    return Err(ScimError::taken("another user has this e-mail address").into());
+                }
+                desk.check_touch(user.role)?;
+                (user.id, "scim.user.adopt")
+            }
+        };
+        scim_users::insert(tx, id, &wish).await?;
+        scim_users::set_identity(tx, id, None, wish.name.as_deref()).await?;
+        let user = users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "active": wish.is_active });
+        audit::insert(tx, &desk.changer.event(action, target(id), detail)).await?;
+        let ended = if wish.is_active {
+            standing::forget_departure(tx, &[email.norm(), &fold(&wish.user_name)]).await?;
+            Ended::default()
+        } else {
+            switch_off(tx, desk, &user, &able).await?
+        };
+        let made = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.user_found(&made, true), ended))
+    })
+    .await
+}
+
+async fn insert(tx: &mut TenantTx, wish: &Wish, email: &EmailAddress) -> Result<UserId, ScimFailure> {
+    let id: UserId = clock::new_id();
+    let name = wish.name.as_deref();
+    // Nobody has a password for it, and nobody has shown to read the address's mail: the user signs in through the provider, or
+    // asks for a password by mail.
+    let new = NewUser { id, email, name, role: Role::Member, password_hash: None, is_verified: false };
+    users::insert(tx, &new).await?;
+    Ok(id)
+}
+
+/// Puts what a provider says of a user in the place of what it said before.
+///
+/// # Errors
+/// 404, 412, `invalidValue`, `uniqueness` or `mutability`.
+pub async fn replace_user(desk: &Desk, id: UserId, if_match: &IfMatch, body: &Value) -> Result<Found, ScimFailure> {
+    let wish = Wish::read(input::resource(ResourceKind::User, body)?)?;
+    change(desk, id, if_match, |_before| Ok(wish)).await
+}
+
+/// Applies the operations of a PATCH: all, or none.
+///
+/// # Errors
+/// As [`replace_user`], and what is wrong with an operation.
+pub async fn patch_user(desk: &Desk, id: UserId, if_match: &IfMatch, body: &Value) -> Result<Found, ScimFailure> {
+    let operations = patch::parse(ResourceKind::User, body)?;
+    change(desk, id, if_match, |before| {
+        let mut tree = before.settable();
+        for operation in operations {
+            patch::apply(ResourceKind::User, &mut tree, operation)?;
+        }
+        Wish::read(tree)
+    })
+    .await
+}
+
+async fn change(
+    desk: &Desk,
+    id: UserId,
+    if_match: &IfMatch,
+    wish: impl FnOnce(&ScimUser) -> Result<Wish, ScimError>,
+) -> Result<Found, ScimFailure> {
+    transact(desk, async |tx| {
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let user = user_admin::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let before = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(before.version)?;
+        let (was, wish) = (Wish::read(before.settable())?, wish(&before)?);
+        if wish == was {
+            return Ok((desk.user_found(&before, false), Ended::default()));
+        }
+        desk.check_touch(user.role)?;
+        set_identity(tx, desk, &user, &was, &wish).await?;
+        scim_users::update(tx, id, &wish).await?;
+        let detail =
+            json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
+        audit::insert(tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
+        let ended = match (was.is_active, wish.is_active) {
+            (true, false) => switch_off(tx, desk, &user, &able).await?,
+            (false, true) => {
+                scim_users::reactivate(tx, id).await?;
+                let names = [user.email.as_str(), &wish.user_name].map(fold);
+                standing::forget_departure(tx, &names.each_ref().map(String::as_str)).await?;
+                audit::insert(tx, &desk.changer.event("scim.user.activate", target(id), json!({}))).await?;
+                Ended::default()
+            }
+            (true, true) | (false, false) => Ended::default(),
+        };
+        let after = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        Ok((desk.user_found(&after, false), ended))
+    })
+    .await
+}
+
+/// Names of the attributes that differ, for the audit log: not their values, which are personal.
+fn changed(was: &Wish, wish: &Wish) -> Vec<String> {
+    let mut names: Vec<String> = was
+        .attributes
+        .keys()
+        .chain(wish.attributes.keys())
+        .filter(|name| was.attributes.get(*name) != wish.attributes.get(*name))
+        .cloned()
+        .collect();
+    let fixed = [
+        ("userName", was.user_name != wish.user_name),
+        ("externalId", was.external_id != wish.external_id),
+        ("active", was.is_active != wish.is_active),
+    ];
+    names.extend(fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Has address and name follow, where the provider changes what it says of them. What a user has changed of their own stays until then.
+async fn set_identity(tx: &mut TenantTx, desk: &Desk, user: &User, was: &Wish, wish: &Wish) -> Result<(), ScimFailure> {
+    let norm = |email: &Option<EmailAddress>| email.as_ref().map(|email| email.norm().to_owned());
+    let email = wish.email.as_ref().filter(|email| norm(&was.email).as_deref() != Some(email.norm()));
+    let email = email.filter(|email| fold(&user.email) != email.norm());
+    if email.is_some() && user.role == guarded(&desk.tenant.view()) {
+        // Whoever has the address can ask for a new password: no list of a provider's moves an owner's.
+        return Err(ScimError::guarded("an owner's e-mail address is changed by the owner alone").into());
+    }
+    let name = wish.name.as_deref().filter(|_| was.name != wish.name);
+    if email.is_none() && name.is_none() {
+        return Ok(());
+    }
+    scim_users::set_identity(tx, user.id, email, name).await?;
+    if email.is_some() {
+        // Links that were sent to the old address die with it.
+        account_links::spend_of_every_purpose(tx, user.id).await?;
+    }
+    Ok(())
+}
+
+/// Switches a user off, who is locked. There is always an owner who can sign in.
+async fn switch_off(tx: &mut TenantTx, desk: &Desk, user: &User, able: &[UserId]) -> Result<Ended, ScimFailure> {
+    if able == [user.id] {
+        return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
+    }
+    // Before the address is out of reach of the invitations that were sent to it.
+    let ended = access::end(tx, desk, user.id, "scim_deactivated").await?;
+    scim_users::deactivate(tx, user.id, user.is_suspended).await?;
+    audit::insert(tx, &desk.changer.event("scim.user.deactivate", target(user.id), ended.detail())).await?;
+    Ok(ended)
+}
+
+/// Deletes a user: ends their access and empties their row. Nobody is made anew under their address by signing in, until the provider
+/// brings them back.
+///
+/// # Errors
+/// 404, 412 or `mutability`.
+pub async fn delete_user(desk: &Desk, id: UserId, if_match: &IfMatch) -> Result<(), ScimFailure> {
+    transact(desk, async |tx| {
+        // Groups are locked before users, everywhere.
+        scim_groups::touch_of_user(tx, id).await?;
+        let able = user_admin::lock_able(tx, guarded(&desk.tenant.view())).await?;
+        let user = user_admin::lock(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        let before = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
+        if_match.check(before.version)?;
+        desk.check_touch(user.role)?;
+        if able == [id] {
+            return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
+        }
+        let ended = access::end(tx, desk, id, "scim_deleted").await?;
+        let names = [user.email.as_str(), &before.user_name].map(fold);
+        standing::record_departure(tx, &names.each_ref().map(String::as_str)).await?;
+        user_removal::delete(tx, id).await?;
+        audit::insert(tx, &desk.changer.event("scim.user.delete", target(id), ended.detail())).await?;
+        Ok(((), ended))
+    })
+    .await
+}
