@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ pub const SECRET: &str = "a secret of the real provider";
 pub struct Provider {
     pub issuer: String,
     process: Child,
+    _stdout: BufReader<ChildStdout>,
 }
 
 /// Where `scripts/setup.sh` has put the package.
@@ -46,9 +47,10 @@ impl Provider {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         assert!(line.starts_with("http://127.0.0.1:"), "the provider does not start: {line:?}");
-        Self { issuer: line.trim().to_owned(), process }
+        Self { issuer: line.trim().to_owned(), process, _stdout: stdout }
     }
 }
 

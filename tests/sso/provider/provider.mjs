@@ -10,6 +10,9 @@ import {createRequire} from 'node:module'
 import {pathToFileURL} from 'node:url'
 import path from 'node:path'
 
+// Standard output is for the issuer alone: whoever reads it may stop reading.
+for (const name of ['log', 'info', 'warn', 'debug']) console[name] = console.error
+
 // The package is installed where it is said to be, not beside this file.
 const modules = process.env.PROVIDER_MODULES ?? path.dirname(new URL(import.meta.url).pathname)
 const require = createRequire(path.join(modules, 'package.json'))
@@ -86,5 +89,5 @@ server.on('request', (req, res) => {
     res.end()
   })
 })
-console.log(issuer)
+process.stdout.write(`${issuer}\n`)
 process.stdin.on('end', () => process.exit(0)).resume()
