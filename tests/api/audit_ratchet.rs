@@ -179,8 +179,8 @@ async fn every_change_leaves_the_row_that_the_table_names() {
     call_for_oneself(&mut caller).await;
     call_for_factors(&mut caller).await;
     call_for_passkeys(&mut caller).await;
-    call_for_the_tenant(&mut caller, &tenant, &owner).await;
     sso::call(&mut caller, &dns, &tenant, &owner).await;
+    call_for_the_tenant(&mut caller, &tenant, &owner).await;
     call_as_operator(&mut caller, &tenant).await;
     let event = json!({ "id": "evt_1", "type": "coffee.made" });
     caller.call("POST /webhooks/stripe", "localhost", &[], None, Some(event)).await;

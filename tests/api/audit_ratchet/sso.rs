@@ -40,8 +40,8 @@ pub(super) async fn call(caller: &mut Caller, dns: &DnsServer, tenant: &str, own
     let reply = browser.submit(&callback, &form).await;
     assert_eq!(reply.status, 303, "{reply:?}");
     let request = reply.header("x-request-id");
-    let rows = caller.app.count(&format!("SELECT count(*) FROM platform.audit_log WHERE request_id = '{request}'"));
-    assert_eq!(rows.await, 0);
+    let rows = format!("SELECT count(*) FROM platform.audit_log WHERE request_id = '{request}'");
+    assert_eq!(caller.app.count(&rows).await, 0);
     caller.called.insert("POST /auth/sso/callback");
 
     let link = location(&callback, &reply);
