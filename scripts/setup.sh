@@ -3,7 +3,8 @@
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
 # and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server,
-# validators of invoices, a tester of SCIM and Stripe's library; for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# validators of invoices, a tester of SCIM and Stripe's library, and Node with an OpenID provider; for `bench` also HAProxy, nginx,
+# wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -39,6 +40,8 @@ fi
 
 if [ "$purpose" = test ]; then
   need python3 python3
+  need node node
+  need npm npm
   # Debian keeps part of venv in a package of its own.
   if have python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing+=(python3-venv); fi
 fi
@@ -90,11 +93,25 @@ stripe_contract() {
   fi
 }
 
+# A real OpenID provider that the tests sign in with, in a directory of its own.
+oidc_provider() {
+  local directory=$BUSINESSOS_CACHE/oidc-provider source=$ROOT/tests/sso/provider
+  if [ "$purpose" = test ] && ! cmp -s "$source/package-lock.json" "$directory/installed"; then
+    say "installing the tests' OpenID provider into $directory"
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    cp "$source/package.json" "$source/package-lock.json" "$source/.npmrc" "$directory/"
+    (cd "$directory" && npm ci --ignore-scripts --silent)
+    cp "$source/package-lock.json" "$directory/installed"
+  fi
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
   facturx_validator
   scim_tester
   stripe_contract
+  oidc_provider
   exit 0
 fi
 
@@ -112,5 +129,6 @@ smtp_sink
 facturx_validator
 scim_tester
 stripe_contract
+oidc_provider
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

@@ -23,9 +23,11 @@ use crate::actors::ask::ActorMetrics;
 use crate::actors::billing_meter::MeterMetrics;
 use crate::actors::billing_meter::spool::Spool;
 use crate::actors::supervisor::{Arbiters, ArbitersError, RestartPolicy, StartFailed, Supervisor};
+use crate::clients::dns::DnsError;
 use crate::clients::invoice_pdf::{InvoicePrinter, StartError as PrinterError};
 use crate::clients::kms::{MASTER_KEY_VARIABLE, MasterKey, MasterKeyError};
 use crate::clients::mailer::MailerError;
+use crate::clients::outbound::TrustError;
 use crate::clients::redis::RedisError;
 use crate::clients::stripe::StripeError;
 use crate::config::{self, Settings};
@@ -96,6 +98,12 @@ pub enum AppError {
     /// The files for metered usage cannot be opened.
     #[error("data_dir: the spool cannot be opened")]
     Spool(#[source] std::io::Error),
+    /// Nobody can be asked about names.
+    #[error("sso.dns_server: {0}")]
+    Dns(#[from] DnsError),
+    /// Identity providers cannot be called with these settings.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Mail cannot be sent with these settings.
     #[error(transparent)]
     Mailer(#[from] MailerError),
@@ -223,6 +231,7 @@ impl Application {
             secrets: actors.secrets,
             accounts: actors.accounts,
             printer,
+            sso: actors.sso,
             stripe,
             cron: actors.cron,
             routes: Arc::clone(&routes),

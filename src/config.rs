@@ -7,6 +7,7 @@ mod billing;
 mod catalogue;
 mod gateway;
 mod load;
+mod sso;
 mod stream;
 mod stripe;
 mod validate;
@@ -22,6 +23,7 @@ pub use billing::{MAX_REST_S, MeterSettings, MeteringSettings, PlanMeterSettings
 pub use catalogue::{BillingSettings, CouponSettings, DunningSettings, ModuleSettings, Paper, SellerSettings};
 pub use gateway::{GatewaySettings, RouteAuth, RouteKind, RouteSettings};
 pub use load::{ConfigError, load};
+pub use sso::SsoSettings;
 pub use stream::StreamSettings;
 pub use stripe::StripeSettings;
 pub(crate) use validate::parse_network;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub mail: MailSettings,
     /// Payments.
     pub stripe: StripeSettings,
+    /// Sign-in by tenants' identity providers.
+    pub sso: SsoSettings,
 }
 
 /// `[redis]`

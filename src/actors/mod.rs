@@ -17,6 +17,7 @@ pub mod scribe;
 pub mod sealer;
 pub mod secrets;
 pub mod sessions;
+pub mod sso;
 pub mod stripe;
 pub mod subscriptions;
 pub mod supervisor;

@@ -16,14 +16,17 @@ use crate::actors::mailer::{Delivery, MailerActor};
 use crate::actors::scribe::{Notes, Scribe};
 use crate::actors::secrets::{SecretsActor, SecretsContext};
 use crate::actors::sessions::{PostgresSessions, RedisSessions, SessionStore};
+use crate::actors::sso::SsoDesk;
 use crate::actors::stripe::Desk;
 use crate::actors::supervisor::{ArbiterHandle, Arbiters, ChildSpec, Supervisor};
 use crate::actors::tenant::registry::RegistryActor;
 use crate::actors::tenant::{Loader, TenantRegistry};
 use crate::actors::usage_feed::{Hub, HubLimits, UsageFeed};
+use crate::clients::dns::Dns;
 use crate::clients::invoice_pdf::InvoicePrinter;
 use crate::clients::kms::MasterKey;
 use crate::clients::mailer::Mailer;
+use crate::clients::outbound::Outbound;
 use crate::clients::redis::Redis;
 use crate::config::{self, RedisSettings, Settings};
 use crate::db::Db;
@@ -61,6 +64,7 @@ pub(super) struct Actors {
     pub(super) secrets: ActorRef<SecretsActor>,
     /// What changes of accounts work with.
     pub(super) accounts: AuthContext,
+    pub(super) sso: Arc<SsoDesk>,
     pub(super) meter: ActorRef<BillingMeter>,
     /// What requests note in passing, for the scribe to write.
     pub(super) notes: Arc<Notes>,
@@ -115,6 +119,9 @@ impl Ground<'_> {
         self.child("scribe", MAILBOX, move || Scribe::new(db.clone(), Arc::clone(&kept), every)).await?;
 
         let streams = self.start_feed().await?;
+        let dns = Dns::new(settings.sso.dns_server)?;
+        let outbound = Outbound::new(&settings.sso, dns.clone())?;
+        let sso = SsoDesk::new(accounts.clone(), dns, outbound);
         // The last to start and the first to stop: its jobs ask the others.
         let jobs = JobGround {
             settings,
@@ -124,12 +131,13 @@ impl Ground<'_> {
             ip_limit: self.ip_limit,
             certificate: self.certificate,
             stripe: self.stripe,
+            sso: &sso,
         };
         let (db, jobs, node) = (self.db.clone(), jobs.jobs(), this_process());
         let cron = self
             .child("cron", MAILBOX, move || CronActor::new(db.clone(), Arc::clone(&jobs), Arc::clone(&node)))
             .await?;
-        Ok(Actors { registry, registry_actor, auth, secrets, accounts, meter, notes, streams, cron })
+        Ok(Actors { registry, registry_actor, auth, secrets, accounts, sso, meter, notes, streams, cron })
     }
 
     async fn start_secrets(&self) -> Result<ActorRef<SecretsActor>, AppError> {

@@ -12,6 +12,7 @@ use crate::actors::cron::Job;
 use crate::actors::mailer::tidy;
 use crate::actors::sealer;
 use crate::actors::secrets::{SecretsActor, rotate_due};
+use crate::actors::sso::{self, SsoDesk};
 use crate::actors::stripe::Desk;
 use crate::actors::subscriptions::due;
 use crate::actors::tenant::registry::{PassivateIdle, RegistryActor};
@@ -38,6 +39,7 @@ pub(super) struct JobGround<'a> {
     pub(super) ip_limit: &'a IpLimit,
     pub(super) certificate: Option<&'a Arc<Certificate>>,
     pub(super) stripe: Option<&'a Arc<Desk>>,
+    pub(super) sso: &'a Arc<SsoDesk>,
 }
 
 impl JobGround<'_> {
@@ -53,6 +55,7 @@ impl JobGround<'_> {
         let (close_db, dunning_db) = (db(), db());
         let settings = || Arc::clone(self.settings);
         let (due_settings, close_settings, dunning_settings) = (settings(), settings(), settings());
+        let sso_desk = Arc::clone(self.sso);
         let metering = &self.settings.metering;
         let (event_months, key_days) = (metering.event_retention_months, metering.dedup_retention_days);
         let mut jobs = vec![
@@ -148,6 +151,15 @@ impl JobGround<'_> {
                 move || {
                     let db = streams_db.clone();
                     async move { Ok(usage_feed::forget::forget_old(&db).await?) }
+                },
+            ),
+            Job::cluster(
+                "recheck_email_domains",
+                "looks again for the records that prove tenants' e-mail domains, and forgets claims that ran out",
+                MINUTE * 10,
+                move || {
+                    let desk = Arc::clone(&sso_desk);
+                    async move { Ok(sso::recheck_all(&desk).await?) }
                 },
             ),
             Job::cluster("forget_job_runs", "deletes runs of jobs that ended over a week ago", HOUR, move || {

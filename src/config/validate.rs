@@ -2,6 +2,7 @@
 
 mod billing;
 mod catalogue;
+mod sso;
 mod stripe;
 
 use std::net::IpAddr;
@@ -153,6 +154,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     }
     mistakes.extend(billing::validate(settings));
     mistakes.extend(catalogue::validate(settings));
+    mistakes.extend(sso::validate(&settings.sso));
     mistakes.extend(stripe::validate(&settings.stripe));
     mistakes
 }

@@ -3,6 +3,7 @@
 use super::error::DbError;
 use super::tx::TenantTx;
 use crate::domain::factor::Factors;
+use crate::domain::identity::Role;
 use crate::domain::ids::UserId;
 
 /// The user's confirmed factors.
@@ -23,4 +24,23 @@ pub async fn get(tx: &mut TenantTx, user: UserId) -> Result<Factors, DbError> {
     .fetch_one(tx.connection()?)
     .await?;
     Ok(Factors { totp: row.totp, n_passkeys: row.n_passkeys, n_recovery_codes: row.n_recovery_codes })
+}
+
+/// How many active users of a role have a password and a second factor.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn count_able_with_factor(tx: &mut TenantTx, role: Role) -> Result<i64, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "n!" FROM auth.users u
+           WHERE u.tenant_id = $1 AND u.role = $2 AND u.state = 'active' AND u.password_hash IS NOT NULL
+                 AND (EXISTS (SELECT FROM auth.totp_factors f
+                              WHERE f.tenant_id = $1 AND f.user_id = u.id AND f.state = 'active')
+                      OR EXISTS (SELECT FROM auth.passkeys p WHERE p.tenant_id = $1 AND p.user_id = u.id))"#,
+        tenant,
+        role.as_str()
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
 }

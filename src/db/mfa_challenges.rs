@@ -6,9 +6,10 @@ use uuid::Uuid;
 use super::error::DbError;
 use super::tx::TenantTx;
 use crate::domain::audit::AuditSource;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ConnectionId, UserId};
 
-/// Adds a challenge, and forgets those of the user that ran out.
+/// Adds a challenge, and forgets those of the user that ran out. `connection`: where the first factor was shown, if it was not a
+/// password.
 ///
 /// # Errors
 /// [`DbError`].
@@ -16,6 +17,7 @@ pub async fn insert(
     tx: &mut TenantTx,
     id: Uuid,
     user: UserId,
+    connection: Option<ConnectionId>,
     expires_at: DateTime<Utc>,
     source: &AuditSource,
 ) -> Result<(), DbError> {
@@ -29,18 +31,26 @@ pub async fn insert(
     .await?;
     let ip = source.ip.map(|ip| ip.to_string());
     sqlx::query!(
-        "INSERT INTO auth.mfa_challenges (tenant_id, id, user_id, expires_at, ip, user_agent)
-         VALUES ($1, $2, $3, $4, $5::text::inet, $6)",
+        "INSERT INTO auth.mfa_challenges (tenant_id, id, user_id, expires_at, ip, user_agent, connection_id)
+         VALUES ($1, $2, $3, $4, $5::text::inet, $6, $7)",
         tenant,
         id,
         user.uuid(),
         expires_at,
         ip.as_deref(),
-        source.user_agent.as_deref()
+        source.user_agent.as_deref(),
+        connection.map(ConnectionId::uuid)
     )
     .execute(tx.connection()?)
     .await?;
     Ok(())
+}
+
+/// A challenge that was met.
+#[derive(Debug, Clone, Copy)]
+pub struct MetChallenge {
+    /// Where the first factor was shown; none = it was a password.
+    pub connection: Option<ConnectionId>,
 }
 
 /// Whose sign-in it is, if it still waits.
@@ -80,21 +90,21 @@ pub async fn claim_attempt(tx: &mut TenantTx, id: Uuid, max_attempts: i32) -> Re
     Ok(user.map(UserId::from))
 }
 
-/// Ends the challenge as met: of any number of callers one gets true.
+/// Ends the challenge as met: of any number of callers one gets it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn use_up(tx: &mut TenantTx, id: Uuid) -> Result<bool, DbError> {
+pub async fn use_up(tx: &mut TenantTx, id: Uuid) -> Result<Option<MetChallenge>, DbError> {
     let tenant = tx.tenant().uuid();
-    let result = sqlx::query!(
+    let met = sqlx::query!(
         "UPDATE auth.mfa_challenges SET used_at = clock_timestamp()
-         WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > clock_timestamp()",
+         WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > clock_timestamp() RETURNING connection_id",
         tenant,
         id
     )
-    .execute(tx.connection()?)
+    .fetch_optional(tx.connection()?)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(met.map(|row| MetChallenge { connection: row.connection_id.map(ConnectionId::from) }))
 }
 
 /// Ends every sign-in of the user that waits: for a change of password or of factors, after which the proof so far is worth

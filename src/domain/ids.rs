@@ -65,6 +65,10 @@ id_type!(
     FactorId
 );
 id_type!(
+    /// A tenant's connection to an identity provider.
+    ConnectionId
+);
+id_type!(
     /// One API key of a tenant.
     ApiKeyId
 );

@@ -30,6 +30,10 @@ pub enum RowTokenPurpose {
     MfaChallenge,
     /// Opens a stream of usage, once.
     StreamTicket,
+    /// Comes back from an identity provider: `state`.
+    SsoState,
+    /// Leaves for an identity provider, on behalf of a signed-in user.
+    SsoTicket,
 }
 
 impl RowTokenPurpose {
@@ -40,6 +44,8 @@ impl RowTokenPurpose {
             Self::EmailVerification => 3,
             Self::MfaChallenge => 4,
             Self::StreamTicket => 5,
+            Self::SsoState => 6,
+            Self::SsoTicket => 7,
         }
     }
 }
@@ -80,6 +86,15 @@ pub fn decode(text: &str, purpose: RowTokenPurpose, tenant: TenantId, key: &Secr
         }
         _ => Err(RowTokenError),
     }
+}
+
+/// A secret of a row that need not be stored: 43 characters of base64url, different for each `label`. Whoever knows the row's token
+/// cannot work it out.
+#[must_use]
+pub fn derived_secret(label: &str, row: Uuid, tenant: TenantId, key: &SecretKey) -> String {
+    // Begins unlike any token's body, whose first byte is the version.
+    let body = [&[0xff], label.as_bytes(), &[0], row.as_bytes().as_slice()].concat();
+    URL_SAFE_NO_PAD.encode(tag(tenant, key, &body))
 }
 
 fn tag(tenant: TenantId, key: &SecretKey, body: &[u8]) -> hmac::Tag {

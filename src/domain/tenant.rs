@@ -87,6 +87,9 @@ pub enum TenantError {
     /// Not an origin.
     #[error("must be an origin such as https://app.example.com")]
     MalformedOrigin,
+    /// Not an address that a browser could be sent to.
+    #[error("must be a URL such as https://app.example.com/signed-in, without a fragment")]
+    MalformedUrl,
     /// Out of its range.
     #[error("must be between {min} and {max}")]
     OutOfRange {
@@ -246,6 +249,25 @@ pub struct TenantConfig {
     pub mfa_required: bool,
     /// Tighter limits than the plan's.
     pub limits: LimitConfig,
+    /// Sign-in by the tenant's identity provider.
+    #[serde(skip_serializing_if = "SsoConfig::is_default")]
+    pub sso: SsoConfig,
+}
+
+/// What a tenant asks of sign-ins by its identity provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SsoConfig {
+    /// Nobody signs in any other way, but for owners with a second factor.
+    pub enforced: bool,
+    /// Addresses that browsers may be sent to after a sign-in, besides paths of the tenant's own host; to the letter, at most 50.
+    pub return_urls: Vec<String>,
+}
+
+impl SsoConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A tenant's own session lives; none = the platform's.
@@ -267,14 +289,16 @@ pub struct LimitConfig {
 }
 
 impl TenantConfig {
-    /// Whether this asks less of users than `before`: no second factor any more, or longer sessions. Other settings do not
-    /// matter here.
+    /// Whether this asks less of users than `before`: no second factor or identity provider any more, longer sessions, or further
+    /// places that codes are brought to. Other settings do not matter here.
     #[must_use]
     pub fn is_laxer_than(&self, before: &Self) -> bool {
         let longer =
             |now: Option<u64>, before: Option<u64>| before.is_some_and(|before| now.is_none_or(|now| now > before));
         let (now, then) = (&self.session, &before.session);
         (before.mfa_required && !self.mfa_required)
+            || (before.sso.enforced && !self.sso.enforced)
+            || self.sso.return_urls.iter().any(|url| !before.sso.return_urls.contains(url))
             || longer(now.idle_timeout_s, then.idle_timeout_s)
             || longer(now.absolute_timeout_s, then.absolute_timeout_s)
     }
@@ -283,7 +307,7 @@ impl TenantConfig {
     /// request limit, which a tenant may lower and not raise.
     #[must_use]
     pub fn mistakes(&self, plan_per_minute: u32) -> Vec<(String, TenantError)> {
-        let Self { cors_origins, session, mfa_required: _, limits } = self;
+        let Self { cors_origins, session, mfa_required: _, limits, sso } = self;
         let mut mistakes = Vec::new();
         if cors_origins.len() > 50 {
             mistakes.push(("/cors_origins".to_owned(), TenantError::TooMany { max: 50 }));
@@ -291,6 +315,14 @@ impl TenantConfig {
         for (index, origin) in cors_origins.iter().enumerate() {
             if !is_origin(origin) {
                 mistakes.push((format!("/cors_origins/{index}"), TenantError::MalformedOrigin));
+            }
+        }
+        if sso.return_urls.len() > 50 {
+            mistakes.push(("/sso/return_urls".to_owned(), TenantError::TooMany { max: 50 }));
+        }
+        for (index, url) in sso.return_urls.iter().enumerate() {
+            if !is_return_url(url) {
+                mistakes.push((format!("/sso/return_urls/{index}"), TenantError::MalformedUrl));
             }
         }
         let seconds = 60..=31_536_000;
@@ -321,6 +353,19 @@ fn is_origin(text: &str) -> bool {
                 && !authority.contains('@')
                 && !authority.is_empty()
                 && text.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
+        })
+}
+
+/// Whether it is an address that a browser may be sent to: HTTPS, or HTTP of the same machine, without name, password and fragment.
+#[must_use]
+pub fn is_return_url(text: &str) -> bool {
+    let is_clean = text.len() <= 1_000 && text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'\\' && b != b'#');
+    is_clean
+        && text.parse::<http::Uri>().is_ok_and(|uri| {
+            let is_local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"))
+                || uri.host().is_some_and(|host| host.ends_with(".localhost"));
+            let is_known = uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && is_local);
+            is_known && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         })
 }
 
@@ -357,6 +402,37 @@ mod tests {
         for bad in ["https://app.example.com/", "*", "null", "ftp://x", "https://a@b", "https://a?b", ""] {
             assert!(!is_origin(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn browsers_are_sent_to_https_or_to_the_same_machine() {
+        for good in ["https://app.example.com/done?x=1", "http://localhost:8080/", "http://app.localhost/x"] {
+            assert!(is_return_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/path",
+            "http://app.example.com/",
+            "https://a@b/",
+            "https://a/#b",
+            "javascript:x",
+            "https://a/ b",
+            "//a",
+        ] {
+            assert!(!is_return_url(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn less_is_asked_when_passwords_are_let_in_again_or_codes_go_elsewhere() {
+        let config = |enforced, urls: &[&str]| TenantConfig {
+            sso: SsoConfig { enforced, return_urls: urls.iter().map(|url| (*url).to_owned()).collect() },
+            ..TenantConfig::default()
+        };
+        assert!(config(false, &[]).is_laxer_than(&config(true, &[])));
+        assert!(config(true, &["https://a/"]).is_laxer_than(&config(true, &[])));
+        assert!(!config(true, &[]).is_laxer_than(&config(false, &["https://a/"])));
+        assert_eq!(config(false, &["x"]).mistakes(1).len(), 1);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::gateway_identity::roles;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use crate::actors::auth::{Challenged, EndedSessions, Refresh, SignIn, SignInOutcome, SignOut, TokenSet};
+use crate::actors::sso;
 use crate::db::{TenantTx, factors, users};
 use crate::domain::factor::FactorKind;
 use crate::domain::identity::Role;
@@ -158,10 +159,20 @@ pub(super) struct LogoutRequest {
     others: bool,
 }
 
-/// Sign out. The access token is refused from now on, on every node within a second.
+/// Where the browser signs out of its identity provider.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LogoutResponse {
+    /// The provider's page (RP-Initiated Logout 1.0): send the browser there.
+    end_session_url: String,
+}
+
+/// Sign out. The access token is refused from now on, on every node within a second. For a session that came by an identity provider the
+/// answer says where to sign out there too.
 #[utoipa::path(post, path = "/auth/logout", tag = "auth", operation_id = "session.end", request_body = Option<LogoutRequest>,
     security(("bearer" = [])),
-    responses((status = 204, description = "Signed out"), super::openapi::BodyProblems, super::openapi::SignedInProblems))]
+    responses((status = 204, description = "Signed out"),
+              (status = 200, description = "Signed out here, and not yet at the identity provider that the session came by", body = LogoutResponse),
+              super::openapi::BodyProblems, super::openapi::SignedInProblems))]
 pub(super) async fn logout(
     Then(SignedIn(user), OptionalJson(body)): Then<SignedIn, OptionalJson<LogoutRequest>>,
     state: web::Data<AppState>,
@@ -174,7 +185,13 @@ pub(super) async fn logout(
         (true, true) => return Err(Problem::invalid_field("/others", "cannot be true together with all")),
     };
     state.auth.ask(sign_out(&user, ended), DEADLINE).await?;
-    Ok(HttpResponse::NoContent().finish())
+    if ended == EndedSessions::Others {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    Ok(match sso::end_session(&state.sso, &user.scope.tenant, user.token.claims.sid).await? {
+        Some(end_session_url) => HttpResponse::Ok().json(LogoutResponse { end_session_url }),
+        None => HttpResponse::NoContent().finish(),
+    })
 }
 
 pub(super) fn sign_out(user: &Principal, ended: EndedSessions) -> SignOut {

@@ -33,6 +33,7 @@ pub mod readiness;
 mod scim;
 pub mod server;
 mod sessions;
+mod sso;
 mod standing;
 pub mod state;
 mod tenancy;
@@ -82,6 +83,19 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/mfa/webauthn/{id}", |r| r.route(delete().to(mfa::remove_passkey)));
     resource(service, "/auth/webauthn/login", |r| r.route(post().to(mfa::begin_login)));
     resource(service, "/auth/webauthn/login/finish", |r| r.route(post().to(mfa::finish_login)));
+    resource(service, "/auth/sso", |r| r.route(get().to(sso::discover)));
+    resource(service, "/auth/sso/callback", |r| {
+        r.route(get().to(sso::callback)).route(post().to(sso::callback_by_post))
+    });
+    resource(service, "/auth/sso/token", |r| r.route(post().to(sso::redeem_code)));
+    resource(service, "/auth/sso/step-up", |r| r.route(post().to(sso::step_up)));
+    resource(service, "/auth/sso/link", |r| r.route(post().to(sso::link)));
+    resource(service, "/auth/sso/{connection}", |r| r.route(get().to(sso::start)));
+    resource(service, "/sso/connections", |r| r.route(get().to(sso::list)).route(post().to(sso::create)));
+    resource(service, "/sso/connections/{id}", |r| {
+        r.route(get().to(sso::get)).route(patch().to(sso::update)).route(delete().to(sso::delete))
+    });
+    resource(service, "/sso/connections/{id}/test", |r| r.route(post().to(sso::test)));
     resource(service, "/auth/invitations/accept", |r| r.route(post().to(invitations::accept)));
     resource(service, "/auth/password", |r| r.route(post().to(accounts::change_password)));
     resource(service, "/auth/password/forgot", |r| r.route(post().to(accounts::forgot)));
@@ -112,6 +126,11 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/tenants/{id}/secrets/{name}", |r| {
         r.route(put().to(tenants::put_secret)).route(delete().to(tenants::delete_secret))
     });
+    resource(service, "/tenants/{id}/domains", |r| {
+        r.route(get().to(tenants::list_domains)).route(post().to(tenants::claim_domain))
+    });
+    resource(service, "/tenants/{id}/domains/{domain}", |r| r.route(delete().to(tenants::release_domain)));
+    resource(service, "/tenants/{id}/domains/{domain}/verify", |r| r.route(post().to(tenants::verify_domain)));
     resource(service, "/billing/usage/stream", |r| r.route(get().to(usage_stream::open)));
     resource(service, "/billing/usage/stream-ticket", |r| r.route(post().to(usage_stream::make_ticket)));
     resource(service, "/audit", |r| r.route(get().to(audit::list)));

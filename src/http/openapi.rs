@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::problem::{FieldError, PROBLEM_JSON};
 use super::{
-    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, scim, sessions, tenants,
+    accounts, api_keys, audit, auth, billing, docs, health, invitations, mfa, operator, scim, sessions, sso, tenants,
     usage_stream, users, webhooks, well_known,
 };
 
@@ -178,6 +178,9 @@ impl Modify for Bearer {
         tenants::onboard, tenants::get_tenant, tenants::update_tenant, tenants::get_config, tenants::put_config,
         tenants::list_keys, tenants::replace_keys,
         tenants::list_secrets, tenants::put_secret, tenants::delete_secret,
+        tenants::list_domains, tenants::claim_domain, tenants::verify_domain, tenants::release_domain,
+        sso::discover, sso::start, sso::callback, sso::callback_by_post, sso::redeem_code, sso::step_up, sso::link,
+        sso::list, sso::create, sso::get, sso::update, sso::delete, sso::test,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,
         mfa::begin_totp, mfa::confirm_totp, mfa::remove_totp, mfa::renew_recovery_codes, mfa::verify,
@@ -213,6 +216,7 @@ impl Modify for Bearer {
         (name = "tenants", description = "Onboarding, and what a tenant's admins see and set"),
         (name = "auth", description = "On a tenant's host"),
         (name = "mfa", description = "Second factors, on a tenant's host"),
+        (name = "sso", description = "Sign-in by the tenant's identity providers, on its host"),
         (name = "users", description = "A tenant's users and invitations, for its admins"),
         (name = "billing", description = "Usage, limits and plans, on a tenant's host"),
         (name = "scim", description = "SCIM 2.0 (RFC 7644) for a tenant's identity provider, and what admins set of it. Below \

@@ -18,6 +18,7 @@ use crate::actors::cron::CronActor;
 use crate::actors::scribe::Notes;
 use crate::actors::secrets::SecretsActor;
 use crate::actors::sessions::SessionStore;
+use crate::actors::sso::SsoDesk;
 use crate::actors::stripe::Desk;
 use crate::actors::tenant::TenantRegistry;
 use crate::actors::tenant::registry::RegistryActor;
@@ -57,6 +58,8 @@ pub struct AppState {
     pub accounts: AuthContext,
     /// Prints invoices.
     pub printer: InvoicePrinter,
+    /// Signs users in by tenants' identity providers.
+    pub sso: Arc<SsoDesk>,
     /// What it takes to deal with Stripe; none where it is not configured.
     pub stripe: Option<Arc<Desk>>,
     /// Runs jobs.

@@ -1,6 +1,7 @@
 //! Tenants: onboarding, and what their admins see and set.
 
 mod config;
+mod domains;
 mod invitation;
 mod keys;
 mod onboard;
@@ -15,6 +16,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 pub(super) use config::{__path_get_config, __path_put_config, get_config, put_config};
+pub(super) use domains::{
+    __path_claim_domain, __path_list_domains, __path_release_domain, __path_verify_domain, claim_domain, list_domains,
+    release_domain, verify_domain,
+};
 pub(super) use keys::{__path_list_keys, __path_replace_keys, list_keys, replace_keys};
 pub(super) use onboard::{__path_onboard, onboard};
 pub(super) use secrets::{

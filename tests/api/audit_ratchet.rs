@@ -1,10 +1,13 @@
 //! Every operation that changes something × the row that it leaves in the audit log. An operation is in the table, or this fails; and
 //! each is called, and its row is found by the id of its request.
 
+mod sso;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::dns::DnsServer;
 use crate::helpers::{App, PASSWORD, Reply, Session, onboard_body, spawn_app, stripe_signature, until, with_stripe};
 use crate::soft_key::SoftKey;
 
@@ -60,6 +63,17 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /tenants/{id}/keys/rotate", Leaves("signing_key.replace_all")),
     ("PUT /tenants/{id}/secrets/{name}", Leaves("tenant_secret.put")),
     ("DELETE /tenants/{id}/secrets/{name}", Leaves("tenant_secret.delete")),
+    ("POST /tenants/{id}/domains", Leaves("email_domain.claim")),
+    ("POST /tenants/{id}/domains/{domain}/verify", Leaves("email_domain.verify")),
+    ("DELETE /tenants/{id}/domains/{domain}", Leaves("email_domain.delete")),
+    ("POST /sso/connections", Leaves("sso_connection.create")),
+    ("PATCH /sso/connections/{id}", Leaves("sso_connection.update")),
+    ("DELETE /sso/connections/{id}", Leaves("sso_connection.delete")),
+    ("POST /sso/connections/{id}/test", Nothing("asks the provider, and changes nothing")),
+    ("POST /auth/sso/callback", Nothing("becomes a link; what follows it leaves rows")),
+    ("POST /auth/sso/token", Leaves("session.create")),
+    ("POST /auth/sso/step-up", Nothing("a question; the code that answers it leaves a row")),
+    ("POST /auth/sso/link", Nothing("a question; the code that answers it leaves a row")),
     ("POST /api-keys", Leaves("api_key.create")),
     ("DELETE /api-keys/{id}", Leaves("api_key.revoke")),
     (
@@ -168,7 +182,13 @@ async fn every_operation_that_changes_something_is_in_the_table() {
 
 #[tokio::test]
 async fn every_change_leaves_the_row_that_the_table_names() {
-    let app = spawn_app(|_| {}).await;
+    let dns = DnsServer::start();
+    let server = dns.address;
+    let app = spawn_app(move |settings| {
+        settings.sso.allow_private_addresses = true;
+        settings.sso.dns_server = Some(server);
+    })
+    .await;
     let mut caller = Caller { app, called: BTreeSet::new() };
     let body = onboard_body("acme");
     let made = caller.call("POST /tenants/onboard", "localhost", &[], None, Some(body)).await.json();
@@ -180,6 +200,7 @@ async fn every_change_leaves_the_row_that_the_table_names() {
     call_for_factors(&mut caller).await;
     call_for_passkeys(&mut caller).await;
     call_for_the_provider(&mut caller, &owner).await;
+    sso::call(&mut caller, &dns, &tenant, &owner).await;
     call_for_the_tenant(&mut caller, &tenant, &owner).await;
     call_as_operator(&mut caller, &tenant).await;
     // Where there is an account at Stripe, subscribing leads there.

@@ -6,6 +6,12 @@ mod ai;
 mod api_keys;
 mod audit;
 mod audit_ratchet;
+#[path = "../sso/browser.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod browser;
+#[path = "../sso/dns.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod dns;
 mod dunning;
 mod edge;
 mod factors;
@@ -18,6 +24,9 @@ mod invitations;
 mod invoices;
 mod jobs;
 mod left_calls;
+#[path = "../sso/liar.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod liar;
 mod limits;
 mod mail;
 mod mailbox;

@@ -36,6 +36,11 @@ const PUBLIC: &[(&str, &str)] = &[
     ("POST /auth/mfa/webauthn/verify", "the token of a waiting sign-in in the body may be the credential"),
     ("POST /auth/webauthn/login", "whoever signs in has no token yet"),
     ("POST /auth/webauthn/login/finish", "the passkey is the credential"),
+    ("GET /auth/sso", "whoever signs in asks where; the answer is about a domain"),
+    ("GET /auth/sso/{connection}", "whoever signs in has no token yet"),
+    ("GET /auth/sso/callback", "the state is the credential, and the browser's cookie"),
+    ("POST /auth/sso/callback", "becomes a link to the same by GET"),
+    ("POST /auth/sso/token", "the code in the body is the credential"),
     ("POST /webhooks/stripe", "the signature is the credential"),
     ("POST /auth/refresh", "the refresh token in the body is the credential"),
 ];
@@ -58,6 +63,8 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/password", "changes the caller's own password"),
     ("POST /auth/email", "changes the caller's own address"),
     ("POST /auth/email/verify/resend", "mails the caller themselves"),
+    ("POST /auth/sso/step-up", "the caller's own session"),
+    ("POST /auth/sso/link", "the caller's own identity"),
     ("GET /billing/plans", "shows what everybody may buy"),
     ("GET /billing/subscription", "says what the tenant's users may use"),
     ("GET /billing/usage", "everybody may see what the tenant has used"),
@@ -93,7 +100,7 @@ impl Operation {
     async fn send(&self, app: &App, host: &str, id: &str, session: Option<&Session>) -> Reply {
         let path = self.path.replace("{id}", id).replace("{tenant_id}", id).replace("{file}", "index.html");
         let path = path.replace("{name}", "forget_sent_mail");
-        let path = path.replace("{meter}", id);
+        let path = path.replace("{meter}", id).replace("{connection}", id).replace("{domain}", "acme.example");
         assert!(!path.contains('{'), "{}: the ratchet knows no value for a parameter", self.name);
         let mut request = app.request(self.method.clone(), host, &path).header("if-match", "\"1\"");
         if let Some(session) = session {

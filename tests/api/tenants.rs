@@ -113,7 +113,7 @@ async fn a_configuration_is_replaced_by_who_has_seen_the_last_one() {
     let before = config(&app, &tenant.id, &owner).await;
     let version = before["version"].as_i64().unwrap();
     let empty = json!({ "cors_origins": [], "session": { "idle_timeout_s": null, "absolute_timeout_s": null },
-                        "mfa_required": false, "limits": { "requests_per_minute": null }, "version": version });
+                        "mfa_required": false, "sso": {"enforced": false, "return_urls": []}, "limits": { "requests_per_minute": null }, "version": version });
     assert_eq!(before, empty);
     let put = |if_match: Option<String>, body: Value| {
         let request = app.put("acme", &path).token(&owner).json(&body);

@@ -45,6 +45,9 @@ pub enum AuthError {
     /// The tenant asks for two factors, and the session has shown one.
     #[error("the tenant asks for a second factor")]
     MfaRequired,
+    /// The tenant takes only those who come by its identity provider.
+    #[error("the tenant asks for a sign-in by its identity provider")]
+    SsoRequired,
     /// The call asks for a stronger or fresher sign-in.
     #[error("a stronger or fresher sign-in is needed")]
     StepUp(Requirement),

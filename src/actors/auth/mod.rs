@@ -6,6 +6,7 @@
 mod argon;
 mod begin;
 mod factors;
+mod federated;
 pub mod forget;
 mod hasher;
 mod messages;
@@ -23,6 +24,7 @@ pub use factors::{
     SignedInUser, StepUp, TotpEnrolment, VerifyCode,
 };
 pub(in crate::actors) use factors::{demand, lock_signed_in};
+pub(in crate::actors) use federated::{FederatedProof, after_provider, step_up as step_up_by_provider};
 pub use hasher::{Hasher, HasherError};
 pub use messages::{AuthError, EndedSessions, ForgotPassword, HashPassword, Refresh, SignIn, SignOut, TokenSet};
 pub(in crate::actors) use sign_out::revoke_here;

@@ -19,6 +19,16 @@ const MAX_PASSWORD_BYTES: usize = 1_024;
 
 /// Checks the password; what follows it is a session or the question for a second factor.
 pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<SignInOutcome, AuthError> {
+    let is_sso_enforced = message.tenant.view().tenant.config.sso.enforced;
+    let outcome = by_password(context, message).await;
+    match outcome {
+        // Where passwords are for owners in need alone, nobody learns whose they are, or whether one was right.
+        Err(AuthError::InvalidCredentials) if is_sso_enforced => Err(AuthError::SsoRequired),
+        outcome => outcome,
+    }
+}
+
+async fn by_password(context: &AuthContext, message: SignIn) -> Result<SignInOutcome, AuthError> {
     let SignIn { tenant, email, password, source } = message;
     let view = tenant.view_full();
     let (user, mut attempt) = find_user(context, view.tenant.id, &email, &source).await?;
@@ -29,8 +39,8 @@ pub(super) async fn sign_in(context: &AuthContext, message: SignIn) -> Result<Si
             upgrade_hash(context, view.tenant.id, &mut user, password, &source).await;
             let id = user.id;
             let outcome = factors::after_password(context, &view, user, source.clone(), &attempt).await;
-            if let Err(AuthError::InvalidCredentials) = outcome {
-                // It was the password, and is so no more.
+            if let Err(AuthError::InvalidCredentials | AuthError::SsoRequired) = outcome {
+                // It was the password, and is so no more; or it is of no use here.
                 record_failure(context, view.tenant.id, Some(id), source, &attempt).await?;
             }
             outcome

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::messages::{AuthError, Refresh, TokenSet};
-use super::{AuthContext, factors, sign_out};
+use super::{AuthContext, factors, federated, sign_out};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::mail_outbox::NewMail;
@@ -86,6 +86,7 @@ pub(super) async fn refresh(context: &AuthContext, message: Refresh) -> Result<T
         .map_err(|_forged: refresh_token::RefreshTokenError| AuthError::InvalidRefreshToken)?;
     let mut tx = TenantTx::begin(&context.db, view.tenant.id).await?;
     factors::require_factor(context, &view, &mut tx, presented.session).await?;
+    federated::require_provider(context, &view, &mut tx, presented.session).await?;
     let idle_expires_at = idle_expiry(context, &view, clock::now());
     let rotation = context.sessions.rotate(&mut tx, presented.session, presented.counter, idle_expires_at).await?;
     let session = match judge(context, view.tenant.epoch, presented.counter, rotation) {

@@ -9,7 +9,7 @@ use super::messages::{OpenSecret, SealSecret, StoredSecret};
 use crate::clients::kms::{MasterKey, random};
 use crate::db::data_keys::DataKeyRow;
 use crate::db::totp_factors::{self, SealedSecret};
-use crate::db::{Db, TenantTx, data_keys, tenant_secrets};
+use crate::db::{Db, TenantTx, data_keys, sso_connections, tenant_secrets};
 use crate::domain::envelope::{self, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
 use crate::domain::tenant_secret::{SecretName, TenantSecrets};
@@ -35,6 +35,7 @@ pub(super) async fn open(context: &SecretsContext, message: OpenSecret) -> Resul
     let mut tx = TenantTx::begin_secrets(&context.db, tenant).await?;
     let stored = match &secret {
         StoredSecret::Totp(factor) => totp_factors::find_secret(&mut tx, *factor).await?,
+        StoredSecret::SsoClient(connection) => sso_connections::find_sealed(&mut tx, *connection).await?,
         StoredSecret::OfTenant(name) => tenant_secrets::find_sealed(&mut tx, name).await?,
     };
     let SealedSecret { sealed, key_version } = stored.ok_or(KeysError::Missing("such secret"))?;
@@ -97,14 +98,16 @@ async fn data_key(tx: &mut TenantTx, master: &MasterKey, version: Option<i32>) -
 fn row_of(secret: &StoredSecret) -> String {
     match secret {
         StoredSecret::Totp(factor) => factor.to_string(),
+        StoredSecret::SsoClient(connection) => connection.to_string(),
         StoredSecret::OfTenant(name) => name.to_string(),
     }
 }
 
 fn place<'a>(tenant: TenantId, secret: &StoredSecret, row: &'a str, key_version: i32) -> SecretPlace<'a> {
-    let (purpose, table) = match secret {
-        StoredSecret::Totp(_) => ("totp", "auth.totp_factors"),
-        StoredSecret::OfTenant(_) => ("tenant-secret", "platform.tenant_secrets"),
+    let (purpose, table, column) = match secret {
+        StoredSecret::Totp(_) => ("totp", "auth.totp_factors", "secret_enc"),
+        StoredSecret::SsoClient(_) => ("sso-client", "auth.oidc_connections", "client_secret_enc"),
+        StoredSecret::OfTenant(_) => ("tenant-secret", "platform.tenant_secrets", "secret_enc"),
     };
-    SecretPlace { tenant, purpose, table, column: "secret_enc", row, key_version }
+    SecretPlace { tenant, purpose, table, column, row, key_version }
 }

@@ -49,7 +49,7 @@ impl Checkout {
         let due_minor = order.due_minor()?;
         let rest = if due_minor == 0 {
             json!({
-                "mode": "setup", "currency": currency, "payment_method_types": ["card"],
+                "mode": "setup", "currency": currency, "allowed_payment_method_types": ["card"],
                 "setup_intent_data": { "metadata": metadata },
             })
         } else {
@@ -57,7 +57,7 @@ impl Checkout {
             let name = format!("{title}, {} to {until}", order.at.date_naive());
             json!({
                 // Ways to pay that take days would leave it open what holds until then.
-                "payment_method_types": ["card"],
+                "allowed_payment_method_types": ["card"],
                 "mode": "payment",
                 "line_items": [{
                     "quantity": 1,

@@ -328,6 +328,21 @@ pub const EXEMPTIONS: &[Exemption] = &[
         object: "billing.find_tenant_of_stripe_customer(text)",
         reason: "whose an object of Stripe's is, granted to app_auth alone, returns the id of a tenant",
     },
+    Exemption {
+        code: "R03_rls_off",
+        object: "auth.verified_domains",
+        reason: "which domain is proved, and by whom, as everybody can read in DNS; only a trigger touches it",
+    },
+    Exemption {
+        code: "R04_no_force",
+        object: "auth.verified_domains",
+        reason: "which domain is proved, and by whom, as everybody can read in DNS; only a trigger touches it",
+    },
+    Exemption {
+        code: "R09_unique_without_tenant",
+        object: "auth.verified_domains.verified_domains_domain_key",
+        reason: "a domain is one tenant's; who learns that another has it has just shown that the zone is theirs",
+    },
 ];
 
 /// Adds the findings that no exemption covers to `report`, and the exemptions that covered nothing. Those for behaviour

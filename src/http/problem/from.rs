@@ -68,6 +68,10 @@ impl From<AuthError> for Problem {
                 &kinds::MFA_REQUIRED,
                 "the tenant asks for a second factor: sign in again and show or enrol one",
             ),
+            AuthError::SsoRequired => Self::new(
+                &kinds::SSO_REQUIRED,
+                "sign in by your organisation's identity provider: GET /auth/sso?email= says where",
+            ),
             AuthError::StepUp(wanted) => challenge::step_up(wanted),
             AuthError::NoSuchFactor => Self::new(&kinds::NOT_FOUND, "there is no such factor, or no enrolment waits"),
             AuthError::InvalidPasskey => {

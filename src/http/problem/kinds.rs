@@ -49,6 +49,10 @@ kinds! {
     MALFORMED_REQUEST = 400 "malformed-request" "The request is malformed" "PE";
     /// A mailed link's token that is forged, used or past its time.
     INVALID_LINK = 400 "invalid-link" "The link is not valid (any more)" "";
+    /// A sign-in by an identity provider that does not wait, or not for this browser.
+    INVALID_SSO_STATE = 400 "invalid-sso-state" "The sign-in does not wait (any more)" "";
+    /// A code of such a sign-in that is forged, used, past its time or another client's.
+    INVALID_SSO_CODE = 400 "invalid-sso-code" "The code is not valid (any more)" "";
     /// No credential where one is needed.
     AUTHENTICATION_REQUIRED = 401 "authentication-required" "Authentication is required" "UA";
     /// A credential that is not believed.
@@ -71,6 +75,18 @@ kinds! {
     STEP_UP_REQUIRED = 401 "insufficient_user_authentication" "A stronger or fresher sign-in is needed" "UA";
     /// Invoices are overdue, and were for too long.
     PAYMENT_REQUIRED = 402 "payment-required" "Invoices are overdue" "PR";
+    /// The tenant takes nobody who does not come by its identity provider.
+    SSO_REQUIRED = 403 "sso-required" "Sign in by your organisation's identity provider" "UA";
+    /// What the identity provider answered is not believed.
+    SSO_FAILED = 403 "sso-failed" "The identity provider's answer is not valid" "UA";
+    /// The identity provider did not let the person in.
+    SSO_DECLINED = 403 "sso-declined" "The identity provider refused" "UA";
+    /// The person is nobody here who may sign in.
+    SSO_NOT_ADMITTED = 403 "sso-not-admitted" "This person may not sign in here" "UA";
+    /// The person must link their account themselves.
+    SSO_LINK_REQUIRED = 403 "sso-link-required" "This person is linked to no user here" "UA";
+    /// The identity provider showed no second factor that counts.
+    SSO_STEP_UP_FAILED = 403 "sso-step-up-failed" "The step-up at the identity provider does not count" "UA";
     /// Not allowed for this caller.
     FORBIDDEN = 403 "forbidden" "Not allowed" "";
     /// RFC 6750 §3.1: an API key without the scope, or where only users may call.
@@ -99,6 +115,8 @@ kinds! {
     LAST_OWNER = 409 "last-owner" "The last owner stays" "";
     /// The subdomain is somebody else's.
     SUBDOMAIN_TAKEN = 409 "subdomain-taken" "The subdomain is taken" "";
+    /// Another tenant has proved the domain.
+    DOMAIN_TAKEN = 409 "domain-taken" "Another tenant has this domain" "";
     /// The thing is not in a state for this.
     CONFLICT = 409 "conflict" "Not possible in the present state" "";
     /// `If-Match` names another version.
@@ -142,6 +160,8 @@ kinds! {
     BAD_GATEWAY = 502 "bad-gateway" "The service did not answer properly" "UR";
     /// The service cannot be reached.
     UPSTREAM_UNAVAILABLE = 503 "upstream-unavailable" "The service is not available" "UF";
+    /// A tenant's identity provider cannot be reached.
+    PROVIDER_UNAVAILABLE = 503 "identity-provider-unavailable" "The identity provider is not available" "UF";
     /// The database or another part of the platform is away.
     UNAVAILABLE = 503 "unavailable" "Not available at the moment" "";
     /// Usage cannot be written down, so what must be counted is not done.

@@ -7,9 +7,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{event, target};
+use crate::actors::sso;
+use crate::actors::tenant::TenantHandle;
 use crate::db::{TenantTx, audit, tenants};
 use crate::domain::assurance::Requirement;
-use crate::domain::tenant::{LimitConfig, SessionConfig, Tenant, TenantConfig};
+use crate::domain::tenant::{LimitConfig, PLATFORM_SLUG, SessionConfig, SsoConfig, Tenant, TenantConfig};
 use crate::http::extract::{AdminOfTenant, Json, Then, demand};
 use crate::http::problem::{FieldError, Problem, kinds};
 use crate::http::state::AppState;
@@ -26,6 +28,8 @@ pub(in crate::http) struct ConfigResponse {
     mfa_required: bool,
     /// Tighter limits than the plan's.
     limits: LimitConfig,
+    /// Sign-in by the tenant's identity provider.
+    sso: SsoConfig,
     /// Its version, also in `ETag`.
     version: i64,
 }
@@ -46,6 +50,10 @@ pub(in crate::http) struct ConfigRequest {
     /// Tighter limits than the plan's.
     #[serde(default)]
     limits: LimitConfig,
+    /// Sign-in by the tenant's identity provider. `enforced` needs a connection, and an owner with a password and a second factor,
+    /// who can still get in when the provider cannot be reached.
+    #[serde(default)]
+    sso: SsoConfig,
     /// As it was read; `If-Match` decides.
     version: Option<i64>,
 }
@@ -81,12 +89,12 @@ pub(in crate::http) async fn put_config(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let tenant = target(&state, &user, &id).await?;
-    let ConfigRequest { cors_origins, session, mfa_required, limits, version: stated } = body;
+    let ConfigRequest { cors_origins, session, mfa_required, limits, sso, version: stated } = body;
     let version = if_match(&request)?;
     if stated.is_some_and(|stated| stated != version) {
         return Err(Problem::invalid_field("/version", "must be the version of If-Match"));
     }
-    let config = TenantConfig { cors_origins, session, mfa_required, limits };
+    let config = TenantConfig { cors_origins, session, mfa_required, limits, sso };
     let errors: Vec<_> = config
         .mistakes(tenant.view().plan.requests_per_minute)
         .into_iter()
@@ -104,12 +112,19 @@ pub(in crate::http) async fn put_config(
     if config.is_laxer_than(&before.config) {
         demand(&user, Requirement::SENSITIVE)?;
     }
+    if config.sso.enforced && !before.config.sso.enforced {
+        sso::check_enforcement(&mut tx, is_platform(&tenant)).await?;
+    }
     let after = tenants::replace_config(&mut tx, version, &stored).await?.ok_or_else(changed_meanwhile)?;
     let detail = json!({ "version": after, "config": stored });
     audit::insert(&mut tx, &event(&user, "tenant_config.replace", tenant.id(), detail)).await?;
     tx.commit().await?;
     tenancy::ensure_version(&tenant, after).await?;
     Ok(answer(&tenant.view().tenant))
+}
+
+fn is_platform(tenant: &TenantHandle) -> bool {
+    tenant.slug().as_str() == PLATFORM_SLUG
 }
 
 fn changed_meanwhile() -> Problem {
@@ -119,12 +134,13 @@ fn changed_meanwhile() -> Problem {
 fn answer(tenant: &Tenant) -> HttpResponse {
     let version = tenant.config_version;
     // Not flattened: the document would forbid the version beside the configuration's own fields.
-    let TenantConfig { cors_origins, session, mfa_required, limits } = tenant.config.clone();
+    let TenantConfig { cors_origins, session, mfa_required, limits, sso } = tenant.config.clone();
     HttpResponse::Ok().insert_header((ETAG, format!("\"{version}\""))).json(ConfigResponse {
         cors_origins,
         session,
         mfa_required,
         limits,
+        sso,
         version,
     })
 }

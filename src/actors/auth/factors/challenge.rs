@@ -9,15 +9,15 @@ use super::messages::{Challenged, SignInOutcome};
 use super::trail::{self, Happened};
 use crate::actors::auth::begin::{self, Proof};
 use crate::actors::auth::throttle::Attempt;
-use crate::actors::auth::{AuthContext, AuthError};
+use crate::actors::auth::{AuthContext, AuthError, federated};
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::users::User;
 use crate::db::{TenantTx, factors, mfa_challenges, user_admin};
 use crate::domain::assurance::Acr;
 use crate::domain::audit::{AuditActor, AuditSource};
-use crate::domain::factor::{CHALLENGE_TTL_S, MAX_CHALLENGE_ATTEMPTS};
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::factor::{CHALLENGE_TTL_S, Factors, MAX_CHALLENGE_ATTEMPTS};
+use crate::domain::ids::{ConnectionId, SessionId, UserId};
 use crate::domain::row_token::{self, RowTokenPurpose};
 
 /// What follows a right password: tokens, or a challenge for whoever has a factor or must have one. Hashing took its time: `user` is as
@@ -37,20 +37,33 @@ pub(in crate::actors::auth) async fn after_password(
         .ok_or(AuthError::InvalidCredentials)?;
     attempt.forgive(&mut tx).await?;
     let has = factors::get(&mut tx, user.id).await?;
+    federated::check_way(view, user.role, false, has.any())?;
     if !has.any() && !view.tenant.config.mfa_required {
         let grant = begin::session(context, view, &mut tx, &user, Proof::PASSWORD, source).await?;
         tx.commit().await?;
         return Ok(SignInOutcome::Tokens(crate::actors::auth::tokens::issue(context, view, grant)?));
     }
+    wait_for_factor(view, tx, &user, has, None, &source).await
+}
+
+/// Has a sign-in wait for a second factor, or for its enrolment. `connection`: where the first one was shown, if not here.
+pub(in crate::actors::auth) async fn wait_for_factor(
+    view: &TenantView,
+    mut tx: TenantTx,
+    user: &User,
+    has: Factors,
+    connection: Option<ConnectionId>,
+    source: &AuditSource,
+) -> Result<SignInOutcome, AuthError> {
     let id: Uuid = clock::new_id();
     let expires_at = clock::now() + TimeDelta::seconds(CHALLENGE_TTL_S);
-    mfa_challenges::insert(&mut tx, id, user.id, expires_at, &source).await?;
+    mfa_challenges::insert(&mut tx, id, user.id, connection, expires_at, source).await?;
     let happened = Happened {
         user: user.id,
         action: "mfa.challenge",
         failure: None,
-        source: &source,
-        detail: json!({ "factors": has.kinds(), "enrolment_required": !has.any() }),
+        source,
+        detail: json!({ "factors": has.kinds(), "enrolment_required": !has.any(), "connection": connection }),
     };
     trail::record(&mut tx, AuditActor::Anonymous, happened).await?;
     tx.commit().await?;
@@ -78,11 +91,15 @@ pub(super) async fn claim_attempt(tx: &mut TenantTx, challenge: Uuid) -> Result<
     claimed.map(|_| user).ok_or(AuthError::InvalidMfaToken)
 }
 
-/// Ends a waiting sign-in as met. Of any number of callers one gets through.
-pub(super) async fn meet(tx: &mut TenantTx, challenge: Option<Uuid>) -> Result<(), AuthError> {
+/// Ends a waiting sign-in as met. Of any number of callers one gets through, and learns where its first factor was shown, if that was
+/// at an identity provider.
+pub(super) async fn meet(tx: &mut TenantTx, challenge: Option<Uuid>) -> Result<Option<ConnectionId>, AuthError> {
     match challenge {
-        Some(challenge) if !mfa_challenges::use_up(tx, challenge).await? => Err(AuthError::InvalidMfaToken),
-        Some(_) | None => Ok(()),
+        Some(challenge) => {
+            let met = mfa_challenges::use_up(tx, challenge).await?.ok_or(AuthError::InvalidMfaToken)?;
+            Ok(met.connection)
+        }
+        None => Ok(None),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
                 return Err(error);
             }
         };
-    challenge::meet(&mut tx, challenge).await?;
+    let connection = challenge::meet(&mut tx, challenge).await?;
     let id: FactorId = clock::new_id();
     let new = NewPasskey {
         id,
@@ -117,7 +117,8 @@ pub(super) async fn finish(context: &AuthContext, message: FinishPasskey) -> Res
     let ended = change::settle(context, &mut tx, &user, session, "added", FactorKind::Webauthn.as_str()).await?;
     let grant = match challenge {
         Some(_) => {
-            Some(begin::session(context, &view, &mut tx, &user, Proof::PASSWORD_AND_NEW_PASSKEY, source.clone()).await?)
+            let proof = Proof::PASSWORD_AND_NEW_PASSKEY.after(connection);
+            Some(begin::session(context, &view, &mut tx, &user, proof, source.clone()).await?)
         }
         None => None,
     };

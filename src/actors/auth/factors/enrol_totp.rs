@@ -81,7 +81,7 @@ pub(super) async fn confirm(context: &AuthContext, message: ConfirmTotp) -> Resu
     };
     // Asked again, in the transaction that acts on it.
     let Admitted { user: stored, session, challenge, .. } = change::admit(context, &mut tx, &view, &by, false).await?;
-    challenge::meet(&mut tx, challenge).await?;
+    let connection = challenge::meet(&mut tx, challenge).await?;
     if !totp_factors::confirm(&mut tx, user.id, id, step).await? {
         return Err(AuthError::NoSuchFactor);
     }
@@ -91,7 +91,8 @@ pub(super) async fn confirm(context: &AuthContext, message: ConfirmTotp) -> Resu
     let grant = match challenge {
         // Password, and a code of the app: both factors were shown.
         Some(_) => {
-            Some(begin::session(context, &view, &mut tx, &stored, Proof::PASSWORD_AND_TOTP, source.clone()).await?)
+            let proof = Proof::PASSWORD_AND_TOTP.after(connection);
+            Some(begin::session(context, &view, &mut tx, &stored, proof, source.clone()).await?)
         }
         None => None,
     };

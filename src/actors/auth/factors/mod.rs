@@ -16,7 +16,7 @@ mod show_passkey;
 mod trail;
 mod verify;
 
-pub(super) use challenge::{after_password, require_factor};
+pub(super) use challenge::{after_password, require_factor, wait_for_factor};
 pub(in crate::actors) use change::{demand, lock_signed_in};
 pub use messages::{
     BeginTotp, Challenged, ConfirmTotp, Enrolled, Enroller, RemoveTotp, RenewRecoveryCodes, SignInOutcome,
@@ -25,3 +25,4 @@ pub use messages::{
 pub use passkey_messages::{
     AssertionUse, BeginAssertion, BeginPasskey, CeremonyOptions, FinishAssertion, FinishPasskey, RemovePasskey,
 };
+pub(super) use verify::elevate;

@@ -107,11 +107,13 @@ pub(super) async fn finish(context: &AuthContext, message: FinishAssertion) -> R
     };
     record(&mut tx, &bound, Some(user), None, &source).await?;
     let grant = match (&purpose, bound.challenge) {
-        (AssertionUse::StepUp(by), _) => elevate(context, &view, &mut tx, by.session, method(&shown)).await?,
+        (AssertionUse::StepUp(by), _) => {
+            elevate(context, &view, &mut tx, by.session, method(&shown), clock::now()).await?
+        }
         (AssertionUse::SignIn(_) | AssertionUse::Passwordless, challenge) => {
             let user = user_of(&mut tx, user).await?;
-            meet(&mut tx, challenge).await?;
-            let proof = Proof::passkey(challenge.is_some(), shown.backup_eligible());
+            let connection = meet(&mut tx, challenge).await?;
+            let proof = Proof::passkey(challenge.is_some(), shown.backup_eligible()).after(connection);
             begin::session(context, &view, &mut tx, &user, proof, source).await?
         }
     };

@@ -1,5 +1,6 @@
 //! Showing a second factor: at sign-in, and to strengthen a session that is under way.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::challenge::{claim_attempt, meet, row_of, user_of};
@@ -42,13 +43,13 @@ pub(super) async fn verify(context: &AuthContext, message: VerifyCode) -> Result
         return Err(AuthError::InvalidMfaCode);
     }
     // If it was met meanwhile by another factor, nothing is committed and the code stays good.
-    meet(&mut tx, Some(challenge)).await?;
+    let connection = meet(&mut tx, Some(challenge)).await?;
     succeed(&mut tx, "mfa.verify", user.id, read, &source).await?;
     let proof = match read.kind() {
         FactorKind::RecoveryCode => Proof::PASSWORD_AND_RECOVERY_CODE,
         FactorKind::Totp | FactorKind::Webauthn => Proof::PASSWORD_AND_TOTP,
     };
-    let grant = begin::session(context, &view, &mut tx, &user, proof, source).await?;
+    let grant = begin::session(context, &view, &mut tx, &user, proof.after(connection), source).await?;
     tx.commit().await?;
     issue(context, &view, grant)
 }
@@ -69,22 +70,23 @@ pub(super) async fn step_up(context: &AuthContext, message: StepUp) -> Result<To
         return Err(AuthError::InvalidMfaCode);
     }
     succeed(&mut tx, "session.step_up", by.user, read, &source).await?;
-    let grant = elevate(context, &view, &mut tx, by.session, "otp").await?;
+    let grant = elevate(context, &view, &mut tx, by.session, "otp", clock::now()).await?;
     tx.commit().await?;
     issue(context, &view, grant)
 }
 
 /// Writes the further factor into the session and gives it another refresh token: one that was stolen before the step-up is of no
 /// use after it, not even within the grace of a refresh.
-pub(super) async fn elevate(
+pub(in crate::actors::auth) async fn elevate(
     context: &AuthContext,
     view: &TenantView,
     tx: &mut TenantTx,
     session: SessionId,
     method: &str,
+    shown_at: DateTime<Utc>,
 ) -> Result<Grant, AuthError> {
     let now = clock::now();
-    let elevation = Elevation { acr: Acr::Aal2, method, at: now };
+    let elevation = Elevation { acr: Acr::Aal2, method, at: shown_at };
     if !context.sessions.elevate(tx, session, elevation).await? {
         return Err(AuthError::SessionRevoked);
     }

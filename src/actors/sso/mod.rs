@@ -1,0 +1,114 @@
+//! Sign-in by tenants' identity providers.
+//!
+//! Not an actor: what is written is written in transactions, and what is asked of a provider is asked between them, so that no connection
+//! to the database waits for somebody else's server. A browser leaves with a row ([`begin`]), comes back and uses it up ([`callback`]), and
+//! takes a code to its client, which redeems it ([`redeem`]).
+
+mod admit;
+mod begin;
+mod callback;
+mod connections;
+mod diagnose;
+mod domains;
+mod error;
+mod providers;
+mod redeem;
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use secrecy::SecretString;
+use serde_json::Value;
+
+pub use begin::{Start, Wish, begin, begin_for_user};
+pub use callback::{Back, come_back};
+pub use connections::{
+    ConnectionChange, NewConnection, check_enforcement, connections_of_address, create, delete, end_session, update,
+};
+pub use diagnose::{Check, CheckState, diagnose};
+pub use domains::{claim, recheck_all, release, verify};
+pub use error::SsoError;
+pub use redeem::{Redeem, Redeemed, redeem};
+
+use self::providers::Providers;
+use super::auth::AuthContext;
+use super::secrets::{OpenSecret, StoredSecret};
+use super::tenant::TenantView;
+use crate::clients::dns::Dns;
+use crate::clients::oidc::Registration;
+use crate::clients::outbound::Outbound;
+use crate::db::sso_connections::Connection;
+use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+
+/// Longest wait for the secrets actor.
+const SECRETS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// What sign-in by identity providers works with.
+#[derive(Debug)]
+pub struct SsoDesk {
+    /// What any sign-in works with.
+    pub auth: AuthContext,
+    /// Asks DNS about domains.
+    pub dns: Dns,
+    /// Calls providers.
+    pub outbound: Outbound,
+    providers: Providers,
+}
+
+impl SsoDesk {
+    /// A desk that knows no provider yet.
+    #[must_use]
+    pub fn new(auth: AuthContext, dns: Dns, outbound: Outbound) -> Arc<Self> {
+        let providers = Providers::new(outbound.clone(), auth.settings.sso.keys_cooldown_s);
+        Arc::new(Self { auth, dns, outbound, providers })
+    }
+
+    /// The platform as a client of a connection's provider.
+    async fn registration(&self, view: &TenantView, connection: &Connection) -> Result<Registration, SsoError> {
+        let client_secret = if connection.oidc.has_secret {
+            let secret = StoredSecret::SsoClient(connection.id);
+            let bytes = self.auth.secrets.ask(OpenSecret { tenant: view.tenant.id, secret }, SECRETS_DEADLINE).await?;
+            let text = std::str::from_utf8(&bytes).map_err(|_text: std::str::Utf8Error| SsoError::CorruptSecret)?;
+            Some(SecretString::from(text))
+        } else {
+            None
+        };
+        Ok(Registration {
+            issuer: connection.oidc.issuer.clone(),
+            client_id: connection.oidc.client_id.clone(),
+            client_secret,
+            redirect_uri: redirect_uri(view),
+        })
+    }
+}
+
+/// Where providers send browsers back to: on the tenant's own host, so that nothing of it reaches another tenant's.
+#[must_use]
+pub fn redirect_uri(view: &TenantView) -> String {
+    format!("{}/auth/sso/callback", view.issuer)
+}
+
+/// SHA-256 of something that is random enough not to be tried out.
+fn hash(text: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, text.as_bytes()).as_ref().to_vec()
+}
+
+fn event(
+    actor: AuditActor,
+    action: &'static str,
+    target: (&'static str, String),
+    source: AuditSource,
+    detail: Value,
+) -> AuditEvent {
+    let (target_kind, target_id) = target;
+    AuditEvent {
+        actor,
+        action,
+        target_kind,
+        target_id: Some(target_id),
+        outcome: AuditOutcome::Success,
+        code: None,
+        source,
+        detail,
+    }
+}

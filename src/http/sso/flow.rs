@@ -1,0 +1,223 @@
+//! What browsers do: ask where to sign in, leave for the provider, come back.
+
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::kind_of;
+use super::{browser, id_of};
+use crate::actors::sso::{self, Back, Start, Wish};
+use crate::domain::identity::EmailAddress;
+use crate::domain::ids::ConnectionId;
+use crate::domain::sso::ConnectionKind;
+use crate::http::extract::{RawBody, TenantScope, Then, read_body};
+use crate::http::openapi;
+use crate::http::problem::{Problem, kinds};
+use crate::http::state::AppState;
+
+/// Whose sign-in is looked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct DiscoverQuery {
+    /// E-mail address; only its domain matters.
+    #[param(example = "ann@acme.example")]
+    email: String,
+}
+
+/// Where somebody signs in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct DiscoverResponse {
+    /// By these connections; none = with a password.
+    connections: Vec<WayIn>,
+    /// The tenant lets nobody in by password, but owners in need.
+    enforced: bool,
+}
+
+/// A connection to sign in by.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct WayIn {
+    /// Its id.
+    id: ConnectionId,
+    /// Its name.
+    name: String,
+    /// What it speaks.
+    kind: ConnectionKind,
+    /// Where to send the browser.
+    start_url: String,
+}
+
+/// Where does somebody with this address sign in? The answer is about the address's domain, and the same whether or not anybody has the
+/// address.
+#[utoipa::path(get, path = "/auth/sso", tag = "sso", operation_id = "sso.discover", params(DiscoverQuery),
+    responses((status = 200, description = "The ways in", body = DiscoverResponse),
+              (status = 422, description = "`validation-failed`: no address", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::TenantProblems))]
+pub(in crate::http) async fn discover(
+    Then(scope, web::Query(query)): Then<TenantScope, web::Query<DiscoverQuery>>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let email = EmailAddress::parse(&query.email).map_err(|error| Problem::invalid_field("/email", error))?;
+    let found = sso::connections_of_address(&state.sso, &scope.tenant, &email).await?;
+    let issuer = &scope.view.issuer;
+    let connections = found
+        .into_iter()
+        .map(|connection| WayIn {
+            id: connection.id,
+            name: connection.name,
+            kind: ConnectionKind::Oidc,
+            start_url: format!("{issuer}/auth/sso/{}", connection.id),
+        })
+        .collect();
+    let enforced = scope.view.tenant.config.sso.enforced;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(DiscoverResponse { connections, enforced }))
+}
+
+/// How a browser leaves.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct StartQuery {
+    /// Where the browser goes afterwards, with `code` or `error`: a path of this host, or one of the tenant's `sso.return_urls`; `/` if
+    /// left out.
+    return_to: Option<String>,
+    /// Comes back with the code; at most 512 bytes.
+    state: Option<String>,
+    /// PKCE challenge of the client that will redeem the code (RFC 7636, S256). Without one, the code is good in this browser only.
+    code_challenge: Option<String>,
+    /// Only `S256`.
+    code_challenge_method: Option<String>,
+    /// Whom the sign-in is for.
+    login_hint: Option<String>,
+    /// Of `POST /auth/sso/step-up` or `/auth/sso/link`; the other parameters are in it.
+    ticket: Option<String>,
+}
+
+/// Send the browser to the provider.
+#[utoipa::path(get, path = "/auth/sso/{connection}", tag = "sso", operation_id = "sso.start",
+    params(("connection" = String, Path, description = "The connection's id"), StartQuery),
+    responses((status = 303, description = "To the provider", headers(("Location" = String), ("Set-Cookie" = String))),
+              (status = 422, description = "`validation-failed`: `return_to` is not on the list", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::TenantProblems))]
+pub(in crate::http) async fn start(
+    Then(scope, web::Query(query)): Then<TenantScope, web::Query<StartQuery>>,
+    state: web::Data<AppState>,
+    connection: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let StartQuery { return_to, state: client_state, code_challenge, code_challenge_method, login_hint, ticket } =
+        query;
+    if code_challenge_method.is_some_and(|method| method != "S256") {
+        return Err(Problem::invalid_field("/code_challenge_method", "must be S256"));
+    }
+    let browser = browser::of_or_new(&request, &state)?;
+    let start = Start {
+        connection: id_of(&connection)?,
+        ticket: ticket.as_deref(),
+        wish: Wish { return_to, client_state, code_challenge },
+        login_hint: login_hint.as_deref().filter(|hint| hint.len() <= 254),
+        browser: &browser,
+    };
+    let url = sso::begin(&state.sso, &scope.tenant, start).await?;
+    Ok(HttpResponse::SeeOther()
+        .insert_header((LOCATION, url))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((SET_COOKIE, browser::set(&state, &browser)?))
+        .finish())
+}
+
+/// What a provider sends a browser back with. Providers add words of their own.
+#[derive(Debug, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct CallbackQuery {
+    /// Which flow it was.
+    state: String,
+    /// The provider's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The provider (RFC 9207).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+}
+
+/// Come back from the provider. A browser whose flow waits is sent on to `return_to`, with a `code` for `POST /auth/sso/token` or with an
+/// `error`, which is the `code` of a problem; any other is told here.
+#[utoipa::path(get, path = "/auth/sso/callback", tag = "sso", operation_id = "sso.callback", params(CallbackQuery),
+    responses((status = 303, description = "To `return_to`", headers(("Location" = String))),
+              openapi::TenantProblems))]
+pub(in crate::http) async fn callback(
+    Then(scope, web::Query(query)): Then<TenantScope, web::Query<CallbackQuery>>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let CallbackQuery { state: flow, code, error, iss } = query;
+    let browser = browser::of(&request, &state);
+    let back = Back {
+        state: &flow,
+        code: code.map(SecretString::from),
+        error: error.as_deref(),
+        issuer: iss.as_deref(),
+        browser: browser.as_deref(),
+    };
+    let source = scope.caller.source.clone();
+    let url = sso::come_back(&state.sso, &scope.tenant, back, &source, |error| kind_of(error).code).await?;
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish())
+}
+
+/// The same by POST (`response_mode=form_post`). Browsers send no cookie along with another site's form, so the answer is a link to the
+/// same thing.
+#[utoipa::path(post, path = "/auth/sso/callback", tag = "sso", operation_id = "sso.callback_by_post",
+    request_body(content = CallbackForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "To the same by GET", headers(("Location" = String))),
+              (status = 413, description = "`payload-too-large`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 408, description = "`request-timeout`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::TenantProblems))]
+pub(in crate::http) async fn callback_by_post(
+    Then(_scope, RawBody(payload)): Then<TenantScope, RawBody>,
+) -> Result<HttpResponse, Problem> {
+    let body = read_body(payload, MAX_FORM).await?;
+    let malformed = || Problem::new(&kinds::MALFORMED_REQUEST, "the form has no state");
+    let text = std::str::from_utf8(&body).map_err(|_text: std::str::Utf8Error| malformed())?;
+    let form = web::Query::<CallbackQuery>::from_query(text).map_err(|_form| malformed())?.into_inner();
+    let mut url = String::from("/auth/sso/callback?");
+    url.push_str(&query_of(&form));
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish())
+}
+
+/// Largest form that is read, in bytes.
+const MAX_FORM: usize = 16 * 1_024;
+
+/// The form of [`callback_by_post`].
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the API document")]
+pub(in crate::http) struct CallbackForm {
+    /// Which flow it was.
+    state: String,
+    /// The provider's code.
+    code: Option<String>,
+    /// Why there is none.
+    error: Option<String>,
+    /// The provider (RFC 9207).
+    iss: Option<String>,
+}
+
+fn query_of(form: &CallbackQuery) -> String {
+    let CallbackQuery { state, code, error, iss } = form;
+    let pairs = [("state", Some(state)), ("code", code.as_ref()), ("error", error.as_ref()), ("iss", iss.as_ref())];
+    let mut query = form_urlencoded();
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.finish()
+}
+
+fn form_urlencoded() -> openidconnect::url::form_urlencoded::Serializer<'static, String> {
+    openidconnect::url::form_urlencoded::Serializer::new(String::new())
+}

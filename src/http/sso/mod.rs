@@ -1,0 +1,27 @@
+//! Sign-in by tenants' identity providers: `/auth/sso` for people, `/sso/connections` for admins.
+
+mod browser;
+mod connections;
+mod fields;
+mod flow;
+mod problem;
+mod token;
+mod views;
+
+pub(super) use connections::{
+    __path_create, __path_delete, __path_get, __path_list, __path_test, __path_update, create, delete, get, list, test,
+    update,
+};
+pub(super) use flow::{
+    __path_callback, __path_callback_by_post, __path_discover, __path_start, callback, callback_by_post, discover,
+    start,
+};
+pub(super) use token::{__path_link, __path_redeem_code, __path_step_up, link, redeem_code, step_up};
+
+use super::problem::{Problem, kinds};
+use crate::domain::ids::ConnectionId;
+
+/// A path's id; what is none is as unknown as another tenant's.
+fn id_of(text: &str) -> Result<ConnectionId, Problem> {
+    text.parse().map_err(|_malformed: uuid::Error| Problem::new(&kinds::NOT_FOUND, "there is no such connection"))
+}

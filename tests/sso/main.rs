@@ -1,0 +1,23 @@
+//! Sign-in by identity providers: against a real one (npm `oidc-provider`), and against one that lies.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod abuse;
+mod admission;
+mod browser;
+mod connections;
+mod dns;
+mod domains;
+mod enforcement;
+#[path = "../api/helpers.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod helpers;
+mod liar;
+mod outbound;
+mod provider;
+mod real;
+mod step_up;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod support;
+mod world;
