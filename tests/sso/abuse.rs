@@ -7,6 +7,9 @@ use crate::helpers::Session;
 use crate::liar::{Liar, Signed};
 use crate::world::World;
 
+/// What a lying provider changes of its claims.
+type Change = Box<dyn FnOnce(&mut Value)>;
+
 #[tokio::test]
 async fn an_honest_answer_lets_in_so_that_the_refusals_below_mean_something() {
     let world = World::new().await;
@@ -24,7 +27,7 @@ async fn claims_that_are_not_for_this_sign_in_are_refused() {
     let world = World::new().await;
     let (liar, connection) = world.with_liar().await;
     let now = businessos::clock::now_s();
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut Value)>)> = vec![
+    let cases: Vec<(&str, Change)> = vec![
         ("another issuer", Box::new(|claims| claims["iss"] = json!("https://accounts.google.com"))),
         (
             "an issuer with a slash",
