@@ -1,8 +1,8 @@
 //! Sign-in by tenants' identity providers.
 //!
 //! Not an actor: what is written is written in transactions, and what is asked of a provider is asked between them, so that no connection
-//! to the database waits for somebody else's server. A browser leaves with a row ([`begin`]), comes back and uses it up ([`callback`]), and
-//! takes a code to its client, which redeems it ([`redeem`]).
+//! to the database waits for somebody else's server. A browser leaves with a row (`begin`), comes back and uses it up (`callback`), and
+//! takes a code to its client, which redeems it (`redeem`).
 
 mod admit;
 mod begin;
