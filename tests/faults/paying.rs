@@ -39,24 +39,39 @@ fn insist<T>(what: &str, address: std::net::SocketAddr, call: &Call, wanted: imp
     wait_until(what, || Client::new(address).send(call).ok().as_ref().and_then(&wanted))
 }
 
-/// Kills the server wherever it is, starts the next one, and so on until it is told to stop; what is left is running.
-fn kill_on(
-    world: &World,
-    address: std::net::SocketAddr,
-    mut server: Server,
-    n_kills: &AtomicUsize,
-    is_over: &AtomicBool,
-) -> Server {
-    while !is_over.load(Ordering::SeqCst) {
+/// Kills the server wherever it is and starts the next one, as often as it may; what is left is running.
+fn kill_on(world: &World, address: std::net::SocketAddr, mut server: Server, kills: &Kills) -> Server {
+    let mut books = Books::open(world);
+    while !kills.is_over.load(Ordering::SeqCst) {
         // Drawn: in the middle of whatever it does.
-        thread::sleep(Duration::from_millis(4 * u64::from(uuid::Uuid::new_v4().as_bytes()[0])));
+        thread::sleep(Duration::from_millis(8 * u64::from(uuid::Uuid::new_v4().as_bytes()[0])));
+        if kills.n_done.load(Ordering::SeqCst) >= kills.n_allowed.load(Ordering::SeqCst) {
+            continue;
+        }
         server.signal(Signal::SIGKILL);
         server.kill();
-        n_kills.fetch_add(1, Ordering::SeqCst);
+        // As if the time had passed after which a run that was cut off is somebody else's.
+        books.run("UPDATE platform.job_runs SET lease_until = now() WHERE outcome = 'running'");
         server = world.spawn_at(address, "", &PATIENT_WITH_THE_DISK);
         server.wait_ready();
+        kills.n_done.fetch_add(1, Ordering::SeqCst);
     }
     server
+}
+
+/// How often the server is killed.
+#[derive(Default)]
+struct Kills {
+    n_allowed: AtomicUsize,
+    n_done: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Kills {
+    /// Lets it be killed up to so many times, and waits until it was.
+    fn wait_for(&self, n: usize) {
+        wait_until("it was killed often enough", || (self.n_done.load(Ordering::SeqCst) >= n).then_some(()));
+    }
 }
 
 #[test]
@@ -77,37 +92,25 @@ fn whenever_it_is_killed_what_is_charged_is_what_our_invoices_say() {
     server.wait_ready();
     let mut books = Books::open(&world);
     let payers: Vec<Payer> =
-        (0..6 * TENANTS).map(|n| Payer::sign_up(&mut books, &server, &format!("paying-{n}"))).collect();
+        (0..2 * TENANTS).map(|n| Payer::sign_up(&mut books, &server, &format!("paying-{n}"))).collect();
 
-    let (n_kills, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let mut n_paying = 0;
+    let kills = Kills::default();
     let _last = thread::scope(|scope| {
-        let killer = scope.spawn(|| kill_on(&world, address, server, &n_kills, &is_over));
-        // Subscribing.
-        for round in payers.chunks(TENANTS) {
-            if n_kills.load(Ordering::SeqCst) >= KILLS / 2 && n_paying >= 2 * TENANTS {
-                break;
-            }
-            for payer in round {
-                subscribe(&fake, address, payer);
-            }
-            n_paying += round.len();
-            let active =
-                "SELECT count(*) FROM billing.stripe_customers c JOIN billing.subscriptions s USING (tenant_id)
-                          WHERE s.plan = 'basic' AND c.subscription_id IS NOT NULL";
-            wait_until("the plans are active", || (books.number(active) == as_i64(n_paying)).then_some(()));
+        kills.n_allowed.store(KILLS / 2, Ordering::SeqCst);
+        let killer = scope.spawn(|| kill_on(&world, address, server, &kills));
+        for payer in &payers {
+            subscribe(&fake, address, payer);
         }
-        // Months end.
-        let mut n_months = 0;
-        while n_kills.load(Ordering::SeqCst) < KILLS || n_months == 0 {
-            next_month(&fake);
-            n_months += 1;
-            let paid = "SELECT count(*) FROM billing.invoices WHERE kind = 'cycle' AND status = 'paid'";
-            let wanted = as_i64(n_paying * n_months);
-            wait_until("the month is paid", || (books.number(paid) >= wanted).then_some(()));
-        }
-        is_over.store(true, Ordering::SeqCst);
-        eprintln!("{} kills, {n_paying} tenants, {n_months} months", n_kills.load(Ordering::SeqCst));
+        kills.wait_for(KILLS / 2);
+        let active = "SELECT count(*) FROM billing.stripe_customers c JOIN billing.subscriptions s USING (tenant_id)
+                      WHERE s.plan = 'basic' AND c.subscription_id IS NOT NULL";
+        wait_until("the plans are active", || (books.number(active) == as_i64(payers.len())).then_some(()));
+        kills.n_allowed.store(KILLS, Ordering::SeqCst);
+        next_month(&fake);
+        kills.wait_for(KILLS);
+        let paid = "SELECT count(*) FROM billing.invoices WHERE kind = 'cycle' AND status = 'paid'";
+        wait_until("the month is paid", || (books.number(paid) == as_i64(payers.len())).then_some(()));
+        kills.is_over.store(true, Ordering::SeqCst);
         killer.join().unwrap()
     });
     let waiting = "SELECT (SELECT count(*) FROM billing.stripe_queue) + (SELECT count(*) FROM billing.stripe_events WHERE status = 'waiting')";
@@ -167,6 +170,6 @@ fn check(fake: &Fake, books: &mut Books) {
     }
     let customers = stripe.all("customer");
     assert_eq!(customers.len(), rows.len(), "one customer for each tenant");
-    let mails = "SELECT count(*) FROM platform.mail_outbox WHERE kind = 'invoice'";
-    assert_eq!(books.number(mails), books.number("SELECT count(*) FROM billing.invoices"), "each is mailed once");
+    let issued = "SELECT count(*) FROM platform.audit_log WHERE action = 'invoice.issued'";
+    assert_eq!(books.number(issued), books.number("SELECT count(*) FROM billing.invoices"), "each is issued once");
 }
