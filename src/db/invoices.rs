@@ -104,6 +104,8 @@ pub struct InvoiceRow {
     pub paid_at: Option<DateTime<Utc>>,
     /// What the payment says.
     pub payment_reference: Option<String>,
+    /// What of it credit notes take back.
+    pub credited_minor: i64,
 }
 
 /// Issues an invoice in the transaction that closes its period, and returns its number. Numbers are taken in the order of commits: the
@@ -222,9 +224,11 @@ macro_rules! invoices {
     ($rest:literal, $($value:expr),+) => {
         sqlx::query_as!(
             InvoiceRow,
-            "SELECT id, number, kind, status, period_start, period_end, currency, subtotal_minor, discount_minor, tax_minor,
-                    total_minor, issued_at, due_at, seller, buyer, credits_id, reason, paid_at, payment_reference
-             FROM billing.invoices WHERE tenant_id = $1 AND " + $rest,
+            r#"SELECT id, number, kind, status, period_start, period_end, currency, subtotal_minor, discount_minor, tax_minor,
+                      total_minor, issued_at, due_at, seller, buyer, credits_id, reason, paid_at, payment_reference,
+                      (SELECT coalesce(sum(n.total_minor), 0)::bigint FROM billing.invoices n
+                       WHERE n.tenant_id = $1 AND n.credits_id = i.id) AS "credited_minor!"
+               FROM billing.invoices i WHERE tenant_id = $1 AND "# + $rest,
             $($value),+
         )
     };
@@ -249,6 +253,15 @@ pub async fn list(tx: &mut TenantTx, after: Option<InvoiceId>, n: i64) -> Result
 pub async fn find(tx: &mut TenantTx, id: InvoiceId) -> Result<Option<InvoiceRow>, DbError> {
     let tenant = tx.tenant().uuid();
     Ok(invoices!("id = $2", tenant, id.uuid()).fetch_optional(tx.connection()?).await?)
+}
+
+/// The credit notes of an invoice, the first issued first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_credit_notes(tx: &mut TenantTx, id: InvoiceId) -> Result<Vec<InvoiceRow>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(invoices!("credits_id = $2 ORDER BY id", tenant, id.uuid()).fetch_all(tx.connection()?).await?)
 }
 
 /// The invoice that closed the period which begins at `start`.
@@ -351,6 +364,12 @@ impl InvoiceRow {
     #[must_use]
     pub fn invoice_id(&self) -> InvoiceId {
         self.id.into()
+    }
+
+    /// What is still to be paid of it, in the currency's smallest unit.
+    #[must_use]
+    pub fn due_minor(&self) -> i64 {
+        if self.status == "open" { self.total_minor.saturating_sub(self.credited_minor) } else { 0 }
     }
 
     /// Its currency.

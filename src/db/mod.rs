@@ -59,6 +59,7 @@ pub mod stripe_customers;
 pub mod stripe_events;
 pub mod stripe_objects;
 pub mod stripe_queue;
+pub mod stripe_refunds;
 pub mod stripe_requests;
 pub mod subscriptions;
 pub mod tenant_secrets;

@@ -115,6 +115,22 @@ pub async fn find_oldest_trouble(tx: &mut TenantTx) -> Result<Option<DateTime<Ut
     .await?)
 }
 
+/// What was paid at the checkout of a payment of Stripe's, in minor units; `None` if the tenant has none of that id.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_checkout_sum(tx: &mut TenantTx, payment_intent: &str) -> Result<Option<i64>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        "SELECT max(amount_minor) FROM billing.payment_events
+         WHERE tenant_id = $1 AND kind = 'checkout_completed' AND detail->>'payment_intent' = $2",
+        tenant,
+        payment_intent
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
+}
+
 /// Notes that our books followed a fact.
 ///
 /// # Errors

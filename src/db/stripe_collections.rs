@@ -68,10 +68,26 @@ pub struct CollectionRow {
     pub amount_minor: i64,
     /// What it collects beyond that, and is to be given back, in minor units.
     pub excess_minor: i64,
+    /// What of `amount_minor` credit notes took back, in minor units.
+    pub refunded_minor: i64,
     /// Its state, as stored.
     pub state: String,
     /// Our invoice was taken back.
     pub is_withdrawn: bool,
+}
+
+/// Whole rows of the tenant's collections.
+macro_rules! collections {
+    ($rest:literal, $($value:expr),+) => {
+        sqlx::query_as!(
+            CollectionRow,
+            r#"SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state, is_withdrawn,
+                      (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM billing.stripe_refunds r
+                       WHERE r.tenant_id = $1 AND r.collection_id = l.id) AS "refunded_minor!"
+               FROM billing.stripe_collections l WHERE tenant_id = $1 AND "# + $rest,
+            $($value),+
+        )
+    };
 }
 
 impl CollectionRow {
@@ -116,15 +132,7 @@ pub async fn insert(tx: &mut TenantTx, new: &NewCollection<'_>) -> Result<bool, 
 /// [`DbError`].
 pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<CollectionRow>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_as!(
-        CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state, is_withdrawn
-         FROM billing.stripe_collections WHERE tenant_id = $1 AND stripe_invoice_id = $2",
-        tenant,
-        stripe_invoice
-    )
-    .fetch_optional(tx.connection()?)
-    .await?)
+    Ok(collections!("stripe_invoice_id = $2", tenant, stripe_invoice).fetch_optional(tx.connection()?).await?)
 }
 
 /// Collections that something is to be done about, the first noted first: they are not placed yet, or to be taken back, or
@@ -134,15 +142,23 @@ pub async fn find(tx: &mut TenantTx, stripe_invoice: &str) -> Result<Option<Coll
 /// [`DbError`].
 pub async fn list_undone(tx: &mut TenantTx) -> Result<Vec<CollectionRow>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_as!(
-        CollectionRow,
-        "SELECT id, invoice_id, stripe_invoice_id, base_minor, amount_minor, excess_minor, state, is_withdrawn
-         FROM billing.stripe_collections WHERE tenant_id = $1 AND (state IN ('wanted', 'drafted') OR is_withdrawn AND state <> 'withdrawn' OR excess_minor > 0)
-         ORDER BY id",
+    Ok(collections!(
+        "(state IN ('wanted', 'drafted') OR is_withdrawn AND state <> 'withdrawn' OR excess_minor > 0) ORDER BY id",
         tenant
     )
     .fetch_all(tx.connection()?)
     .await?)
+}
+
+/// What collects an invoice of ours: what is not paid before what is.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_of(tx: &mut TenantTx, invoice: InvoiceId) -> Result<Vec<CollectionRow>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(collections!("invoice_id = $2 ORDER BY state = 'paid', id", tenant, invoice.uuid())
+        .fetch_all(tx.connection()?)
+        .await?)
 }
 
 /// Whether an invoice of ours is collected.
@@ -161,15 +177,17 @@ pub async fn is_collected(tx: &mut TenantTx, invoice: InvoiceId) -> Result<bool,
     Ok(found)
 }
 
-/// What of an invoice of ours is paid, in minor units.
+/// What of an invoice of ours is paid and not taken back, in minor units.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn sum_paid(tx: &mut TenantTx, invoice: Uuid) -> Result<i64, DbError> {
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(amount_minor), 0)::bigint AS "sum!" FROM billing.stripe_collections
-           WHERE tenant_id = $1 AND invoice_id = $2 AND state = 'paid'"#,
+        r#"SELECT coalesce(sum(l.amount_minor - coalesce(
+                      (SELECT sum(r.amount_minor) FROM billing.stripe_refunds r
+                       WHERE r.tenant_id = $1 AND r.collection_id = l.id), 0)), 0)::bigint AS "sum!"
+           FROM billing.stripe_collections l WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND l.state = 'paid'"#,
         tenant,
         invoice
     )

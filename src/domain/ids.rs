@@ -101,6 +101,10 @@ id_type!(
     CollectionId
 );
 id_type!(
+    /// Money that goes back by Stripe because of one credit note.
+    RefundId
+);
+id_type!(
     /// One thing that happened to a tenant's money.
     PaymentEventId
 );

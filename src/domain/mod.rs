@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod closing;
 pub mod common_passwords;
 pub mod country;
+pub mod crediting;
 pub mod email_domain;
 pub mod envelope;
 pub mod factor;

@@ -83,14 +83,33 @@ async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
     let reply = call(paid, "paid", json!({ "reference": "TRX 42" })).await;
     assert_eq!((reply.status, &reply.json()["status"]), (200, &json!("paid")), "{reply:?}");
     call(paid, "paid", json!({})).await.problem(409, "conflict");
-    call(paid, "credit", json!({ "reason": "too late" })).await.problem(409, "conflict");
+    // Of what was paid, a part goes back: by hand, because it came by hand.
+    for (lines, pointer) in [
+        (json!([]), "/lines"),
+        (json!([{ "key": "none", "amount_minor": 1 }]), "/lines/0/key"),
+        (json!([{ "key": "plan:basic", "amount_minor": 4_901 }]), "/lines/0/amount_minor"),
+    ] {
+        let reply = call(paid, "credit", json!({ "reason": "too much", "lines": lines })).await;
+        assert_eq!((reply.status, reply.pointers()), (422, vec![pointer.to_owned()]), "{reply:?}");
+    }
+    let lines = json!([{ "key": "plan:basic", "amount_minor": 900 }]);
+    let back = call(paid, "credit", json!({ "reason": "a day without service", "lines": lines })).await.json();
+    assert_eq!(
+        (&back["credits"], &back["refund_minor"], &back["transfer_minor"]),
+        (&json!(paid), &json!(0), &back["total_minor"])
+    );
+    let shown = app.get("acme", &format!("/billing/invoice/{paid}")).token(&owner).await.json();
+    assert_eq!(
+        (&shown["status"], &shown["credited_minor"], &shown["due_minor"]),
+        (&json!("paid"), &json!(900), &json!(0))
+    );
     call(wrong, "paid", json!({ "paid_at": "2999-01-01T00:00:00Z" })).await.problem(422, "validation-failed");
     call(wrong, "credit", json!({ "reason": " " })).await.problem(422, "validation-failed");
     let note = call(wrong, "credit", json!({ "reason": "billed by mistake" })).await;
     assert_eq!((note.status, &note.json()["credits"]), (201, &json!(wrong)), "{note:?}");
     call(&uuid::Uuid::new_v4().to_string(), "paid", json!({})).await.problem(404, "not-found");
     // Their documents are PDFs, the same bytes each time, and the mail to the owner has one.
-    for id in [paid, note.json()["id"].as_str().unwrap()] {
+    for id in [paid, note.json()["id"].as_str().unwrap(), back["id"].as_str().unwrap()] {
         let path = format!("/billing/invoice/{id}/pdf");
         let first = app.get("acme", &path).token(&owner).await;
         assert_eq!((first.status, first.header("content-type")), (200, "application/pdf"), "{first:?}");

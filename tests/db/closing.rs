@@ -5,14 +5,16 @@ use std::pin::pin;
 use std::task::Poll;
 
 use businessos::actors::billing::close::close_period;
+use businessos::actors::billing::credit::{Credited, credit};
 use businessos::actors::billing::dunning::judge_overdue;
-use businessos::actors::billing::payment::{By, SettleError, credit, mark_paid};
+use businessos::actors::billing::payment::{By, SettleError, mark_paid};
 use businessos::actors::subscriptions::due::change_due_of;
 use businessos::actors::subscriptions::{By as ChangedBy, ChangeWish, cancel, change};
 use businessos::clock;
 use businessos::db::invoices::{self, InvoiceRow};
 use businessos::db::{Db, TenantTx, subscriptions};
 use businessos::domain::audit::{AuditActor, AuditSource};
+use businessos::domain::crediting::{CreditError, Part};
 use businessos::domain::ids::TenantId;
 use businessos::domain::invoice::Line;
 use businessos::domain::period::Period;
@@ -306,12 +308,54 @@ async fn a_credit_note_takes_back_the_whole_invoice_once() {
     let (metered, db) = subscribed("basic").await;
     let closed = close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
     let id = closed.invoice.unwrap();
-    let note = credit(&db, &metered.settings, metered.tenant, id, "billed by mistake", by()).await.unwrap();
+    let note = credit(&db, &metered.settings, metered.tenant, id, None, "billed by mistake", by()).await.unwrap();
+    let Credited { note, refund_minor: 0, transfer_minor: 0 } = note else { panic!("nothing was paid: {note:?}") };
     let [(invoice, lines), (again, credited)] = &issued(&metered, &db).await[..] else { panic!("two documents") };
     assert_eq!((invoice.status.as_str(), again.id), ("credited", note.id));
     assert_eq!((again.total_minor, again.credits_id), (invoice.total_minor, Some(invoice.id)));
     assert_eq!(lines, credited);
     assert!(note.number.starts_with("CN-") && note.number.ends_with("-000001"), "{}", note.number);
-    let twice = credit(&db, &metered.settings, metered.tenant, id, "again", by()).await.unwrap_err();
-    assert!(matches!(twice, SettleError::NotOpen), "{twice}");
+    let twice = credit(&db, &metered.settings, metered.tenant, id, None, "again", by()).await.unwrap_err();
+    assert!(matches!(twice, SettleError::Credit(CreditError::NothingLeft)), "{twice}");
+}
+
+#[tokio::test]
+async fn credit_notes_take_an_invoice_back_in_parts_and_end_with_it() {
+    let (metered, db) = subscribed("basic").await;
+    let settings = &metered.settings;
+    let closed = close_period(&db, settings, metered.tenant, present()).await.unwrap().unwrap();
+    let id = closed.invoice.unwrap();
+    let part = |amount_minor| vec![Part { key: "plan:basic".to_owned(), amount_minor }];
+    let first = credit(&db, settings, metered.tenant, id, Some(&part(1_000)), "late", by()).await.unwrap();
+    assert_eq!((first.note.subtotal_minor, first.refund_minor, first.transfer_minor), (1_000, 0, 0));
+    let invoice = &issued(&metered, &db).await[0].0;
+    assert_eq!((invoice.status.as_str(), invoice.credited_minor), ("open", first.note.total_minor));
+    assert_eq!(invoice.due_minor(), invoice.total_minor - first.note.total_minor);
+    let much = credit(&db, settings, metered.tenant, id, Some(&part(3_901)), "late", by()).await.unwrap_err();
+    let left = CreditError::TooMuch { position: 0, left_minor: 3_900 };
+    assert!(matches!(&much, SettleError::Credit(error) if *error == left), "{much}");
+    // What is left is paid by transfer, and of that a part goes back the same way.
+    mark_paid(&db, settings, metered.tenant, id, clock::now(), Some("TRX 7"), by()).await.unwrap();
+    let second = credit(&db, settings, metered.tenant, id, Some(&part(500)), "later", by()).await.unwrap();
+    assert_eq!((second.refund_minor, second.transfer_minor), (0, second.note.total_minor));
+    let rest = credit(&db, settings, metered.tenant, id, None, "all of it", by()).await.unwrap();
+    let invoice = &issued(&metered, &db).await[0].0;
+    assert_eq!((invoice.status.as_str(), invoice.credited_minor), ("paid", invoice.total_minor));
+    assert_eq!(rest.note.number.rsplit('-').next(), Some("000003"));
+    let note = credit(&db, settings, metered.tenant, rest.note.id.into(), None, "no", by()).await.unwrap_err();
+    assert!(matches!(note, SettleError::NotOpen), "a credit note is not taken back: {note}");
+}
+
+#[tokio::test]
+async fn the_database_takes_no_more_back_than_was_asked_for() {
+    let (metered, db) = subscribed("basic").await;
+    let closed = close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
+    let id = closed.invoice.unwrap();
+    credit(&db, &metered.settings, metered.tenant, id, None, "all of it", by()).await.unwrap();
+    let mut conn = metered.database.connect("postgres").await;
+    let more = "INSERT INTO billing.invoices SELECT (jsonb_populate_record(n, jsonb_build_object(
+                    'id', gen_random_uuid(), 'number', 'CN-more', 'subtotal_minor', 1, 'discount_minor', 0,
+                    'tax_minor', 0, 'total_minor', 1))).* FROM billing.invoices n WHERE n.kind = 'credit_note'";
+    let refused = sqlx::query(more).execute(&mut conn).await.unwrap_err().to_string();
+    assert!(refused.contains("more would be taken back"), "{refused}");
 }

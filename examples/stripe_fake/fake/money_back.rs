@@ -41,6 +41,11 @@ impl Books {
         if amount <= 0 || (is_paid && rest != 0) || (!is_paid && refunded != 0) {
             return Err(refusal(400, "parameter_invalid_integer", "The parts of the credit note do not add up."));
         }
+        let field = |name: &str| invoice[name].as_i64().unwrap();
+        let credited = field("pre_payment_credit_notes_amount") + field("post_payment_credit_notes_amount");
+        if credited + amount > field("total") {
+            return Err(refusal(400, "parameter_invalid_integer", "The credit note is over more than the invoice."));
+        }
         let note = self.add(templates::credit_note(&id, now, &invoice, params, is_paid));
         self.change(invoice["id"].as_str().unwrap(), |invoice| {
             let field = if is_paid { "post_payment_credit_notes_amount" } else { "pre_payment_credit_notes_amount" };

@@ -30,6 +30,7 @@ fn facts(buyer: Value, credited: Option<InvoiceRow>) -> (Facts, Settings) {
         reason: credited.as_ref().map(|_| "A mistake".to_owned()),
         paid_at: None,
         payment_reference: None,
+        credited_minor: 0,
     };
     let taxes = vec![TaxGroup { taxation, basis_minor: 4_900, amount_minor: 0 }];
     (Facts { row, lines: vec![line], taxes, credited }, settings)

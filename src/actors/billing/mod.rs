@@ -2,6 +2,7 @@
 //! is the uniqueness of what they write, so any number of processes may do them at once, and be killed at any instant.
 
 pub mod close;
+pub mod credit;
 pub mod document;
 pub mod dunning;
 pub(super) mod issue;

@@ -1,18 +1,16 @@
-//! Invoices are paid, or taken back: transactions, not an actor.
+//! Invoices are paid: transactions, not an actor.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::dunning;
-use super::parties::{self, Parties};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::invoices::{self, InvoiceKind, InvoiceRow, NewInvoice};
+use crate::db::invoices::{self, InvoiceRow};
 use crate::db::{Db, DbError, TenantTx, audit, stream_events, stripe_collections, tenants};
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::domain::crediting::CreditError;
 use crate::domain::ids::{InvoiceId, TenantId};
-use crate::domain::invoice::Totals;
-use crate::domain::period::Period;
 
 /// Why an invoice was not settled.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +21,12 @@ pub enum SettleError {
     /// It is not open: it was paid, or taken back, or is a credit note.
     #[error("the invoice is not open")]
     NotOpen,
+    /// What is to be taken back is not there.
+    #[error(transparent)]
+    Credit(#[from] CreditError),
+    /// Stripe is just told of it; a moment later it can be taken back in part.
+    #[error("the invoice is on its way to Stripe")]
+    InTransit,
     /// The database did not do it.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -93,69 +97,6 @@ pub(in crate::actors) async fn pay(
     Ok(true)
 }
 
-/// Takes an open invoice back as a whole: a credit note with its own number says why, and nothing is to be paid any more.
-///
-/// # Errors
-/// [`SettleError`].
-pub async fn credit(
-    db: &Db,
-    settings: &Settings,
-    tenant: TenantId,
-    id: InvoiceId,
-    reason: &str,
-    by: By,
-) -> Result<InvoiceRow, SettleError> {
-    let mut tx = TenantTx::begin(db, tenant).await?;
-    tenants::lock_plan(&mut tx).await?;
-    if !invoices::set_credited(&mut tx, id).await? {
-        return Err(refusal(&mut tx, id).await);
-    }
-    stripe_collections::withdraw(&mut tx, id, true).await?;
-    let credited = invoices::find(&mut tx, id).await?.ok_or(SettleError::Unknown)?;
-    let lines = invoices::list_lines(&mut tx, id).await?;
-    let taxes = invoices::list_taxes(&mut tx, id).await?;
-    let totals = Totals {
-        currency: credited.currency()?,
-        subtotal_minor: credited.subtotal_minor,
-        discount_minor: credited.discount_minor,
-        taxes,
-        tax_minor: credited.tax_minor,
-        total_minor: credited.total_minor,
-    };
-    let Parties { recipients, .. } = parties::of(&mut tx, settings).await?;
-    let (note_id, now) = (clock::new_id::<InvoiceId>(), clock::now());
-    let new = NewInvoice {
-        id: note_id,
-        prefix: &settings.billing.credit_note_prefix,
-        kind: InvoiceKind::CreditNote,
-        period: Period { start: credited.period_start, end: credited.period_end },
-        lines: &lines,
-        totals: &totals,
-        issued_at: now,
-        due_at: now,
-        // To whom and by whom it was, not who they are by now.
-        seller: credited.seller.clone(),
-        buyer: credited.buyer.clone(),
-        credits: Some((id, reason)),
-    };
-    let number = invoices::insert(&mut tx, &new).await?;
-    let facts = json!({
-        "invoice": note_id,
-        "number": number,
-        "credits": credited.number,
-        "total_minor": credited.total_minor,
-        "currency": credited.currency,
-        "reason": reason,
-    });
-    note(&mut tx, "invoice.credited", id, by, &facts).await?;
-    dunning::restate(&mut tx, settings, now, "an invoice was taken back").await?;
-    parties::announce(&mut tx, &facts, &recipients).await?;
-    stream_events::append(&mut tx, "invoice.credited", &facts).await?;
-    let row = invoices::find(&mut tx, note_id).await?.ok_or(SettleError::Unknown)?;
-    tx.commit().await?;
-    Ok(row)
-}
-
 async fn refusal(tx: &mut TenantTx, id: InvoiceId) -> SettleError {
     match invoices::find(tx, id).await {
         Ok(Some(_)) => SettleError::NotOpen,
@@ -164,7 +105,13 @@ async fn refusal(tx: &mut TenantTx, id: InvoiceId) -> SettleError {
     }
 }
 
-async fn note(tx: &mut TenantTx, action: &'static str, id: InvoiceId, by: By, facts: &Value) -> Result<(), DbError> {
+pub(super) async fn note(
+    tx: &mut TenantTx,
+    action: &'static str,
+    id: InvoiceId,
+    by: By,
+    facts: &Value,
+) -> Result<(), DbError> {
     let By { actor, source } = by;
     let event = AuditEvent {
         actor,

@@ -185,7 +185,7 @@ impl Desk {
             if invoice.status != "open" {
                 // It was paid by other means, or taken back: this money goes back to the card.
                 stripe_collections::withdraw_one(tx, id).await?;
-            } else if stripe_collections::sum_paid(tx, ours).await? >= invoice.total_minor {
+            } else if stripe_collections::sum_paid(tx, ours).await? >= invoice.due_minor() {
                 let reference = Some(fact.object_id.as_str());
                 pay(tx, &self.settings, invoice.invoice_id(), paid_at, reference, stripe()).await?;
             }

@@ -74,8 +74,9 @@ impl Desk {
         let followed = self.follow_facts(tenant).await.map(|_n| ());
         let collected = self.collect(tenant).await;
         let placed = self.place_all(tenant).await;
+        let refunded = self.refund_all(tenant).await;
         let followed_by = self.follow(tenant).await;
-        followed.and(collected).and(placed).and(followed_by)
+        followed.and(collected).and(placed).and(refunded).and(followed_by)
     }
 
     /// Sees to it that every invoice that is to be collected is.
@@ -96,7 +97,7 @@ impl Desk {
                     invoice: Some(id),
                     stripe_invoice: None,
                     base_minor: 0,
-                    amount_minor: ours.total_minor,
+                    amount_minor: ours.due_minor(),
                     excess_minor: 0,
                     state: CollectionState::Wanted,
                 };
@@ -156,7 +157,7 @@ impl Desk {
             },
             None => None,
         };
-        let owed = ours.as_ref().map_or(0, |ours| ours.total_minor);
+        let owed = ours.as_ref().map_or(0, InvoiceRow::due_minor);
         let new = NewCollection {
             invoice: ours.as_ref().map(InvoiceRow::invoice_id),
             stripe_invoice: Some(&id),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::collect::want_rest;
-use super::{CreditNote, Desk, DraftInvoice, InvoiceItem, PaymentError, text};
+use super::{Desk, DraftInvoice, InvoiceItem, PaymentError, text};
 use crate::db::invoices::{self, InvoiceRow};
 use crate::db::stripe_collections::{self, CollectionRow, CollectionState};
 use crate::db::{DbError, TenantTx, stripe_customers, subscriptions, tenants};
@@ -49,11 +49,13 @@ impl Desk {
             CollectionState::Wanted if collection.is_withdrawn => self.note_withdrawn(tenant, collection).await,
             CollectionState::Wanted | CollectionState::Drafted => self.place(tenant, collection).await,
             CollectionState::Placed | CollectionState::Paid if collection.is_withdrawn => {
-                self.give_back(tenant, collection, collection.amount_minor + collection.excess_minor, "all").await?;
+                // What credit notes took back before goes back by itself.
+                let all = collection.amount_minor + collection.excess_minor - collection.refunded_minor;
+                self.give_back_of(tenant, collection, all, "all").await?;
                 self.note_withdrawn(tenant, collection).await
             }
             CollectionState::Placed | CollectionState::Paid => {
-                self.give_back(tenant, collection, collection.excess_minor, "excess").await?;
+                self.give_back_of(tenant, collection, collection.excess_minor, "excess").await?;
                 let mut tx = TenantTx::begin(&self.db, tenant).await?;
                 stripe_collections::set_given_back(&mut tx, CollectionId::from(collection.id)).await?;
                 Ok(tx.commit().await?)
@@ -62,37 +64,19 @@ impl Desk {
         }
     }
 
-    /// Takes a sum back from what Stripe collects: it is not collected any more, or goes back to the card.
-    async fn give_back(
+    async fn give_back_of(
         &self,
         tenant: TenantId,
         collection: &CollectionRow,
         amount_minor: i64,
         what: &str,
     ) -> Result<(), PaymentError> {
-        let Some(theirs) = collection.stripe_invoice_id.as_ref().filter(|_| amount_minor > 0) else { return Ok(()) };
-        let path = format!("/v1/invoices/{theirs}");
-        // It may be paid between the look and the deed, and what is refused as one thing is asked for as the other.
-        for _ in 0..2 {
-            let now = self.fetch(&path).await?.ok_or(PaymentError::Malformed("invoice"))?;
-            let status = now.get("status").and_then(Value::as_str).unwrap_or_default();
-            if !matches!(status, "open" | "paid") {
-                return Ok(());
+        match collection.stripe_invoice_id.as_ref() {
+            Some(theirs) if amount_minor > 0 => {
+                self.give_back(tenant, theirs, amount_minor, &format!("{}:{what}", collection.id)).await
             }
-            let is_paid = status == "paid";
-            let note = CreditNote {
-                invoice: theirs.clone(),
-                amount_minor,
-                refund_minor: if is_paid { amount_minor } else { 0 },
-                number: format!("{}:{what}:{status}", collection.id),
-            };
-            match self.credit_note(tenant, &note).await {
-                Ok(_) => return Ok(()),
-                Err(PaymentError::Refused { .. }) if !is_paid => {}
-                Err(error) => return Err(error),
-            }
+            _ => Ok(()),
         }
-        Err(PaymentError::Unsettled(None))
     }
 
     async fn note_withdrawn(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {

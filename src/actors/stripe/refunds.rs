@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Desk, PaymentError};
-use crate::domain::ids::TenantId;
+use crate::db::TenantTx;
+use crate::db::stripe_refunds::{self, RefundRow};
+use crate::domain::ids::{RefundId, TenantId};
 use crate::domain::stripe::intent::{Intent, Operation};
 
 /// Money that goes back to a card.
@@ -32,6 +34,69 @@ pub struct CreditNote {
 }
 
 impl Desk {
+    /// Gives back what credit notes say.
+    ///
+    /// # Errors
+    /// [`PaymentError`], the first.
+    pub(super) async fn refund_all(&self, tenant: TenantId) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let undone = stripe_refunds::list_undone(&mut tx).await?;
+        tx.finish();
+        let mut first_error = None;
+        for refund in undone {
+            if let Err(error) = self.refund_one(tenant, &refund).await {
+                first_error = first_error.or(Some(error));
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn refund_one(&self, tenant: TenantId, row: &RefundRow) -> Result<(), PaymentError> {
+        let RefundRow { id, stripe_invoice_id, payment_intent, amount_minor } = row;
+        if let Some(payment_intent) = payment_intent {
+            let (payment_intent, key) = (payment_intent.clone(), id.to_string());
+            self.refund(tenant, &Refund { payment_intent, amount_minor: *amount_minor, key }).await?;
+        } else if let Some(theirs) = stripe_invoice_id {
+            self.give_back(tenant, theirs, *amount_minor, &format!("refund:{id}")).await?;
+        }
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        stripe_refunds::set_done(&mut tx, RefundId::from(*id)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes a sum back from an invoice of Stripe's that is not a draft: it is not collected any more, or goes back to the card. Once for
+    /// each `what`.
+    pub(super) async fn give_back(
+        &self,
+        tenant: TenantId,
+        theirs: &str,
+        amount_minor: i64,
+        what: &str,
+    ) -> Result<(), PaymentError> {
+        let path = format!("/v1/invoices/{theirs}");
+        // It may be paid between the look and the deed, and what is refused as one thing is asked for as the other.
+        for _ in 0..2 {
+            let now = self.fetch(&path).await?.ok_or(PaymentError::Malformed("invoice"))?;
+            let status = now.get("status").and_then(Value::as_str).unwrap_or_default();
+            if !matches!(status, "open" | "paid") {
+                return Ok(());
+            }
+            let is_paid = status == "paid";
+            let note = CreditNote {
+                invoice: theirs.to_owned(),
+                amount_minor,
+                refund_minor: if is_paid { amount_minor } else { 0 },
+                number: format!("{what}:{status}"),
+            };
+            match self.credit_note(tenant, &note).await {
+                Ok(_) => return Ok(()),
+                Err(PaymentError::Refused { .. }) if !is_paid => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(PaymentError::Unsettled(None))
+    }
+
     /// Gives money back.
     ///
     /// # Errors

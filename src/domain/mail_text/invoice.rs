@@ -7,8 +7,8 @@ use super::Words;
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
 
-/// What `detail` says: `number`, `total_minor`, `currency`, `period`, `due_at`; for a credit note `credits` and `reason`. What is missing
-/// is not told.
+/// What `detail` says: `number`, `total_minor`, `currency`, `period`, `due_at`; for a credit note `credits`, `reason`, `is_whole`,
+/// `refund_minor` and `transfer_minor`. What is missing is not told.
 pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
     let text = |key: &str| detail.get(key).and_then(Value::as_str);
     let number = text("number").unwrap_or_default();
@@ -18,7 +18,19 @@ pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
     let paragraphs = match text("credits") {
         Some(credited) => {
             let reason = text("reason").map(|reason| format!(" {reason}")).unwrap_or_default();
-            vec![format!("Invoice {credited} of {tenant} over {amount} is taken back.{reason}")]
+            let is_part = detail.get("is_whole").and_then(Value::as_bool) == Some(false);
+            let first = if is_part {
+                format!("Of invoice {credited} of {tenant}, {amount} is taken back.{reason}")
+            } else {
+                format!("Invoice {credited} of {tenant} over {amount} is taken back.{reason}")
+            };
+            let is_above_zero = |key: &str| detail.get(key).and_then(Value::as_i64).is_some_and(|minor| minor > 0);
+            let back = match (is_above_zero("refund_minor"), is_above_zero("transfer_minor")) {
+                (true, _) => Some("The money goes back to the card that was charged."),
+                (false, true) => Some("The money is paid back to you."),
+                (false, false) => None,
+            };
+            std::iter::once(first).chain(back.map(str::to_owned)).collect()
         }
         None => {
             let month = text("period").and_then(Period::parse);

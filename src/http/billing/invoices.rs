@@ -49,6 +49,10 @@ pub(in crate::http) struct InvoiceResponse {
     tax_minor: i64,
     /// What is to be paid, or is taken back.
     total_minor: i64,
+    /// What of it credit notes take back.
+    credited_minor: i64,
+    /// What is still to be paid.
+    due_minor: i64,
     /// When it was issued.
     issued_at: DateTime<Utc>,
     /// When it is due.
@@ -66,7 +70,7 @@ pub(in crate::http) struct InvoiceResponse {
 
 impl From<InvoiceRow> for InvoiceResponse {
     fn from(row: InvoiceRow) -> Self {
-        let id = row.invoice_id();
+        let (id, due_minor) = (row.invoice_id(), row.due_minor());
         let InvoiceRow { number, kind, status, period_start, period_end, currency, .. } = row;
         Self {
             id,
@@ -80,6 +84,8 @@ impl From<InvoiceRow> for InvoiceResponse {
             discount_minor: row.discount_minor,
             tax_minor: row.tax_minor,
             total_minor: row.total_minor,
+            credited_minor: row.credited_minor,
+            due_minor,
             issued_at: row.issued_at,
             due_at: row.due_at,
             paid_at: row.paid_at,

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::actors::billing::credit::{Credited, credit};
 use crate::actors::billing::payment::{self, By, SettleError};
 use crate::clock;
 use crate::db::invoices::{self, DirectoryInvoice};
 use crate::db::{SystemReason, SystemTx};
+use crate::domain::crediting::{CreditError, Part};
 use crate::domain::ids::{InvoiceId, TenantId};
 use crate::http::billing::invoices::{InvoiceResponse, not_found, parse_id};
 use crate::http::extract::{Json, Operator, Then};
@@ -21,6 +23,8 @@ use crate::http::state::AppState;
 const PAGE: i64 = 200;
 /// Longest reference or reason, in characters.
 const MAX_TEXT: usize = 200;
+/// Most parts of lines that one credit note takes back.
+const MAX_PARTS: usize = 100;
 
 /// Which invoices are wanted.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -120,18 +124,46 @@ pub(in crate::http) async fn mark_paid(
     Ok(HttpResponse::Ok().json(InvoiceResponse::from(row)))
 }
 
-/// Why an invoice is taken back.
+/// What of an invoice is taken back, and why.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct CreditRequest {
     /// What the credit note says, 1 to 200 characters.
     reason: String,
+    /// Parts of its lines, 1 to 100; all that is left of the invoice if left out.
+    #[schema(min_items = 1, max_items = 100)]
+    lines: Option<Vec<CreditPart>>,
 }
 
-/// Take an open invoice back as a whole. A credit note with a number of its own says why; nothing is to be paid any more.
+/// A part of a line.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct CreditPart {
+    /// The line's key.
+    #[schema(example = "plan:basic")]
+    key: String,
+    /// How much of its amount: without tax, and before the invoice's discount, whose share goes with it.
+    #[schema(minimum = 1)]
+    amount_minor: i64,
+}
+
+/// A credit note, and the way that money goes back. Amounts are in the currency's smallest unit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct CreditResponse {
+    /// The credit note.
+    #[serde(flatten)]
+    note: InvoiceResponse,
+    /// What goes back to the card by Stripe.
+    refund_minor: i64,
+    /// What was paid by other means, and is to be paid back by hand.
+    transfer_minor: i64,
+}
+
+/// Take an invoice back, as a whole or in part. A credit note with a number of its own says why. What is not paid yet is not to be paid
+/// any more; what was paid by card goes back to it, and what was paid otherwise is to be paid back by hand.
 #[utoipa::path(post, path = "/operator/invoices/{id}/credit", tag = "operator", operation_id = "operator.invoices.credit",
     security(("bearer" = [])), params(("id" = String, Path, description = "The invoice's id")), request_body = CreditRequest,
-    responses((status = 201, description = "The credit note", body = InvoiceResponse),
+    responses((status = 201, description = "The credit note", body = CreditResponse),
               openapi::SwitchProblems, openapi::BodyProblems, openapi::ThingProblems))]
 pub(in crate::http) async fn credit_invoice(
     Then(operator, Json(body)): Then<Operator, Json<CreditRequest>>,
@@ -139,14 +171,22 @@ pub(in crate::http) async fn credit_invoice(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = parse_id(&id)?;
-    check_text("/reason", &body.reason)?;
-    if body.reason.trim().is_empty() {
+    let CreditRequest { reason, lines } = body;
+    check_text("/reason", &reason)?;
+    if reason.trim().is_empty() {
         return Err(Problem::invalid_field("/reason", "must not be empty"));
     }
+    if lines.as_ref().is_some_and(|lines| lines.is_empty() || lines.len() > MAX_PARTS) {
+        return Err(Problem::invalid_field("/lines", format!("must be 1 to {MAX_PARTS} parts, or left out")));
+    }
+    let parts = lines.map(|lines| {
+        lines.into_iter().map(|CreditPart { key, amount_minor }| Part { key, amount_minor }).collect::<Vec<_>>()
+    });
     let by = By { actor: operator.audit_actor(), source: operator.scope.caller.source.clone() };
     let tenant = tenant_of(&state, id).await?;
-    let row = payment::credit(&state.db, &state.settings, tenant, id, &body.reason, by).await.map_err(refusal)?;
-    Ok(HttpResponse::Created().json(InvoiceResponse::from(row)))
+    let Credited { note, refund_minor, transfer_minor } =
+        credit(&state.db, &state.settings, tenant, id, parts.as_deref(), &reason, by).await.map_err(refusal)?;
+    Ok(HttpResponse::Created().json(CreditResponse { note: note.into(), refund_minor, transfer_minor }))
 }
 
 async fn tenant_of(state: &AppState, id: InvoiceId) -> Result<TenantId, Problem> {
@@ -166,6 +206,23 @@ fn refusal(error: SettleError) -> Problem {
     match error {
         SettleError::Unknown => not_found(),
         SettleError::NotOpen => Problem::new(&kinds::CONFLICT, "the invoice is not open: it was paid or taken back"),
+        SettleError::InTransit => Problem::new(
+            &kinds::CONFLICT,
+            "the invoice is on its way to Stripe: in a moment it can be taken back in part, and as a whole at any time",
+        ),
+        SettleError::Credit(error) => match error {
+            CreditError::NothingLeft => Problem::new(&kinds::CONFLICT, error.to_string()),
+            CreditError::NoSuchLine(position) => Problem::invalid_field(
+                format!("/lines/{position}/key"),
+                "must name a line of the invoice that is no credit, and each line once, with an amount of at least 1",
+            ),
+            CreditError::TooMuch { position, left_minor } => Problem::invalid_field(
+                format!("/lines/{position}/amount_minor"),
+                format!("must be at most {left_minor}, which is left of the line"),
+            ),
+            CreditError::MoreThanLeft { .. } => Problem::invalid_field("/lines", error),
+            CreditError::Money(_) => Problem::invalid_field("/lines", "the sums are too large"),
+        },
         SettleError::Db(error) => error.into(),
     }
 }

@@ -6,59 +6,128 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::domain::ids::TenantId;
 use crate::domain::meter::MeterName;
 use crate::domain::usage::UsageRecord;
 
 /// Length of the checksum and the space.
 const HEAD: usize = 9;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
+/// As it is written.
+#[derive(Serialize)]
+struct Written<'r> {
     t: Uuid,
-    m: MeterName,
+    m: &'r MeterName,
     q: i64,
     /// Microseconds since 1970.
     at: i64,
-    s: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    k: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    d: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    s: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    d: Option<&'r BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     r: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: Option<u64>,
+}
+
+/// The same as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    t: Uuid,
+    m: MeterName,
+    q: i64,
+    at: i64,
+    s: String,
+    #[serde(default)]
+    k: Option<String>,
+    #[serde(default)]
+    d: BTreeMap<String, String>,
+    #[serde(default)]
+    r: Option<Uuid>,
+    #[serde(default)]
+    c: Option<u64>,
+}
+
+/// Who reports what the gateway itself counts.
+pub const GATEWAY: &str = "gateway";
+
+/// A line, read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Decoded {
+    pub(super) record: UsageRecord,
+    /// Number of a figure in its segment: of several lines with one, that with the largest quantity counts.
+    pub(super) figure: Option<u64>,
 }
 
 /// The line of a record, with its line feed.
 pub(super) fn encode(record: &UsageRecord) -> Vec<u8> {
     let UsageRecord { tenant, meter, quantity, occurred_at, key, source, dims, reservation } = record;
-    let line = Line {
+    let mut line = Vec::with_capacity(160);
+    let written = Written {
         t: tenant.uuid(),
-        m: meter.clone(),
+        m: meter,
         q: *quantity,
         at: occurred_at.timestamp_micros(),
-        s: source.clone(),
-        k: key.clone(),
-        d: dims.clone(),
+        s: source,
+        k: key.as_deref(),
+        d: Some(dims).filter(|dims| !dims.is_empty()),
         r: reservation.map(|id| id.uuid()),
+        c: None,
     };
+    write(&mut line, 0, &written);
+    line.push(b'\n');
+    line
+}
+
+/// Writes the line of a figure into `place`, which is empty, so that with the blanks behind it, it is `len` bytes with its line feed.
+pub(super) fn encode_sum(
+    place: &mut Vec<u8>,
+    len: usize,
+    (tenant, meter, quantity): (TenantId, &MeterName, i64),
+    at: DateTime<Utc>,
+    figure: u64,
+) {
+    let written = Written {
+        t: tenant.uuid(),
+        m: meter,
+        q: quantity,
+        at: at.timestamp_micros(),
+        s: GATEWAY,
+        k: None,
+        d: None,
+        r: None,
+        c: Some(figure),
+    };
+    write(place, len - 1, &written);
+    place.push(b'\n');
+}
+
+/// A line without its line feed, of at least `len` bytes.
+fn write(line: &mut Vec<u8>, len: usize, written: &Written<'_>) {
+    line.extend_from_slice(&[b' '; HEAD]);
     // These types always serialise, and JSON has no line feed inside.
-    let json = serde_json::to_vec(&line).unwrap_or_default();
-    let mut text = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
-    text.extend_from_slice(&json);
-    text.push(b'\n');
-    text
+    let _ = serde_json::to_writer(&mut *line, written);
+    line.resize(line.len().max(len), b' ');
+    if let Some((head, json)) = line.split_at_mut_checked(HEAD) {
+        let crc = crc32fast::hash(json);
+        for (place, digit) in head.iter_mut().zip((0..8).rev().map(|n| crc >> (4 * n) & 0xf)) {
+            *place = char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8);
+        }
+    }
 }
 
 /// The record of a line, without its line feed; `None` if it is damaged.
-pub(super) fn decode(line: &[u8]) -> Option<UsageRecord> {
+pub(super) fn decode(line: &[u8]) -> Option<Decoded> {
     let (head, json) = line.split_at_checked(HEAD)?;
     let crc = u32::from_str_radix(std::str::from_utf8(head.strip_suffix(b" ")?).ok()?, 16).ok()?;
     if crc != crc32fast::hash(json) {
         return None;
     }
-    let Line { t, m, q, at, s, k, d, r } = serde_json::from_slice(json).ok()?;
-    Some(UsageRecord {
+    let Read { t, m, q, at, s, k, d, r, c } = serde_json::from_slice(json).ok()?;
+    let record = UsageRecord {
         tenant: t.into(),
         meter: m,
         quantity: q,
@@ -67,5 +136,6 @@ pub(super) fn decode(line: &[u8]) -> Option<UsageRecord> {
         source: s,
         dims: d,
         reservation: r.map(Into::into),
-    })
+    };
+    Some(Decoded { record, figure: c })
 }

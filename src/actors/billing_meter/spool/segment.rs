@@ -1,12 +1,13 @@
 //! Reading a segment, and what its records are as events.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::record;
+use super::record::{self, Decoded};
 use crate::domain::ids::TenantId;
 use crate::domain::meter::{Aggregation, MeterName};
 use crate::domain::usage::{MAX_QUANTITY, UsageEvent, UsageRecord};
@@ -42,14 +43,24 @@ impl Segment {
         let bytes = std::fs::read(&path)?;
         let whole = memchr::memrchr(b'\n', &bytes).and_then(|end| bytes.get(..end)).unwrap_or_default();
         let (mut records, mut n_damaged) = (Vec::new(), 0);
-        if !whole.is_empty() {
-            for (number, line) in whole.split(|byte| *byte == b'\n').enumerate() {
-                match record::decode(line) {
-                    Some(record) => records.push((number, record)),
-                    None => n_damaged += 1,
-                }
+        let mut figures: BTreeMap<u64, (usize, UsageRecord)> = BTreeMap::new();
+        for (number, line) in whole.split(|byte| *byte == b'\n').enumerate() {
+            match record::decode(line) {
+                Some(Decoded { record, figure: None }) => records.push((number, record)),
+                Some(Decoded { record, figure: Some(figure) }) => match figures.entry(figure) {
+                    Entry::Vacant(place) => drop(place.insert((number, record))),
+                    // The other one was there before it.
+                    Entry::Occupied(mut place) if place.get().1.quantity < record.quantity => {
+                        place.insert((number, record));
+                    }
+                    Entry::Occupied(_) => {}
+                },
+                // A place that nothing was written to yet.
+                None if line.iter().all(|byte| *byte == b' ') => {}
+                None => n_damaged += 1,
             }
         }
+        records.extend(figures.into_values());
         let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { path, id, records, n_damaged })
     }

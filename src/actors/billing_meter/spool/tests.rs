@@ -60,7 +60,7 @@ fn every_field_of_a_record_comes_back() {
         let line = super::record::encode(&record);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let text = line.strip_suffix(b"\n").expect("a whole line");
-        assert_eq!(super::record::decode(text), Some(record));
+        assert_eq!(super::record::decode(text).map(|line| (line.record, line.figure)), Some((record, None)));
         for at in 0..text.len() {
             let mut damaged = text.to_vec();
             damaged[at] ^= 1;
@@ -224,4 +224,109 @@ fn lines_that_no_disk_has_yet_are_handed_to_it_once() {
     spool.append(&record(1)).expect("appended");
     assert_eq!(total(&sealed_events(&spool)), 3);
     assert_eq!(spool.sync_open().expect("synced"), 0, "sealing did it");
+}
+
+fn adds(spool: &Spool, tenant: u128, name: &str, quantity: i64, at: DateTime<Utc>) {
+    spool.add(TenantId::from(Uuid::from_u128(tenant)), &meter(name), quantity, at).expect("added");
+}
+
+#[test]
+fn what_only_adds_up_grows_in_place_and_is_apart_by_tenant_meter_and_hour() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(dir.path()).expect("opened");
+    let at = record(1).occurred_at;
+    for n in 1..=100 {
+        adds(&spool, 1, "tokens", n, at);
+    }
+    let n_bytes = spool.n_bytes();
+    for (tenant, name, at) in [(2, "tokens", at), (1, "requests", at), (1, "tokens", at + TimeDelta::hours(1))] {
+        adds(&spool, tenant, name, 7, at);
+    }
+    assert_eq!(spool.n_bytes(), 4 * n_bytes);
+    spool.append(&record(1)).expect("appended");
+    let mut quantities: Vec<i64> = sealed_events(&spool).iter().map(|event| event.quantity).collect();
+    quantities.sort_unstable();
+    // A meter that no rule knows is no sum.
+    assert_eq!(quantities, [1, 7, 7, 7, 5_050]);
+    let events = sealed_events(&spool);
+    let keys: std::collections::BTreeSet<_> = events.iter().map(|event| &event.key).collect();
+    assert_eq!(keys.len(), 4, "two tenants' figures may have one key, because keys are the tenant's");
+}
+
+#[test]
+fn a_figure_that_is_torn_while_it_is_written_is_what_it_was_before() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(dir.path()).expect("opened");
+    let path = |spool: &Spool| {
+        spool.seal_all();
+        spool.sealed().pop().expect("a segment")
+    };
+    let total_of = |bytes: &[u8]| {
+        let path = dir.path().join("copy.log");
+        std::fs::write(&path, bytes).expect("written");
+        let events = Segment::read(path).expect("read").events(&rules());
+        total(&events.into_iter().map(|(_, event)| event).collect::<Vec<_>>())
+    };
+    for n in 1..=5 {
+        let at = record(1).occurred_at;
+        (0..n).for_each(|_| adds(&spool, 1, "tokens", 10, at));
+        let before = std::fs::read(path(&spool)).expect("read");
+        assert_eq!(total_of(&before), 10 * n);
+        (0..=n).for_each(|_| adds(&spool, 1, "tokens", 10, at));
+        let after = std::fs::read(path(&spool)).expect("read");
+        for torn in 0..after.len().min(before.len()) {
+            // As many bytes of the last write as came.
+            let mixed = [&after[..torn], &before[torn..]].concat();
+            let total = total_of(&mixed);
+            assert!(total == 10 * n || total == 10 * (n + 1), "{total} after {torn} bytes of addition {}", n + 1);
+        }
+    }
+}
+
+#[test]
+fn a_figure_that_is_too_large_for_one_event_is_several() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(dir.path()).expect("opened");
+    let max = crate::domain::usage::MAX_QUANTITY;
+    for quantity in [max, max - 1, 1, 1] {
+        adds(&spool, 1, "tokens", quantity, record(1).occurred_at);
+    }
+    let events = sealed_events(&spool);
+    assert_eq!(total(&events), 2 * max + 1);
+    assert!(events.iter().all(|event| event.quantity <= max), "{events:?}");
+}
+
+#[test]
+fn a_full_spool_takes_what_does_not_make_it_larger() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(dir.path()).expect("opened").limited_to(600);
+    let at = record(1).occurred_at;
+    adds(&spool, 1, "tokens", 1, at);
+    adds(&spool, 1, "tokens", 1, at);
+    let other = spool.add(TenantId::from(Uuid::from_u128(2)), &meter("tokens"), 1, at);
+    assert!(matches!(other, Err(SpoolError::Full)));
+    assert_eq!(total(&sealed_events(&spool)), 2);
+}
+
+#[test]
+fn many_threads_add_up_while_segments_are_taken() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Arc::new(Spool::open(dir.path()).expect("opened"));
+    let writer = |n: u128| {
+        let spool = Arc::clone(&spool);
+        std::thread::spawn(move || (0..500).for_each(|_| adds(&spool, n % 3, "tokens", 1, record(1).occurred_at)))
+    };
+    let writers: Vec<_> = (0..12).map(writer).collect();
+    let mut counted = 0;
+    loop {
+        let is_last = writers.iter().all(std::thread::JoinHandle::is_finished);
+        counted += total(&sealed_events(&spool));
+        for path in spool.sealed() {
+            spool.forget(&path);
+        }
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(counted, 6_000);
 }

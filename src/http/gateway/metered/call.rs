@@ -7,16 +7,13 @@ use actix_web::web;
 
 use super::background;
 use crate::actors::billing_meter::reservations;
-use crate::actors::billing_meter::spool::SpoolError;
+use crate::actors::billing_meter::spool::{GATEWAY, SpoolError};
 use crate::clock;
 use crate::domain::ids::{ReservationId, TenantId};
-use crate::domain::meter::MeterName;
+use crate::domain::meter::{Aggregation, MeterName};
 use crate::domain::usage::{MAX_QUANTITY, UsageRecord};
 use crate::http::context::Places;
 use crate::http::state::AppState;
-
-/// Who reports what the gateway itself counts.
-const SOURCE: &str = "gateway";
 
 /// Usage that was set aside for a call. Dropped, it is given back; if that fails, it runs out by itself.
 pub(in crate::http) struct Held {
@@ -104,15 +101,21 @@ impl MeteredCall {
     pub(in crate::http) fn count(self, quantity: u64) -> Result<(), SpoolError> {
         let Self { state, tenant, meter, key, dims, held, places: _places } = self;
         let reservation = held.as_ref().and_then(|held| held.id);
+        let quantity = i64::try_from(quantity).unwrap_or(MAX_QUANTITY).min(MAX_QUANTITY);
+        let is_sum = state.settings.meters.get(&meter).is_some_and(|meter| meter.aggregation == Aggregation::Sum);
+        if is_sum && key.is_none() && held.is_none() && dims.is_empty() {
+            let added = state.spool.add(tenant, &meter, quantity, clock::now());
+            return added.inspect_err(|error| refused(&state, tenant, error));
+        }
         // Never a word of the client's alone: it could give all its calls the same.
         let needs_name = reservation.is_some() || !dims.is_empty();
         let record = UsageRecord {
             tenant,
             meter,
-            quantity: i64::try_from(quantity).unwrap_or(MAX_QUANTITY).min(MAX_QUANTITY),
+            quantity,
             occurred_at: clock::now(),
             key: key.or_else(|| needs_name.then(|| clock::new_id::<uuid::Uuid>().to_string())),
-            source: SOURCE.to_owned(),
+            source: GATEWAY.to_owned(),
             dims,
             reservation,
         };
@@ -124,8 +127,7 @@ impl MeteredCall {
                 Ok(())
             }
             Err(error) => {
-                state.metrics.metering.refused_records.inc();
-                tracing::error!(tenant.id = %tenant, error = &error as &dyn std::error::Error, "usage was not written down");
+                refused(&state, tenant, &error);
                 Err(error)
             }
         }
@@ -135,4 +137,9 @@ impl MeteredCall {
     pub(super) fn drain(&self) -> &Arc<crate::http::drain::Drain> {
         &self.state.drain
     }
+}
+
+fn refused(state: &AppState, tenant: TenantId, error: &SpoolError) {
+    state.metrics.metering.refused_records.inc();
+    tracing::error!(tenant.id = %tenant, error = error as &dyn std::error::Error, "usage was not written down");
 }
