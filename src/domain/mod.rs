@@ -9,6 +9,8 @@ pub mod catalogue;
 pub mod closing;
 pub mod common_passwords;
 pub mod country;
+pub mod custom_host;
+pub mod domain_claim;
 pub mod email_domain;
 pub mod envelope;
 pub mod factor;
