@@ -83,7 +83,9 @@ fn a_mail_about_a_limit_says_something_else_for_each_consequence() {
 
 #[test]
 fn a_lost_domain_is_named_with_what_it_was_good_for() {
-    for (used, says) in [("host", "Acme Ltd is not reached at app.acme.example any more."), ("email", "no users are made")] {
+    for (used, says) in
+        [("host", "Acme Ltd is not reached at app.acme.example any more."), ("email", "no users are made")]
+    {
         let detail =
             json!({ "domain": "app.acme.example", "use": used, "record": "_businessos-challenge.app.acme.example" });
         let mail = written(MailKind::DomainLost, "Acme Ltd", &detail);

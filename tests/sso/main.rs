@@ -12,6 +12,7 @@ mod enforcement;
 #[path = "../api/helpers.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod helpers;
+mod hosts;
 mod liar;
 mod outbound;
 mod provider;

@@ -27,12 +27,7 @@ const BATCH: i64 = 20;
 ///
 /// # Errors
 /// [`SsoError::Domain`], [`SsoError::TooMany`], or the database's.
-pub async fn claim(
-    desk: &SsoDesk,
-    tenant: TenantId,
-    asker: Asker,
-    claim: &DomainClaim,
-) -> Result<DomainRow, SsoError> {
+pub async fn claim(desk: &SsoDesk, tenant: TenantId, asker: Asker, claim: &DomainClaim) -> Result<DomainRow, SsoError> {
     let gateway = &desk.auth.settings.gateway;
     claim.check(&gateway.base_domain, gateway.hosts.keys())?;
     let random: [u8; 20] = kms::random().map_err(|_random: MasterKeyError| SsoError::Random)?;

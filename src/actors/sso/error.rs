@@ -75,6 +75,9 @@ pub enum SsoError {
     /// Nobody could sign in any more.
     #[error("{0}")]
     LastWay(&'static str),
+    /// The user is nobody at that connection's provider.
+    #[error("there is no such identity")]
+    UnknownIdentity,
     /// The domain cannot be claimed.
     #[error(transparent)]
     Domain(#[from] DomainClaimError),

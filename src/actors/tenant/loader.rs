@@ -9,9 +9,7 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{
-    Db, DbError, TenantTx, api_keys, custom_hosts, scim_tokens, subscriptions, tenants, usage_counters,
-};
+use crate::db::{Db, DbError, TenantTx, api_keys, custom_hosts, scim_tokens, subscriptions, tenants, usage_counters};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::quota::Quotas;

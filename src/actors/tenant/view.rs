@@ -99,6 +99,15 @@ impl TenantView {
         Self { hosts, ..self }
     }
 
+    /// URLs of every host at which the tenant is reached: its subdomain, those that it has proved, and those that the operator's
+    /// configuration gives it.
+    pub fn origins<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = String> + 'a {
+        let slug = self.tenant.slug.as_str();
+        let given = settings.gateway.hosts.iter().filter(move |(_, of)| *of == slug).map(|(host, _)| host);
+        let others = self.hosts.iter().chain(given).map(move |host| url_of_host(settings, host));
+        std::iter::once(self.issuer.clone()).chain(others)
+    }
+
     /// Whether the tenant has proved this host.
     #[must_use]
     pub fn has_host(&self, host: &str) -> bool {

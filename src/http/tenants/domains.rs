@@ -217,9 +217,7 @@ async fn find_claim(
     match (found.pop(), found.pop()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(SsoError::UnknownDomain.into()),
-        (Some(_), Some(_)) => {
-            Err(Problem::invalid_field("/use", "say email or host: the name is claimed for both"))
-        }
+        (Some(_), Some(_)) => Err(Problem::invalid_field("/use", "say email or host: the name is claimed for both")),
     }
 }
 
