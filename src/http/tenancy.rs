@@ -79,7 +79,10 @@ async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext)
 }
 
 /// The tenant that a host means, if it means any: a host that nobody has may be the platform's own name within its network.
-async fn by_host(state: &AppState, host: &str) -> Result<Option<Arc<TenantHandle>>, Problem> {
+///
+/// # Errors
+/// `unknown-tenant` below the platform's domain, or that it cannot be loaded now.
+pub async fn by_host(state: &AppState, host: &str) -> Result<Option<Arc<TenantHandle>>, Problem> {
     if let Some(slug) = slug_of_host(state, host) {
         return by_slug(state, slug).await.map(Some);
     }

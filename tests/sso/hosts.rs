@@ -109,6 +109,10 @@ async fn a_proved_host_leads_to_its_tenant_as_the_subdomain_does() {
     }
     let list = app.get("acme", &domains_of(&world.tenant)).token(owner).await.json();
     assert_eq!(list["domains"].as_array().map(Vec::len), Some(1), "{list}");
+    // Whoever gets certificates for the hosts of tenants asks whether one is.
+    for (host, status) in [(HOST, 200), ("acme.localhost", 200), ("globex.localhost", 404), ("www.customer.example", 404)] {
+        assert_eq!(app.admin(&format!("/hosts?domain={host}")).await.status, status, "{host}");
+    }
 }
 
 #[tokio::test]

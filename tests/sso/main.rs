@@ -13,12 +13,19 @@ mod enforcement;
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod helpers;
 mod hosts;
+mod identities;
 mod liar;
 mod outbound;
 mod provider;
 mod real;
+mod redis_sessions;
+#[path = "../api/soft_key.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod soft_key;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
+#[path = "../support/redis.rs"]
+mod test_redis;
 mod world;
