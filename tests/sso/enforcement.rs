@@ -151,7 +151,7 @@ async fn two_owners_who_drop_their_factors_at_once_leave_one() {
 }
 
 /// A passkey that was enrolled by a session.
-async fn enrol(world: &World, session: &Session) -> SoftKey {
+pub async fn enrol(world: &World, session: &Session) -> SoftKey {
     let begun = world.app.post("acme", "/auth/mfa/webauthn/register").token(session).await.json();
     let mut key = SoftKey::new(&world.url("acme", ""));
     let credential = key.create(&begun["publicKey"]);

@@ -41,7 +41,7 @@ async fn a_user_sees_their_own_identities_and_undoes_one() {
     // A session that came by it ends with it; the one that asks stays.
     let by_provider = Session::of(&world.sign_in(&liar, &connection, "the-owner", "x@elsewhere.test").await);
     assert_eq!(app.delete("acme", &path).token(owner).await.status, 204);
-    app.get("acme", "/auth/me").token(&by_provider).await.problem(401, "session-revoked");
+    app.get("acme", "/auth/me").token(&by_provider).await.problem(401, "invalid-token");
     assert_eq!(mine(owner).await, json!({"identities": []}));
     app.delete("acme", &path).token(owner).await.problem(404, "not-found");
     let refused = world.try_sign_in(&liar, &connection, |claims| {
