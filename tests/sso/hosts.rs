@@ -206,6 +206,29 @@ async fn a_host_that_is_given_up_leads_nowhere_and_its_record_proves_no_new_clai
 }
 
 #[tokio::test]
+async fn a_host_that_is_known_costs_no_query_nor_does_one_that_nobody_has() {
+    let dns = DnsServer::start();
+    let world = world_with(&dns).await;
+    let (app, owner) = (&world.app, &world.owner);
+    bring(&world, &dns, HOST).await;
+    assert_eq!(app.get(HOST, "/auth/me").token(owner).await.status, 200);
+    assert_eq!(issuer_at(app, "www.customer.example").await, None);
+    // Whoever asks the database about a host from now on is refused.
+    app.db.as_admin("REVOKE EXECUTE ON FUNCTION platform.find_tenant_by_host FROM app_auth").await;
+    app.get("never.customer.example", "/.well-known/openid-configuration").await.problem(503, "unavailable");
+    assert_eq!(app.get(HOST, "/auth/me").token(owner).await.status, 200);
+    assert_eq!(issuer_at(app, "www.customer.example").await, None);
+    let named = app.get("www.customer.example", "/auth/me").token(owner).header("x-tenant", "acme");
+    assert_eq!(named.await.status, 200, "a host that is nobody's may be the platform's own within its network");
+    // Addresses and names of one label are nobody's, whatever the database says.
+    for host in ["127.0.0.1", "10.0.0.1", "gateway"] {
+        let authorization = format!("Authorization: Bearer {}\r\nConnection: close", owner.access);
+        let answer = app.raw(format!("GET /auth/me HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n\r\n").as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn hosts_change_hands_on_every_node_within_a_second() {
     let dns = DnsServer::start();
     let world = world_with(&dns).await;
