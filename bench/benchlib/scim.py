@@ -44,7 +44,9 @@ def scim(run):
     ms = sorted(each for a in answers for each in a["ms"])
     per_second = {"alone": alone["per_second"], "beside": beside[0]["per_second"]}
     run.raw["scim"] = {"rates": rates, "n": len(ms), "p50_ms": percentile(ms, 50), "p99_ms": percentile(ms, 99), "gateway": per_second}
-    run.put("scim_rate", min(rates), f"the slowest of {TENANTS} tenants, {RATE}/s due for each; {len(ms):,} requests, every answer right")
+    refused = sum(a["refused"] for a in answers)
+    run.raw["scim"]["refused"] = refused
+    run.put("scim_rate", min(rates), f"the slowest of {TENANTS} tenants, {RATE}/s due for each; {len(ms):,} right answers, {refused:,} refused (429, 503)")
     run.put("scim_p50", percentile(ms, 50), "create, read, patch, find, switch off; from when each was due")
     run.put("scim_p99", percentile(ms, 99), f"gateway meanwhile {per_second['beside']:,.0f} requests/s, {per_second['alone']:,.0f} alone")
     say(f"  {min(rates):.1f} to {max(rates):.1f} SCIM requests/s for each of {TENANTS} tenants, p99 {percentile(ms, 99):.0f} ms")
@@ -88,10 +90,13 @@ def _cycle(prefix):
 
 
 def _provision(port, tenants, tokens, seconds):
-    """Every tenant's requests over connections of its own; for each tenant the milliseconds of all, and how long they took."""
+    """Every tenant's requests over connections of its own; for each tenant the milliseconds of the right answers, and how long it took.
+
+    What is refused (429, 503) counts as not served, and the provider goes on with another user: whether it was done is not known.
+    """
     stamp = f"{time.time():.0f}"
     took = [[[] for _ in range(CONNECTIONS)] for _ in tenants]
-    ends, wrong = [[0.0] * CONNECTIONS for _ in tenants], []
+    ends, refused, wrong = [[0.0] * CONNECTIONS for _ in tenants], [[0] * CONNECTIONS for _ in tenants], []
     gate = threading.Barrier(len(tenants) * CONNECTIONS + 1)
     began = [0.0]
 
@@ -109,6 +114,10 @@ def _provision(port, tenants, tokens, seconds):
                 client.connection.request(method, path.replace("{id}", user), json.dumps(body) if body else None, head)
                 answer = client.connection.getresponse()
                 text = answer.read()
+                if answer.status in (429, 503):
+                    refused[of][number] += 1
+                    cycle = _cycle(f"{stamp}-{number}-{n}")
+                    continue
                 took[of][number].append((time.monotonic() - due) * 1000)
                 found = json.loads(text) if text else {}
                 if answer.status != expected or found.get("totalResults", 1) != 1:
@@ -130,4 +139,5 @@ def _provision(port, tenants, tokens, seconds):
         thread.join(seconds + 60)
     if wrong or any(thread.is_alive() for thread in workers):
         raise StepFailed(wrong[0] if wrong else "a client did not end")
-    return [{"ms": [ms for part in took[of] for ms in part], "seconds": max(ends[of]) - began[0]} for of in range(len(tenants))]
+    return [{"ms": [ms for part in took[of] for ms in part], "refused": sum(refused[of]), "seconds": max(ends[of]) - began[0]}
+            for of in range(len(tenants))]

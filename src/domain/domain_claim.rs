@@ -19,15 +19,6 @@ pub enum DomainUse {
 impl DomainUse {
     /// All uses.
     pub const ALL: [Self; 2] = [Self::Email, Self::Host];
-
-    /// The word in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Host => "host",
-        }
-    }
 }
 
 /// Why a name cannot be claimed.
@@ -123,6 +114,6 @@ mod tests {
     fn an_addresses_domain_is_ascii_and_a_host_may_be_international() {
         assert_eq!(DomainClaim::parse(DomainUse::Email, "münchen.example"), Err(EmailDomainError::Malformed.into()));
         let host = DomainClaim::parse(DomainUse::Host, "münchen.example").expect("a host");
-        assert_eq!((host.as_str(), host.used().as_str()), ("xn--mnchen-3ya.example", "host"));
+        assert_eq!((host.as_str(), host.used()), ("xn--mnchen-3ya.example", DomainUse::Host));
     }
 }

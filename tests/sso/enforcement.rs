@@ -120,6 +120,22 @@ async fn the_last_owner_who_gets_in_without_the_provider_keeps_their_factor() {
     for change in [json!({"role": "member"}), json!({"state": "suspended"})] {
         kept(&app.patch("acme", &format!("/users/{first_id}")).token(&second).json(&change).await);
     }
+    // The provider's list does not reach them either.
+    let token = app.post("acme", "/scim/tokens").token(owner).json(&json!({"name": "idp"})).await.json();
+    let token = token["secret"].as_str().unwrap();
+    let user = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": world.tenant.owner,
+                      "emails": [{"value": world.tenant.owner}]});
+    let adopted = app.post("acme", "/scim/v2/Users").bearer(token).json(&user).await;
+    assert_eq!((adopted.status, &adopted.json()["id"]), (201, &json!(first_id)), "{adopted:?}");
+    let path = format!("/scim/v2/Users/{first_id}");
+    let off = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                     "Operations": [{"op": "replace", "path": "active", "value": false}]});
+    for reply in
+        [app.patch("acme", &path).bearer(token).json(&off).await, app.delete("acme", &path).bearer(token).await]
+    {
+        assert_eq!(reply.status, 403, "{reply:?}");
+        assert!(reply.json()["detail"].as_str().unwrap().contains("second factor"), "{reply:?}");
+    }
     assert_eq!(app.count("SELECT count(*) FROM auth.totp_factors").await, 1);
     // The other one may go, who would not get in anyway.
     assert_eq!(app.delete("acme", &format!("/users/{second_id}/factors")).token(owner).await.status, 204);

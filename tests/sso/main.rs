@@ -20,7 +20,6 @@ mod provider;
 mod real;
 mod redis_sessions;
 #[path = "../api/soft_key.rs"]
-#[expect(dead_code, reason = "other test binaries use the rest")]
 mod soft_key;
 mod step_up;
 #[path = "../support/mod.rs"]
