@@ -12,14 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchlib import closing, life, load, machine, metering, report, tokens, traffic, usage
+from benchlib import closing, life, load, machine, metering, report, scim, tokens, traffic, usage
 from benchlib.gateways import BASE_DOMAIN, Bench
 from benchlib.proc import Servers
 from benchlib.product import SEEDERS
 from benchlib.session import Run, attempt, say
 
 HERE = Path(__file__).resolve().parent
-PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "refresh", "validate", "storm", "metered", "usage", "admins", "tenants",
+PARTS = ["start", "onboarding", "throughput", "latency", "memory", "signin", "refresh", "validate", "storm", "metered", "usage", "admins", "scim", "tenants",
          "closing", "invoices", "tenant_tx"]
 NEEDS_RATES = {"latency", "storm"}
 
@@ -108,7 +108,7 @@ def measure(run):
         run.servers.stop(run.gateways[name].process)
     if run.product:
         for part, work in (("memory", traffic.busy_memory), ("signin", life.sign_in), ("refresh", life.refresh), ("validate", life.validate),
-                           ("storm", life.storm), ("metered", metering.metered), ("usage", usage.usage), ("admins", metering.admins)):
+                           ("storm", life.storm), ("metered", metering.metered), ("usage", usage.usage), ("admins", metering.admins), ("scim", scim.scim)):
             if part in chosen:
                 attempt(run, part, bound, work)
         if "tenants" in chosen:

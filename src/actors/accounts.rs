@@ -46,6 +46,9 @@ pub enum AccountError {
     /// The tenant would have nobody left who can do everything.
     #[error("the last owner stays")]
     LastOwner,
+    /// The tenant enforces its provider, and nobody else would get in when that is away.
+    #[error("the last owner who gets in without the provider stays")]
+    BreakGlass,
     /// The identity provider switched the user off, and only it switches them on again.
     #[error("the identity provider switched the user off")]
     Deprovisioned,

@@ -154,8 +154,8 @@ impl JobGround<'_> {
                 },
             ),
             Job::cluster(
-                "recheck_email_domains",
-                "looks again for the records that prove tenants' e-mail domains, and forgets claims that ran out",
+                "recheck_domains",
+                "looks again for the records that prove tenants' domains and hosts, and forgets claims that ran out",
                 MINUTE * 10,
                 move || {
                     let desk = Arc::clone(&sso_desk);

@@ -18,7 +18,7 @@ pub struct GatewaySettings {
     pub public_scheme: String,
     /// Port in public URLs; 0 = the listener's port while `public_scheme` is `http`, none for `https`.
     pub public_port: u16,
-    /// Custom hosts: host name → subdomain of its tenant.
+    /// Hosts that the operator gives to tenants: host name → subdomain. They go before those that tenants claim.
     pub hosts: BTreeMap<String, String>,
     /// Networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<String>,

@@ -26,6 +26,8 @@ pub enum Change {
     ApiKeyRevoked(ApiKeyId),
     /// A meter's state changed, or its pause was lifted.
     Usage,
+    /// A host became the tenant's, or is its no more.
+    Hosts,
 }
 
 /// One committed change.
@@ -45,6 +47,7 @@ impl ConfigChange {
             ("tenant", _) => Change::Tenant { version },
             ("keys", _) => Change::Keys,
             ("usage", _) => Change::Usage,
+            ("hosts", _) => Change::Hosts,
             ("session", Some(session)) => Change::SessionRevoked(session.into()),
             ("api_key", Some(key)) => Change::ApiKeyRevoked(key.into()),
             _ => return None,

@@ -35,6 +35,15 @@ pub async fn find_by_slug(tx: &SystemTx<'_>, slug: &str) -> Result<Option<Tenant
     Ok(id.map(TenantId::from))
 }
 
+/// The tenant that has proved this host.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_by_host(tx: &SystemTx<'_>, host: &str) -> Result<Option<TenantId>, DbError> {
+    let id = sqlx::query_scalar!("SELECT platform.find_tenant_by_host($1)", host).fetch_one(tx.pool).await?;
+    Ok(id.map(TenantId::from))
+}
+
 /// The tenant with this id, if there is one.
 ///
 /// # Errors

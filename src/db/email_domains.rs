@@ -102,18 +102,19 @@ pub async fn claim(
     find(tx, domain).await
 }
 
-/// Writes down that a domain's record was found. One that another tenant has proved violates `verified_domains_domain_key`.
+/// Writes down that a domain's record with this challenge was found; a claim that was made anew meanwhile waits for its own. One that another tenant has proved violates `verified_domains_domain_key`.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_found(tx: &mut TenantTx, domain: &EmailDomain) -> Result<(), DbError> {
+pub async fn set_found(tx: &mut TenantTx, domain: &EmailDomain, challenge: &str) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE auth.email_domains SET verified_at = coalesce(verified_at, clock_timestamp()),
                 checked_at = clock_timestamp(), n_missed = 0
-         WHERE tenant_id = $1 AND domain = $2",
+         WHERE tenant_id = $1 AND domain = $2 AND challenge = $3",
         tenant,
-        domain.as_str()
+        domain.as_str(),
+        challenge
     )
     .execute(tx.connection()?)
     .await?;

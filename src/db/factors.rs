@@ -26,21 +26,23 @@ pub async fn get(tx: &mut TenantTx, user: UserId) -> Result<Factors, DbError> {
     Ok(Factors { totp: row.totp, n_passkeys: row.n_passkeys, n_recovery_codes: row.n_recovery_codes })
 }
 
-/// How many active users of a role have a password and a second factor.
+/// The active users of a role who have a password and a second factor.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn count_able_with_factor(tx: &mut TenantTx, role: Role) -> Result<i64, DbError> {
+pub async fn list_able_with_factor(tx: &mut TenantTx, role: Role) -> Result<Vec<UserId>, DbError> {
     let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "n!" FROM auth.users u
+    let ids = sqlx::query_scalar!(
+        "SELECT u.id FROM auth.users u
            WHERE u.tenant_id = $1 AND u.role = $2 AND u.state = 'active' AND u.password_hash IS NOT NULL
                  AND (EXISTS (SELECT FROM auth.totp_factors f
                               WHERE f.tenant_id = $1 AND f.user_id = u.id AND f.state = 'active')
-                      OR EXISTS (SELECT FROM auth.passkeys p WHERE p.tenant_id = $1 AND p.user_id = u.id))"#,
+                      OR EXISTS (SELECT FROM auth.passkeys p WHERE p.tenant_id = $1 AND p.user_id = u.id))
+           ORDER BY u.id",
         tenant,
         role.as_str()
     )
-    .fetch_one(tx.connection()?)
-    .await?)
+    .fetch_all(tx.connection()?)
+    .await?;
+    Ok(ids.into_iter().map(UserId::from).collect())
 }

@@ -1,5 +1,6 @@
 //! Who people are at a provider, and here: `auth.sso_identities`.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::error::DbError;
@@ -78,4 +79,57 @@ pub async fn count_of(tx: &mut TenantTx, connection: ConnectionId, user: UserId)
     )
     .fetch_one(tx.connection()?)
     .await?)
+}
+
+/// Whom a user is at a provider.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The connection's name.
+    pub name: String,
+    /// Whether one can sign in by it.
+    pub is_enabled: bool,
+    /// What the provider calls the person.
+    pub subject: String,
+    /// When it was linked.
+    pub linked_at: DateTime<Utc>,
+    /// When the user last signed in by it.
+    pub last_used_at: DateTime<Utc>,
+}
+
+/// Whom the user is at the tenant's providers.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_of(tx: &mut TenantTx, user: UserId) -> Result<Vec<Identity>, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_as!(
+        Identity,
+        "SELECT i.connection_id AS connection, c.name, c.is_enabled, i.subject, i.created_at AS linked_at, i.last_used_at
+         FROM auth.sso_identities i
+         JOIN auth.sso_connections c ON c.tenant_id = i.tenant_id AND c.id = i.connection_id
+         WHERE i.tenant_id = $1 AND i.user_id = $2 ORDER BY c.name, i.subject",
+        tenant,
+        user.uuid()
+    )
+    .fetch_all(tx.connection()?)
+    .await?)
+}
+
+/// Forgets whom the user is at the connection's provider; returns how many people that were.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_of(tx: &mut TenantTx, connection: ConnectionId, user: UserId) -> Result<u64, DbError> {
+    let tenant = tx.tenant().uuid();
+    let result = sqlx::query!(
+        "DELETE FROM auth.sso_identities WHERE tenant_id = $1 AND connection_id = $2 AND user_id = $3",
+        tenant,
+        connection.uuid(),
+        user.uuid()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(result.rows_affected())
 }

@@ -63,3 +63,21 @@ pub async fn list(tx: &mut TenantTx, connection: ConnectionId) -> Result<Vec<Ses
     .await?;
     Ok(ids.into_iter().map(SessionId::from).collect())
 }
+
+/// The user's sessions that came by a connection, dead ones among them.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list_of(tx: &mut TenantTx, connection: ConnectionId, user: UserId) -> Result<Vec<SessionId>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let ids = sqlx::query_scalar!(
+        "SELECT session_id FROM auth.sso_sessions
+         WHERE tenant_id = $1 AND connection_id = $2 AND user_id = $3 AND ends_at > clock_timestamp()",
+        tenant,
+        connection.uuid(),
+        user.uuid()
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    Ok(ids.into_iter().map(SessionId::from).collect())
+}

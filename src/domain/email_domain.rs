@@ -148,7 +148,7 @@ impl EmailDomain {
         };
         let labels: Vec<&str> = text.split('.').collect();
         let has_letters_last = labels.last().is_some_and(|last| last.bytes().any(|b| b.is_ascii_lowercase()));
-        if text.len() <= 240 && labels.len() >= 2 && labels.iter().all(|label| is_label(label)) && has_letters_last {
+        if text.len() <= 231 && labels.len() >= 2 && labels.iter().all(|label| is_label(label)) && has_letters_last {
             Ok(Self(text))
         } else {
             Err(EmailDomainError::Malformed)
@@ -178,24 +178,12 @@ impl EmailDomain {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Name of the TXT record that proves it.
-    #[must_use]
-    pub fn record_name(&self) -> String {
-        format!("_businessos-challenge.{}", self.0)
-    }
 }
 
 impl fmt::Display for EmailDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// What the TXT record says.
-#[must_use]
-pub fn record_text(challenge: &str) -> String {
-    format!("businessos-domain-verification={challenge}")
 }
 
 #[cfg(test)]

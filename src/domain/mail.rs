@@ -30,11 +30,13 @@ pub enum MailKind {
     UsageThreshold,
     /// An invoice or a credit note, with the document.
     Invoice,
+    /// A domain or host is the tenant's no more, because its record was missing for days; goes to owners and admins.
+    DomainLost,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Invitation,
         Self::OnboardingInvitation,
         Self::EmailVerification,
@@ -46,6 +48,7 @@ impl MailKind {
         Self::CodeGuessing,
         Self::UsageThreshold,
         Self::Invoice,
+        Self::DomainLost,
     ];
 
     /// The word in the database.
@@ -63,6 +66,7 @@ impl MailKind {
             Self::CodeGuessing => "code_guessing",
             Self::UsageThreshold => "usage_threshold",
             Self::Invoice => "invoice",
+            Self::DomainLost => "domain_lost",
         }
     }
 
@@ -85,7 +89,8 @@ impl MailKind {
             | Self::SessionReuse
             | Self::CodeGuessing
             | Self::UsageThreshold
-            | Self::Invoice => None,
+            | Self::Invoice
+            | Self::DomainLost => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Names come from users. In HTML they are escaped; in a subject they cannot end the line, because names hold no control characters
 //! and what does is replaced here all the same.
 
+mod domain;
 mod invoice;
 mod usage;
 
@@ -144,6 +145,7 @@ fn words<'a>(facts: &MailFacts<'a>) -> Words<'a> {
         ),
         MailKind::UsageThreshold => return usage::words(tenant, facts.detail),
         MailKind::Invoice => return invoice::words(tenant, facts.detail),
+        MailKind::DomainLost => return domain::words(tenant, facts.detail),
     };
     Words { subject, paragraphs: vec![paragraph], link: facts.link, button, closing }
 }

@@ -80,3 +80,17 @@ fn a_mail_about_a_limit_says_something_else_for_each_consequence() {
     assert!(of("hard").contains("further calls are refused until 1 December 2026"), "{}", of("hard"));
     assert_eq!(of("ok"), of("warn"));
 }
+
+#[test]
+fn a_lost_domain_is_named_with_what_it_was_good_for() {
+    for (used, says) in
+        [("host", "Acme Ltd is not reached at app.acme.example any more."), ("email", "no users are made")]
+    {
+        let detail =
+            json!({ "domain": "app.acme.example", "use": used, "record": "_businessos-challenge.app.acme.example" });
+        let mail = written(MailKind::DomainLost, "Acme Ltd", &detail);
+        assert_eq!(mail.subject, "app.acme.example is not a domain of Acme Ltd any more");
+        assert!(mail.text.contains(says), "{}", mail.text);
+        assert!(mail.text.contains("record at _businessos-challenge.app.acme.example that"), "{}", mail.text);
+    }
+}

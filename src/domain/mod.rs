@@ -10,6 +10,8 @@ pub mod closing;
 pub mod common_passwords;
 pub mod country;
 pub mod crediting;
+pub mod custom_host;
+pub mod domain_claim;
 pub mod email_domain;
 pub mod envelope;
 pub mod factor;

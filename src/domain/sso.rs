@@ -174,9 +174,18 @@ pub fn assurance(proof: &ProviderProof, trusts_mfa: bool, mfa_acr_values: &[Stri
 /// admins have listed, to the letter (RFC 9700 §4.1.3).
 #[must_use]
 pub fn may_return_to(target: &str, listed: &[String]) -> bool {
-    let is_clean = target.len() <= 2_000 && target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'\\');
     let is_path = target.starts_with('/') && !target.starts_with("//");
-    is_clean && !target.contains('#') && (is_path || listed.iter().any(|allowed| allowed == target))
+    is_clean(target) && (is_path || listed.iter().any(|allowed| allowed == target))
+}
+
+/// Whether `target` is a page below an origin, such as `https://app.acme.example`.
+#[must_use]
+pub fn is_page_of(target: &str, origin: &str) -> bool {
+    is_clean(target) && target.strip_prefix(origin).is_some_and(|path| path.starts_with('/'))
+}
+
+fn is_clean(target: &str) -> bool {
+    target.len() <= 2_000 && target.bytes().all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'\\' | b'#'))
 }
 
 #[cfg(test)]

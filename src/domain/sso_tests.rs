@@ -99,3 +99,24 @@ fn entra_is_known_by_its_hosts() {
         assert_eq!(ConnectionKind::parse(kind.as_str()), Some(kind));
     }
 }
+
+#[test]
+fn a_page_of_an_origin_is_nobody_elses() {
+    let origin = "https://app.acme.example";
+    for page in ["https://app.acme.example/", "https://app.acme.example/a?b=c"] {
+        assert!(is_page_of(page, origin), "{page}");
+    }
+    for other in [
+        "https://app.acme.example",
+        "https://app.acme.example.evil.example/",
+        "https://app.acme.example:8443/",
+        "https://app.acme.example@evil.example/",
+        "http://app.acme.example/",
+        "https://app.acme.example/a#b",
+        "https://app.acme.example\\@evil.example/",
+        "https://APP.acme.example/",
+        "/a",
+    ] {
+        assert!(!is_page_of(other, origin), "{other}");
+    }
+}

@@ -90,6 +90,8 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/sso/token", |r| r.route(post().to(sso::redeem_code)));
     resource(service, "/auth/sso/step-up", |r| r.route(post().to(sso::step_up)));
     resource(service, "/auth/sso/link", |r| r.route(post().to(sso::link)));
+    resource(service, "/auth/sso/identities", |r| r.route(get().to(sso::list_identities)));
+    resource(service, "/auth/sso/identities/{connection}", |r| r.route(delete().to(sso::unlink)));
     resource(service, "/auth/sso/{connection}", |r| r.route(get().to(sso::start)));
     resource(service, "/sso/connections", |r| r.route(get().to(sso::list)).route(post().to(sso::create)));
     resource(service, "/sso/connections/{id}", |r| {

@@ -180,6 +180,7 @@ impl Modify for Bearer {
         tenants::list_secrets, tenants::put_secret, tenants::delete_secret,
         tenants::list_domains, tenants::claim_domain, tenants::verify_domain, tenants::release_domain,
         sso::discover, sso::start, sso::callback, sso::callback_by_post, sso::redeem_code, sso::step_up, sso::link,
+        sso::list_identities, sso::unlink,
         sso::list, sso::create, sso::get, sso::update, sso::delete, sso::test,
         well_known::jwks, well_known::discovery,
         auth::login, auth::refresh, auth::logout, auth::validate, auth::validate_by_post, auth::me,

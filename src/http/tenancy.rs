@@ -11,9 +11,10 @@ use super::credential;
 use super::problem::{Problem, kinds};
 use super::state::AppState;
 use crate::actors::ask::AskError;
-use crate::actors::tenant::{Bucket, ReloadTenant, TenantHandle, TenantView, Wanted};
+use crate::actors::tenant::{Bucket, ReloadTenant, ResolveError, TenantHandle, TenantView, Wanted};
 use crate::clock;
 use crate::config::RouteSettings;
+use crate::domain::custom_host;
 use crate::domain::ids::TenantId;
 use crate::domain::subscription::Access;
 use crate::domain::tenant::{Slug, TenantState};
@@ -49,14 +50,17 @@ pub async fn tenant_of(
 }
 
 async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Result<Arc<TenantHandle>, Problem> {
-    let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
+    let by_host = match context.host.as_deref() {
+        Some(host) => by_host(state, host).await?,
+        None => None,
+    };
     let mut named = request.headers().get_all(&X_TENANT);
     let by_header = named.next().map(|value| value.to_str().unwrap_or_default());
     if named.next().is_some() {
         return Err(Problem::new(&kinds::MALFORMED_REQUEST, "send one X-Tenant header"));
     }
     let tenant = match (by_host, by_header) {
-        (Some(slug), _) => by_slug(state, slug).await?,
+        (Some(tenant), _) => tenant,
         (None, Some(name)) => by_name(state, name).await?,
         (None, None) => {
             let named = credential::bearer(request.headers()).and_then(token::peek_tenant);
@@ -74,7 +78,29 @@ async fn find(request: &HttpRequest, state: &AppState, context: &RequestContext)
     }
 }
 
-/// The subdomain that a host means: from the map of custom hosts, or one label before the base domain.
+/// The tenant that a host means, if it means any: a host that nobody has may be the platform's own name within its network.
+///
+/// # Errors
+/// `unknown-tenant` below the platform's domain, or that it cannot be loaded now.
+pub async fn by_host(state: &AppState, host: &str) -> Result<Option<Arc<TenantHandle>>, Problem> {
+    if let Some(slug) = slug_of_host(state, host) {
+        return by_slug(state, slug).await.map(Some);
+    }
+    if let Some(tenant) = state.registry.find_host(host) {
+        return Ok(Some(tenant));
+    }
+    if !custom_host::is_host_name(host) || host == state.settings.gateway.base_domain {
+        return Ok(None);
+    }
+    match state.registry.resolve(&state.registry_actor, Wanted::Host(host.into())).await {
+        Ok(tenant) => Ok(Some(tenant)),
+        Err(ResolveError::Unknown) => Ok(None),
+        Err(error @ ResolveError::Unavailable) => Err(error.into()),
+    }
+}
+
+/// The subdomain that a host means without being looked up: from the operator's map of hosts, or one label before the base domain. Both
+/// go before what tenants claim.
 fn slug_of_host<'a>(state: &'a AppState, host: &'a str) -> Option<&'a str> {
     let gateway = &state.settings.gateway;
     if let Some(slug) = gateway.hosts.get(host) {
@@ -86,7 +112,13 @@ fn slug_of_host<'a>(state: &'a AppState, host: &'a str) -> Option<&'a str> {
 /// The tenant that host or `X-Tenant` name, if it is active here: without waiting for anything.
 #[must_use]
 pub fn active_of(request: &HttpRequest, state: &AppState, context: &RequestContext) -> Option<TenantId> {
-    let by_host = context.host.as_deref().and_then(|host| slug_of_host(state, host));
+    let host = context.host.as_deref();
+    let by_host = host.and_then(|host| slug_of_host(state, host));
+    if let (None, Some(host)) = (by_host, host)
+        && let Some(tenant) = state.registry.find_host(host)
+    {
+        return Some(tenant.id());
+    }
     let named = request.headers().get(&X_TENANT).and_then(|value| value.to_str().ok());
     let name = by_host.or(named)?;
     let tenant = match name.parse::<TenantId>() {

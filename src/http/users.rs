@@ -187,7 +187,7 @@ pub(super) struct UpdateUserRequest {
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", operation_id = "user.update", security(("bearer" = [])),
     params(("id" = String, Path, description = "The user's id")), request_body = UpdateUserRequest,
     responses((status = 200, description = "The user after the change", body = UserResponse),
-              (status = 409, description = "`last-owner`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 409, description = "`last-owner`, or `conflict`: nobody else would get in when the provider, which the tenant enforces, is away", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::BodyProblems, openapi::ThingProblems))]
 pub(super) async fn update(
     Then(admin, Json(body)): Then<AdminOfTenant, Json<UpdateUserRequest>>,
@@ -211,7 +211,7 @@ pub(super) async fn update(
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", operation_id = "user.delete", security(("bearer" = [])),
     params(("id" = String, Path, description = "The user's id")),
     responses((status = 204, description = "Deleted"),
-              (status = 409, description = "`last-owner`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              (status = 409, description = "`last-owner`, or `conflict`: nobody else would get in when the provider, which the tenant enforces, is away", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::ThingProblems))]
 pub(super) async fn delete(
     admin: AdminOfTenant,
@@ -246,7 +246,9 @@ pub(super) async fn end_sessions(
 /// The user's sessions end, and a mail tells them.
 #[utoipa::path(delete, path = "/users/{id}/factors", tag = "users", operation_id = "user.factors.remove", security(("bearer" = [])),
     params(("id" = String, Path, description = "The user's id")),
-    responses((status = 204, description = "The user has no second factor"), openapi::ThingProblems))]
+    responses((status = 204, description = "The user has no second factor"),
+              (status = 409, description = "`conflict`: nobody else would get in when the provider, which the tenant enforces, is away", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::ThingProblems))]
 pub(super) async fn remove_factors(
     SteppedUp(admin): SteppedUp<AdminOfTenant>,
     state: web::Data<AppState>,

@@ -74,6 +74,7 @@ const TABLE: &[(&str, Trail)] = &[
     ("POST /auth/sso/token", Leaves("session.create")),
     ("POST /auth/sso/step-up", Nothing("a question; the code that answers it leaves a row")),
     ("POST /auth/sso/link", Nothing("a question; the code that answers it leaves a row")),
+    ("DELETE /auth/sso/identities/{connection}", Leaves("sso.unlink")),
     ("POST /api-keys", Leaves("api_key.create")),
     ("DELETE /api-keys/{id}", Leaves("api_key.revoke")),
     (

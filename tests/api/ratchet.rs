@@ -65,6 +65,8 @@ const ANY_USER: &[(&str, &str)] = &[
     ("POST /auth/email/verify/resend", "mails the caller themselves"),
     ("POST /auth/sso/step-up", "the caller's own session"),
     ("POST /auth/sso/link", "the caller's own identity"),
+    ("GET /auth/sso/identities", "the caller's own identities"),
+    ("DELETE /auth/sso/identities/{connection}", "the caller's own identity"),
     ("GET /billing/plans", "shows what everybody may buy"),
     ("GET /billing/subscription", "says what the tenant's users may use"),
     ("GET /billing/usage", "everybody may see what the tenant has used"),

@@ -108,7 +108,7 @@ async fn a_domain_whose_record_is_gone_is_let_go_after_a_week_and_not_because_dn
         world.app.db.as_admin(is_due).await;
         let before = "SELECT count(*) FROM auth.email_domains WHERE checked_at > now() - interval '1 hour'";
         // The run before may not have said yet that it is over.
-        let path = "/operator/jobs/recheck_email_domains/run";
+        let path = "/operator/jobs/recheck_domains/run";
         until("the job runs", async || world.app.post("platform", path).token(&operator).await.status < 300).await;
         if missed >= 0 {
             until("the domain was looked at", async || world.app.count(before).await == 1).await;

@@ -12,12 +12,19 @@ mod enforcement;
 #[path = "../api/helpers.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod helpers;
+mod hosts;
+mod identities;
 mod liar;
 mod outbound;
 mod provider;
 mod real;
+mod redis_sessions;
+#[path = "../api/soft_key.rs"]
+mod soft_key;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
 mod support;
+#[path = "../support/redis.rs"]
+mod test_redis;
 mod world;

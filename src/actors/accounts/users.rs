@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{AccountError, Asker, event, invitations, is_platform};
-use crate::actors::auth::{AuthContext, revoke_here};
+use crate::actors::auth::{AuthContext, break_glass, revoke_here};
 use crate::actors::tenant::TenantHandle;
 use crate::clock;
 use crate::db::invitations::revoke_made_by;
@@ -70,7 +70,7 @@ pub struct UserWish {
 /// Changes a user.
 ///
 /// # Errors
-/// [`AccountError::NotFound`], [`AccountError::Admin`], [`AccountError::LastOwner`] or the database's.
+/// [`AccountError::NotFound`], [`AccountError::Admin`], [`AccountError::LastOwner`], [`AccountError::BreakGlass`] or the database's.
 pub async fn update_user(
     context: &AuthContext,
     tenant: &Arc<TenantHandle>,
@@ -96,6 +96,9 @@ pub async fn update_user(
     let loses = role.is_some_and(|role| role != guarded) || is_suspended == Some(true);
     if loses && able == [id] {
         return Err(AccountError::LastOwner);
+    }
+    if loses && break_glass::is_last(&mut tx, guarded, id).await? {
+        return Err(AccountError::BreakGlass);
     }
     let change = UserChange { name: wish.name.as_deref(), role, is_suspended };
     user_admin::update(&mut tx, id, &change).await?;
@@ -126,7 +129,7 @@ pub async fn update_user(
 /// the audit log under their id, and API keys that they made stay: they are the tenant's.
 ///
 /// # Errors
-/// [`AccountError::NotFound`], [`AccountError::Admin`], [`AccountError::LastOwner`] or the database's.
+/// [`AccountError::NotFound`], [`AccountError::Admin`], [`AccountError::LastOwner`], [`AccountError::BreakGlass`] or the database's.
 pub async fn delete_user(
     context: &AuthContext,
     tenant: &Arc<TenantHandle>,
@@ -140,6 +143,9 @@ pub async fn delete_user(
     asker.check_touch(before.role)?;
     if able == [id] {
         return Err(AccountError::LastOwner);
+    }
+    if break_glass::is_last(&mut tx, guarded, id).await? {
+        return Err(AccountError::BreakGlass);
     }
     revoke_made_by(&mut tx, id).await?;
     user_removal::delete(&mut tx, id).await?;
@@ -187,9 +193,14 @@ pub async fn remove_factors(
     asker: Asker,
     id: UserId,
 ) -> Result<(), AccountError> {
+    let guarded = guarded_role(is_platform(&tenant.view_full()));
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let is_last = break_glass::is_last(&mut tx, guarded, id).await?;
     let user = user_admin::lock(&mut tx, id).await?.ok_or(AccountError::NotFound)?;
     asker.check_touch(user.role)?;
+    if is_last {
+        return Err(AccountError::BreakGlass);
+    }
     user_removal::delete_factors(&mut tx, id).await?;
     account_links::spend_of_every_purpose(&mut tx, id).await?;
     let ended = context.sessions.revoke_all(&mut tx, id, None, "factors_removed").await?;

@@ -54,6 +54,9 @@ pub enum AuthError {
     /// The user has no such factor, or no enrolment waits.
     #[error("there is no such factor")]
     NoSuchFactor,
+    /// The tenant enforces its provider, and nobody else would get in when that is away.
+    #[error("the last owner who gets in without the provider keeps their second factor")]
+    BreakGlass,
     /// Not the answer of a passkey that was asked for.
     #[error("the passkey's answer is not valid")]
     InvalidPasskey,

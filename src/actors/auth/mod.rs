@@ -5,6 +5,7 @@
 
 mod argon;
 mod begin;
+pub(in crate::actors) mod break_glass;
 mod factors;
 mod federated;
 pub mod forget;

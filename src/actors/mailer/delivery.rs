@@ -182,7 +182,8 @@ fn link(settings: &MailSettings, view: &TenantView, kind: MailKind, mail: &Claim
         | MailKind::SessionReuse
         | MailKind::CodeGuessing
         | MailKind::UsageThreshold
-        | MailKind::Invoice => return None,
+        | MailKind::Invoice
+        | MailKind::DomainLost => return None,
     };
     let token = row_token::encode(purpose, row, view.tenant.id, &view.keys.rows);
     let host = if target.starts_with('/') { view.issuer.as_str() } else { "" };
@@ -201,6 +202,7 @@ fn link_life_s(settings: &Settings, kind: MailKind) -> u64 {
         | MailKind::SessionReuse
         | MailKind::CodeGuessing
         | MailKind::UsageThreshold
-        | MailKind::Invoice => 0,
+        | MailKind::Invoice
+        | MailKind::DomainLost => 0,
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::access::{self, Ended};
 use super::{Desk, Found, IfMatch, ScimFailure, transact};
+use crate::actors::auth::break_glass;
 use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::db::users::{self, NewUser, User};
@@ -13,11 +14,10 @@ use crate::domain::ids::UserId;
 use crate::domain::scim::error::ScimType;
 use crate::domain::scim::user::{ScimUser, Wish};
 use crate::domain::scim::{ResourceKind, ScimError, fold, input, patch};
-use crate::domain::tenant::PLATFORM_SLUG;
-use crate::domain::user_admin::{check_touch, guarded_role};
+use crate::domain::user_admin::check_touch;
 
 fn guarded(view: &TenantView) -> Role {
-    guarded_role(view.tenant.slug.as_str() == PLATFORM_SLUG)
+    break_glass::role_of(view)
 }
 
 fn target(id: UserId) -> (&'static str, String) {
@@ -196,11 +196,22 @@ async fn set_identity(tx: &mut TenantTx, desk: &Desk, user: &User, was: &Wish, w
     Ok(())
 }
 
+/// The owner who gets in when the provider is away is not the provider's to remove.
+async fn check_break_glass(tx: &mut TenantTx, desk: &Desk, id: UserId) -> Result<(), ScimFailure> {
+    if break_glass::is_last(tx, guarded(&desk.tenant.view()), id).await? {
+        let why =
+            "everybody else signs in by the provider alone: give another owner a password and a second factor first";
+        return Err(ScimError::guarded(why).into());
+    }
+    Ok(())
+}
+
 /// Switches a user off, who is locked. There is always an owner who can sign in.
 async fn switch_off(tx: &mut TenantTx, desk: &Desk, user: &User, able: &[UserId]) -> Result<Ended, ScimFailure> {
     if able == [user.id] {
         return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
     }
+    check_break_glass(tx, desk, user.id).await?;
     // Before the address is out of reach of the invitations that were sent to it.
     let ended = access::end(tx, desk, user.id, "scim_deactivated").await?;
     scim_users::deactivate(tx, user.id, user.is_suspended).await?;
@@ -225,6 +236,7 @@ pub async fn delete_user(desk: &Desk, id: UserId, if_match: &IfMatch) -> Result<
         if able == [id] {
             return Err(ScimError::guarded("the last owner stays: make somebody else an owner first").into());
         }
+        check_break_glass(tx, desk, id).await?;
         let ended = access::end(tx, desk, id, "scim_deleted").await?;
         let names = [user.email.as_str(), &before.user_name].map(fold);
         standing::record_departure(tx, &names.each_ref().map(String::as_str)).await?;

@@ -14,7 +14,7 @@ use crate::db::sso_connections::{self, Connection};
 use crate::db::sso_flows::{self, FlowPurpose, NewFlow};
 use crate::domain::ids::ConnectionId;
 use crate::domain::row_token::{self, RowTokenPurpose};
-use crate::domain::sso::may_return_to;
+use crate::domain::sso::{is_page_of, may_return_to};
 
 /// Longest text of a client's own.
 const MAX_CLIENT_STATE: usize = 512;
@@ -133,7 +133,9 @@ async fn insert(
     let return_to = return_to.unwrap_or_else(|| "/".to_owned());
     // S256 gives 43 characters of base64url (RFC 7636 §4.2).
     let is_base64 = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let is_fine = may_return_to(&return_to, &view.tenant.config.sso.return_urls)
+    let may_return = may_return_to(&return_to, &view.tenant.config.sso.return_urls)
+        || view.origins(&desk.auth.settings).any(|origin| is_page_of(&return_to, &origin));
+    let is_fine = may_return
         && client_state.as_ref().is_none_or(|text| text.len() <= MAX_CLIENT_STATE && !text.contains('\0'))
         && code_challenge.as_ref().is_none_or(|text| text.len() == 43 && is_base64(text));
     if !is_fine {

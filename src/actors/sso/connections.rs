@@ -15,7 +15,7 @@ use crate::clients::oidc::end_session_url;
 use crate::clock;
 use crate::db::sso_connections::{self, Connection};
 use crate::db::totp_factors::SealedSecret;
-use crate::db::{TenantTx, audit, email_domains, factors, sso_sessions, tenants};
+use crate::db::{TenantTx, audit, email_domains, factors, sso_sessions, tenants, user_admin};
 use crate::domain::email_domain::EmailDomain;
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{ConnectionId, SessionId};
@@ -142,7 +142,10 @@ pub async fn check_enforcement(tx: &mut TenantTx, in_platform: bool) -> Result<(
     if !sso_connections::list(tx).await?.iter().any(|connection| connection.is_enabled) {
         return Err(SsoError::LastWay("there is no connection that is switched on"));
     }
-    if factors::count_able_with_factor(tx, guarded_role(in_platform)).await? == 0 {
+    let role = guarded_role(in_platform);
+    // None of them loses their factor meanwhile.
+    user_admin::lock_able(tx, role).await?;
+    if factors::list_able_with_factor(tx, role).await?.is_empty() {
         return Err(SsoError::LastWay(
             "no owner has a password and a second factor, to get in when the provider is away",
         ));

@@ -1,4 +1,4 @@
-//! Domains that tenants claim: proved by a record in DNS, and looked at again.
+//! Names in DNS that tenants claim, for their people's addresses or as hosts of their own: proved by a record, and looked at again.
 
 use std::time::Duration;
 
@@ -10,36 +10,33 @@ use crate::actors::accounts::Asker;
 use crate::actors::tenants_in_turn::{self, ChoreError};
 use crate::clients::kms::{self, MasterKeyError};
 use crate::clock;
-use crate::db::email_domains::{self, DomainRow};
-use crate::db::{DbError, TenantTx, audit};
+use crate::db::email_domains::DomainRow;
+use crate::db::{DbError, TenantTx, audit, domain_claims, mail_outbox, user_admin};
 use crate::domain::audit::{AuditActor, AuditSource};
-use crate::domain::email_domain::{EmailDomain, MAX_MISSED, record_text};
+use crate::domain::domain_claim::{DomainClaim, DomainClaimError, DomainUse, record_text};
+use crate::domain::email_domain::MAX_MISSED;
 use crate::domain::ids::TenantId;
+use crate::domain::mail::MailKind;
 
 /// Longest wait for DNS.
 const DNS_DEADLINE: Duration = Duration::from_secs(5);
 /// Domains of a tenant that are looked at in one turn.
 const BATCH: i64 = 20;
 
-/// Claims a domain. A claim that is there already is returned as it is.
+/// Claims a name. A claim that is there already is returned as it is.
 ///
 /// # Errors
 /// [`SsoError::Domain`], [`SsoError::TooMany`], or the database's.
-pub async fn claim(
-    desk: &SsoDesk,
-    tenant: TenantId,
-    asker: Asker,
-    domain: &EmailDomain,
-) -> Result<DomainRow, SsoError> {
-    domain.check_claim(&desk.auth.settings.gateway.base_domain)?;
+pub async fn claim(desk: &SsoDesk, tenant: TenantId, asker: Asker, claim: &DomainClaim) -> Result<DomainRow, SsoError> {
+    let gateway = &desk.auth.settings.gateway;
+    claim.check(&gateway.base_domain, gateway.hosts.keys())?;
     let random: [u8; 20] = kms::random().map_err(|_random: MasterKeyError| SsoError::Random)?;
     let challenge = hex::encode(random);
     let mut tx = TenantTx::begin(&desk.auth.db, tenant).await?;
-    let claimed = email_domains::claim(&mut tx, domain, &challenge, claim_end(desk)).await?;
+    let claimed = domain_claims::insert(&mut tx, claim, &challenge, claim_end(desk)).await?;
     let claimed = claimed.ok_or(SsoError::TooMany)?;
     if claimed.challenge == challenge {
-        let target = ("email_domain", domain.to_string());
-        audit::insert(&mut tx, &event(asker.actor, "email_domain.claim", target, asker.source, json!({}))).await?;
+        record(&mut tx, claim, Step::Claim, asker).await?;
     }
     tx.commit().await?;
     Ok(claimed)
@@ -48,48 +45,48 @@ pub async fn claim(
 /// Looks for the record now.
 ///
 /// # Errors
-/// [`SsoError::UnknownDomain`], [`SsoError::RecordMissing`], [`SsoError::DomainTaken`], [`SsoError::Dns`], or the database's.
+/// [`SsoError::UnknownDomain`], [`SsoError::RecordMissing`], [`SsoError::DomainTaken`], [`SsoError::Domain`] if the platform has taken
+/// the name since, [`SsoError::Dns`], or the database's.
 pub async fn verify(
     desk: &SsoDesk,
     tenant: TenantId,
     asker: Asker,
-    domain: &EmailDomain,
+    claim: &DomainClaim,
 ) -> Result<DomainRow, SsoError> {
+    let gateway = &desk.auth.settings.gateway;
+    claim.check(&gateway.base_domain, gateway.hosts.keys())?;
     let mut tx = TenantTx::begin_read(&desk.auth.db, tenant).await?;
-    let claimed = email_domains::find(&mut tx, domain).await;
+    let claimed = domain_claims::find(&mut tx, claim).await;
     tx.finish();
-    let claimed = claimed?.ok_or(SsoError::UnknownDomain)?;
-    if !has_record(desk, domain, &claimed.challenge).await? {
+    let challenge = claimed?.ok_or(SsoError::UnknownDomain)?.challenge;
+    if !has_record(desk, claim, &challenge).await? {
         return Err(SsoError::RecordMissing);
     }
     let mut tx = TenantTx::begin(&desk.auth.db, tenant).await?;
+    domain_claims::set_found(&mut tx, claim, &challenge).await?;
     // Looked at again: DNS took its time, in which the claim may have been given up or made anew.
-    let now = email_domains::find(&mut tx, domain).await?.filter(|now| now.challenge == claimed.challenge);
-    now.ok_or(SsoError::UnknownDomain)?;
-    email_domains::set_found(&mut tx, domain).await?;
-    let target = ("email_domain", domain.to_string());
-    audit::insert(&mut tx, &event(asker.actor, "email_domain.verify", target, asker.source, json!({}))).await?;
-    let found = email_domains::find(&mut tx, domain).await?.ok_or(SsoError::UnknownDomain)?;
+    let found = domain_claims::find(&mut tx, claim).await?.filter(|now| now.challenge == challenge);
+    let found = found.ok_or(SsoError::UnknownDomain)?;
+    record(&mut tx, claim, Step::Verify, asker).await?;
     tx.commit().await?;
     Ok(found)
 }
 
-/// Gives a domain up.
+/// Gives a name up.
 ///
 /// # Errors
 /// [`SsoError::UnknownDomain`], or the database's.
-pub async fn release(desk: &SsoDesk, tenant: TenantId, asker: Asker, domain: &EmailDomain) -> Result<(), SsoError> {
+pub async fn release(desk: &SsoDesk, tenant: TenantId, asker: Asker, claim: &DomainClaim) -> Result<(), SsoError> {
     let mut tx = TenantTx::begin(&desk.auth.db, tenant).await?;
-    if !email_domains::delete(&mut tx, domain).await? {
+    if !domain_claims::delete(&mut tx, claim).await? {
         return Err(SsoError::UnknownDomain);
     }
-    let target = ("email_domain", domain.to_string());
-    audit::insert(&mut tx, &event(asker.actor, "email_domain.delete", target, asker.source, json!({}))).await?;
+    record(&mut tx, claim, Step::Release, asker).await?;
     Ok(tx.commit().await?)
 }
 
-/// Looks again at proved domains whose turn it is, and forgets claims that ran out; returns how many of both. A domain whose record was
-/// missed often enough in a row is the tenant's no more. DNS that does not answer is no miss.
+/// Looks again at proved names whose turn it is, and forgets claims that ran out; returns how many of both. A name whose record was
+/// missed often enough in a row is the tenant's no more, and its owners and admins are told. DNS that does not answer is no miss.
 ///
 /// # Errors
 /// [`ChoreError`], with what was done besides done.
@@ -100,29 +97,30 @@ pub async fn recheck_all(desk: &SsoDesk) -> Result<u64, ChoreError> {
 async fn recheck(desk: &SsoDesk, tenant: TenantId) -> Result<u64, DbError> {
     let seconds = i64::try_from(desk.auth.settings.sso.domain_recheck_s).unwrap_or(i64::MAX / 2);
     let mut tx = TenantTx::begin(&desk.auth.db, tenant).await?;
-    let mut n_done = email_domains::delete_expired(&mut tx).await?;
-    let due = email_domains::list_due(&mut tx, seconds, BATCH).await?;
+    let mut n_done = domain_claims::delete_expired(&mut tx).await?;
+    let mut due = Vec::new();
+    for used in DomainUse::ALL {
+        for row in domain_claims::list_due(&mut tx, used, seconds, BATCH).await? {
+            let claim = DomainClaim::parse(used, &row.domain);
+            let claim = claim.map_err(|_stored: DomainClaimError| DbError::Corrupt("a claimed name"))?;
+            due.push((claim, row.challenge));
+        }
+    }
     tx.commit().await?;
-    for row in due {
-        let Ok(domain) = EmailDomain::parse(&row.domain) else {
-            return Err(DbError::Corrupt("email_domains.domain"));
-        };
-        let is_there = match has_record(desk, &domain, &row.challenge).await {
+    for (claim, challenge) in due {
+        let is_there = match has_record(desk, &claim, &challenge).await {
             Ok(is_there) => is_there,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, domain = %domain, "a domain could not be looked at");
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, domain = claim.as_str(), "a domain could not be looked at");
                 continue;
             }
         };
         let mut tx = TenantTx::begin(&desk.auth.db, tenant).await?;
         if is_there {
-            email_domains::set_found(&mut tx, &domain).await?;
-        } else if email_domains::set_missed(&mut tx, &domain, MAX_MISSED, claim_end(desk)).await? {
-            let target = ("email_domain", domain.to_string());
-            let source = AuditSource { ip: None, user_agent: None, request_id: None };
-            let lost =
-                event(AuditActor::System, "email_domain.lose", target, source, json!({ "n_missed": MAX_MISSED }));
-            audit::insert(&mut tx, &lost).await?;
+            domain_claims::set_found(&mut tx, &claim, &challenge).await?;
+        } else if domain_claims::set_missed(&mut tx, &claim, MAX_MISSED, claim_end(desk)).await? {
+            tell_of_loss(&mut tx, &claim).await?;
         }
         tx.commit().await?;
         n_done += 1;
@@ -130,8 +128,50 @@ async fn recheck(desk: &SsoDesk, tenant: TenantId) -> Result<u64, DbError> {
     Ok(n_done)
 }
 
-async fn has_record(desk: &SsoDesk, domain: &EmailDomain, challenge: &str) -> Result<bool, SsoError> {
-    let (name, wanted) = (domain.record_name(), record_text(challenge));
+async fn tell_of_loss(tx: &mut TenantTx, claim: &DomainClaim) -> Result<(), DbError> {
+    let target = (kind_of(claim), claim.as_str().to_owned());
+    let source = AuditSource { ip: None, user_agent: None, request_id: None };
+    let action = match claim {
+        DomainClaim::Email(_) => "email_domain.lose",
+        DomainClaim::Host(_) => "custom_host.lose",
+    };
+    let lost = event(AuditActor::System, action, target, source, json!({ "n_missed": MAX_MISSED }));
+    audit::insert(tx, &lost).await?;
+    let readers = user_admin::list_admins_mail(tx).await?;
+    let detail = json!({ "domain": claim.as_str(), "use": claim.used(), "record": claim.record_name() });
+    mail_outbox::insert_for_all(tx, MailKind::DomainLost, &readers, &detail).await
+}
+
+/// What an admin does to a claim.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Claim,
+    Verify,
+    Release,
+}
+
+async fn record(tx: &mut TenantTx, claim: &DomainClaim, step: Step, asker: Asker) -> Result<(), DbError> {
+    let action = match (claim, step) {
+        (DomainClaim::Email(_), Step::Claim) => "email_domain.claim",
+        (DomainClaim::Email(_), Step::Verify) => "email_domain.verify",
+        (DomainClaim::Email(_), Step::Release) => "email_domain.delete",
+        (DomainClaim::Host(_), Step::Claim) => "custom_host.claim",
+        (DomainClaim::Host(_), Step::Verify) => "custom_host.verify",
+        (DomainClaim::Host(_), Step::Release) => "custom_host.delete",
+    };
+    let target = (kind_of(claim), claim.as_str().to_owned());
+    audit::insert(tx, &event(asker.actor, action, target, asker.source, json!({}))).await
+}
+
+fn kind_of(claim: &DomainClaim) -> &'static str {
+    match claim {
+        DomainClaim::Email(_) => "email_domain",
+        DomainClaim::Host(_) => "custom_host",
+    }
+}
+
+async fn has_record(desk: &SsoDesk, claim: &DomainClaim, challenge: &str) -> Result<bool, SsoError> {
+    let (name, wanted) = (claim.record_name(), record_text(challenge));
     let texts = tokio::time::timeout(DNS_DEADLINE, desk.dns.texts(&name)).await;
     let texts = texts.map_err(|_elapsed| SsoError::Dns(crate::clients::dns::DnsError::TimedOut))??;
     Ok(texts.iter().any(|text| text.trim() == wanted))

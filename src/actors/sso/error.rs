@@ -7,7 +7,7 @@ use crate::actors::sessions::SessionStoreError;
 use crate::clients::dns::DnsError;
 use crate::clients::oidc::{IdTokenError, OidcError};
 use crate::db::DbError;
-use crate::domain::email_domain::EmailDomainError;
+use crate::domain::domain_claim::DomainClaimError;
 
 /// Sign-in by an identity provider refuses, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +75,12 @@ pub enum SsoError {
     /// Nobody could sign in any more.
     #[error("{0}")]
     LastWay(&'static str),
+    /// The user is nobody at that connection's provider.
+    #[error("there is no such identity")]
+    UnknownIdentity,
     /// The domain cannot be claimed.
     #[error(transparent)]
-    Domain(#[from] EmailDomainError),
+    Domain(#[from] DomainClaimError),
     /// The tenant has not claimed it.
     #[error("there is no such domain")]
     UnknownDomain,
@@ -108,7 +111,7 @@ impl From<DbError> for SsoError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
             Some("sso_connections_name_key") => Self::NameTaken,
-            Some("verified_domains_domain_key") => Self::DomainTaken,
+            Some("verified_domains_domain_key" | "verified_hosts_host_key") => Self::DomainTaken,
             Some("users_email_key") => Self::LinkRequired,
             Some(_) | None => Self::Db(error),
         }

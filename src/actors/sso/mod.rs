@@ -11,6 +11,7 @@ mod connections;
 mod diagnose;
 mod domains;
 mod error;
+mod identities;
 mod providers;
 mod redeem;
 
@@ -28,6 +29,7 @@ pub use connections::{
 pub use diagnose::{Check, CheckState, diagnose};
 pub use domains::{claim, recheck_all, release, verify};
 pub use error::SsoError;
+pub use identities::unlink;
 pub use redeem::{Redeem, Redeemed, redeem};
 
 use self::providers::Providers;

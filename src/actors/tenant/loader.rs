@@ -9,7 +9,7 @@ use crate::actors::secrets::{KeysError, SecretsActor, UnlockTenant};
 use crate::actors::sessions::{SessionStore, SessionStoreError};
 use crate::clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, TenantTx, api_keys, scim_tokens, subscriptions, tenants, usage_counters};
+use crate::db::{Db, DbError, TenantTx, api_keys, custom_hosts, scim_tokens, subscriptions, tenants, usage_counters};
 use crate::domain::api_key::{ApiKey, ApiKeyHash};
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::quota::Quotas;
@@ -76,10 +76,11 @@ impl Loader {
         let revoked = self.sessions.list_revoked_within(&mut tx, self.token_life_s()).await;
         let api_keys = api_keys::list_live(&mut tx).await;
         let scim_tokens = scim_tokens::list_live(&mut tx).await;
+        let hosts = custom_hosts::list_verified(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
         Ok(Loaded {
-            view: self.view(tenant?, subscription?, revoked?, (api_keys?, scim_tokens?)).await?,
+            view: self.view(tenant?, subscription?, revoked?, (api_keys?, scim_tokens?)).await?.with_hosts(hosts?),
             quotas: quotas?,
         })
     }
@@ -95,10 +96,11 @@ impl Loader {
         let subscription = subscriptions::find(&mut tx).await;
         let api_keys = api_keys::list_live(&mut tx).await;
         let scim_tokens = scim_tokens::list_live(&mut tx).await;
+        let hosts = custom_hosts::list_verified(&mut tx).await;
         let quotas = usage_counters::list_current(&mut tx, clock::now()).await;
         tx.finish();
         Ok(Loaded {
-            view: self.view(tenant?, subscription?, Vec::new(), (api_keys?, scim_tokens?)).await?,
+            view: self.view(tenant?, subscription?, Vec::new(), (api_keys?, scim_tokens?)).await?.with_hosts(hosts?),
             quotas: quotas?,
         })
     }

@@ -16,4 +16,6 @@ pub use loader::{LoadError, Loaded, Loader};
 pub use messages::{RebuildTenant, ReloadError, ReloadTenant, RevokeApiKey, RevokeSession, UsageCounted};
 pub use registry::{ResolveError, TenantRegistry, Wanted};
 pub use supervisor::TenantSupervisor;
-pub use view::{ApiKeys, TenantView, canonical_url, held_subscription, plan_of, upgrade_url};
+pub use view::{
+    ApiKeys, TenantView, canonical_host, canonical_url, held_subscription, plan_of, upgrade_url, url_of_host,
+};

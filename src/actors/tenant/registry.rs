@@ -26,6 +26,8 @@ const UNKNOWN_TTL_NS: u64 = 5_000_000_000;
 pub enum Wanted {
     /// By subdomain.
     Slug(Box<str>),
+    /// By a host of its own.
+    Host(Box<str>),
     /// By id.
     Id(TenantId),
 }
@@ -46,6 +48,9 @@ pub enum ResolveError {
 pub struct TenantRegistry {
     by_id: papaya::HashMap<TenantId, Arc<TenantHandle>>,
     by_slug: papaya::HashMap<Box<str>, Arc<TenantHandle>>,
+    /// Hosts of their own that active tenants have or once had: an entry counts only while the tenant's view lists the host, so that
+    /// there is one truth, and it goes out with the view.
+    by_host: papaya::HashMap<Box<str>, Arc<TenantHandle>>,
     children: papaya::HashMap<TenantId, ChildHandle<TenantSupervisor>>,
     /// Names that no tenant has → when that was found out. Bounded.
     unknown: Cache<Wanted, u64>,
@@ -58,6 +63,7 @@ impl TenantRegistry {
         Self {
             by_id: papaya::HashMap::new(),
             by_slug: papaya::HashMap::new(),
+            by_host: papaya::HashMap::new(),
             children: papaya::HashMap::new(),
             unknown: Cache::new(unknown_capacity),
         }
@@ -67,6 +73,12 @@ impl TenantRegistry {
     #[must_use]
     pub fn find_slug(&self, slug: &str) -> Option<Arc<TenantHandle>> {
         self.by_slug.pin().get(slug).cloned()
+    }
+
+    /// The active tenant that has this host.
+    #[must_use]
+    pub fn find_host(&self, host: &str) -> Option<Arc<TenantHandle>> {
+        self.by_host.pin().get(host).filter(|handle| handle.view().has_host(host)).cloned()
     }
 
     /// The active tenant with this id.
@@ -92,6 +104,7 @@ impl TenantRegistry {
     ) -> Result<Arc<TenantHandle>, ResolveError> {
         let active = match &wanted {
             Wanted::Slug(slug) => self.find_slug(slug),
+            Wanted::Host(host) => self.find_host(host),
             Wanted::Id(id) => self.find_id(*id),
         };
         if let Some(handle) = active {
@@ -112,7 +125,15 @@ impl TenantRegistry {
                 | AskError::Overloaded
                 | AskError::TimedOut
                 | AskError::Unavailable,
-            ) => Err(ResolveError::Unavailable),
+            ) => {
+                // While the database is away nobody proves a host: what was nobody's stays so, and clients that name their tenant
+                // in another way are served.
+                let is_nobodys = matches!(wanted, Wanted::Host(_)) && self.unknown.get(&wanted).is_some();
+                if is_nobodys {
+                    self.unknown.insert(wanted, clock::monotonic_ns());
+                }
+                Err(if is_nobodys { ResolveError::Unknown } else { ResolveError::Unavailable })
+            }
         }
     }
 
@@ -120,7 +141,7 @@ impl TenantRegistry {
         self.unknown.get(wanted).is_some_and(|since| clock::monotonic_ns().saturating_sub(since) < UNKNOWN_TTL_NS)
     }
 
-    /// Forgets which names are unknown: a tenant was made somewhere.
+    /// Forgets which names are unknown: a tenant was made somewhere, or has a new host.
     pub fn forget_unknown(&self) {
         self.unknown.clear();
     }
@@ -128,12 +149,21 @@ impl TenantRegistry {
     fn insert(&self, handle: &Arc<TenantHandle>, child: ChildHandle<TenantSupervisor>) {
         self.children.pin().insert(handle.id(), child);
         self.by_slug.pin().insert(handle.slug().as_str().into(), Arc::clone(handle));
+        for host in &handle.view().hosts {
+            self.by_host.pin().insert(host.as_str().into(), Arc::clone(handle));
+        }
         self.by_id.pin().insert(handle.id(), Arc::clone(handle));
+    }
+
+    /// Remembers where an active tenant's host leads.
+    fn insert_host(&self, host: &str, handle: &Arc<TenantHandle>) {
+        self.by_host.pin().insert(host.into(), Arc::clone(handle));
     }
 
     fn remove(&self, id: TenantId) -> Option<ChildHandle<TenantSupervisor>> {
         if let Some(handle) = self.by_id.pin().remove(&id) {
             self.by_slug.pin().remove(handle.slug().as_str());
+            self.by_host.pin().retain(|_, known| known.id() != id);
         }
         self.children.pin().remove(&id).cloned()
     }
@@ -145,6 +175,7 @@ impl TenantRegistry {
     /// Empties the tables; the supervisors are the caller's to stop.
     fn abandon(&self) -> Vec<ChildHandle<TenantSupervisor>> {
         self.by_slug.pin().clear();
+        self.by_host.pin().clear();
         self.by_id.pin().clear();
         let children = self.children.pin();
         let abandoned = children.values().cloned().collect();

@@ -50,6 +50,8 @@ pub struct TenantView {
     pub api_keys: Arc<ApiKeys>,
     /// Tokens of its identity provider.
     pub scim_tokens: ScimTokens,
+    /// Hosts of its own that it has proved, in order: a handful.
+    pub hosts: Vec<String>,
 }
 
 impl TenantView {
@@ -80,6 +82,7 @@ impl TenantView {
             revoked_sessions,
             api_keys,
             scim_tokens: ScimTokens::new(),
+            hosts: Vec::new(),
         }
     }
 
@@ -87,6 +90,28 @@ impl TenantView {
     #[must_use]
     pub fn with_scim_tokens(self, scim_tokens: ScimTokens) -> Self {
         Self { scim_tokens, ..self }
+    }
+
+    /// The same with the hosts that the tenant has proved.
+    #[must_use]
+    pub fn with_hosts(self, mut hosts: Vec<String>) -> Self {
+        hosts.sort_unstable();
+        Self { hosts, ..self }
+    }
+
+    /// URLs of every host at which the tenant is reached: its subdomain, those that it has proved, and those that the operator's
+    /// configuration gives it.
+    pub fn origins<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = String> + 'a {
+        let slug = self.tenant.slug.as_str();
+        let given = settings.gateway.hosts.iter().filter(move |(_, of)| *of == slug).map(|(host, _)| host);
+        let others = self.hosts.iter().chain(given).map(move |host| url_of_host(settings, host));
+        std::iter::once(self.issuer.clone()).chain(others)
+    }
+
+    /// Whether the tenant has proved this host.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        self.hosts.binary_search_by(|known| known.as_str().cmp(host)).is_ok()
     }
 
     /// Whether a token that was once verified is still good: not expired, its key still known, its session not ended, the
@@ -153,14 +178,25 @@ pub fn upgrade_url(settings: &Settings, slug: &Slug) -> String {
 /// A tenant's own URL, without a trailing slash.
 #[must_use]
 pub fn canonical_url(settings: &Settings, slug: &Slug) -> String {
+    url_of_host(settings, &canonical_host(settings, slug))
+}
+
+/// The host that is a tenant's for ever: its subdomain.
+#[must_use]
+pub fn canonical_host(settings: &Settings, slug: &Slug) -> String {
+    format!("{slug}.{}", settings.gateway.base_domain)
+}
+
+/// URL at which clients reach a host, without a trailing slash.
+#[must_use]
+pub fn url_of_host(settings: &Settings, host: &str) -> String {
     let scheme = &settings.gateway.public_scheme;
-    let base = &settings.gateway.base_domain;
     let port = match (settings.gateway.public_port, scheme.as_str()) {
         (0, "http") => settings.server.listen.port(),
         (port, _) => port,
     };
     match (port, scheme.as_str()) {
-        (0, _) | (80, "http") | (443, "https") => format!("{scheme}://{slug}.{base}"),
-        _ => format!("{scheme}://{slug}.{base}:{port}"),
+        (0, _) | (80, "http") | (443, "https") => format!("{scheme}://{host}"),
+        _ => format!("{scheme}://{host}:{port}"),
     }
 }

@@ -113,7 +113,9 @@ pub(in crate::http) async fn confirm_totp(
 
 /// Remove the authenticator app. Recovery codes go with the last factor, and all other sessions end.
 #[utoipa::path(delete, path = "/auth/mfa/totp", tag = "mfa", operation_id = "totp.remove", security(("bearer" = [])),
-    responses((status = 204, description = "Removed"), openapi::FactorProblems))]
+    responses((status = 204, description = "Removed"),
+              (status = 409, description = "`conflict`: nobody else would get in when the provider, which the tenant enforces, is away", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::FactorProblems))]
 pub(in crate::http) async fn remove_totp(
     user: SteppedUp<AnyUser>,
     state: web::Data<AppState>,

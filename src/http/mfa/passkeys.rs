@@ -153,7 +153,9 @@ pub(in crate::http) async fn list_passkeys(user: AnyUser, state: web::Data<AppSt
 /// Remove a passkey. Recovery codes go with the last factor, and all other sessions end.
 #[utoipa::path(delete, path = "/auth/mfa/webauthn/{id}", tag = "mfa", operation_id = "passkey.remove", security(("bearer" = [])),
     params(("id" = String, Path, description = "The passkey's id")),
-    responses((status = 204, description = "Removed"), openapi::FactorProblems))]
+    responses((status = 204, description = "Removed"),
+              (status = 409, description = "`conflict`: nobody else would get in when the provider, which the tenant enforces, is away", body = openapi::ProblemSchema, content_type = "application/problem+json"),
+              openapi::FactorProblems))]
 pub(in crate::http) async fn remove_passkey(
     user: SteppedUp<AnyUser>,
     state: web::Data<AppState>,

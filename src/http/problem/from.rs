@@ -74,6 +74,7 @@ impl From<AuthError> for Problem {
             ),
             AuthError::StepUp(wanted) => challenge::step_up(wanted),
             AuthError::NoSuchFactor => Self::new(&kinds::NOT_FOUND, "there is no such factor, or no enrolment waits"),
+            AuthError::BreakGlass => Self::new(&kinds::CONFLICT, BREAK_GLASS),
             AuthError::InvalidPasskey => {
                 challenge::unauthorized(&kinds::INVALID_PASSKEY, "begin again and use a passkey of this account")
             }
@@ -95,12 +96,17 @@ impl From<AuthError> for Problem {
     }
 }
 
+/// What keeps the last way in open.
+const BREAK_GLASS: &str = "the tenant enforces its identity provider, and nobody else could sign in when that is away: give another \
+                           owner a password and a second factor, or switch sso.enforced off";
+
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::InvalidLink => Self::new(&kinds::INVALID_LINK, "ask for a new link"),
             AccountError::NotFound => Self::new(&kinds::NOT_FOUND, "there is no such thing here"),
             AccountError::EmailTaken => Self::new(&kinds::EMAIL_TAKEN, "choose another address"),
+            AccountError::BreakGlass => Self::new(&kinds::CONFLICT, BREAK_GLASS),
             AccountError::LastOwner => Self::new(&kinds::LAST_OWNER, "make somebody else an owner first"),
             AccountError::Deprovisioned => {
                 Self::new(&kinds::CONFLICT, "the identity provider switched this user off: switch them on there")

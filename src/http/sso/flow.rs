@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::kind_of;
-use super::{browser, id_of};
+use super::{browser, id_of, own_host};
 use crate::actors::sso::{self, Back, Start, Wish};
 use crate::domain::identity::EmailAddress;
 use crate::domain::ids::ConnectionId;
@@ -61,14 +61,14 @@ pub(in crate::http) async fn discover(
 ) -> Result<HttpResponse, Problem> {
     let email = EmailAddress::parse(&query.email).map_err(|error| Problem::invalid_field("/email", error))?;
     let found = sso::connections_of_address(&state.sso, &scope.tenant, &email).await?;
-    let issuer = &scope.view.issuer;
+    let origin = own_host::elsewhere(&state, &scope).unwrap_or_else(|| scope.view.issuer.clone());
     let connections = found
         .into_iter()
         .map(|connection| WayIn {
             id: connection.id,
             name: connection.name,
             kind: ConnectionKind::Oidc,
-            start_url: format!("{issuer}/auth/sso/{}", connection.id),
+            start_url: format!("{origin}/auth/sso/{}", connection.id),
         })
         .collect();
     let enforced = scope.view.tenant.config.sso.enforced;
@@ -80,22 +80,22 @@ pub(in crate::http) async fn discover(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct StartQuery {
-    /// Where the browser goes afterwards, with `code` or `error`: a path of this host, or one of the tenant's `sso.return_urls`; `/` if
-    /// left out.
-    return_to: Option<String>,
+    /// Where the browser goes afterwards, with `code` or `error`: a path of this host, a page of another host of the tenant's, or one of
+    /// its `sso.return_urls`; `/` if left out.
+    pub(super) return_to: Option<String>,
     /// Comes back with the code; at most 512 bytes.
-    state: Option<String>,
+    pub(super) state: Option<String>,
     /// PKCE challenge of the client that will redeem the code (RFC 7636, S256). Without one, the code is good in this browser only.
-    code_challenge: Option<String>,
+    pub(super) code_challenge: Option<String>,
     /// Only `S256`.
-    code_challenge_method: Option<String>,
+    pub(super) code_challenge_method: Option<String>,
     /// Whom the sign-in is for.
-    login_hint: Option<String>,
+    pub(super) login_hint: Option<String>,
     /// Of `POST /auth/sso/step-up` or `/auth/sso/link`; the other parameters are in it.
-    ticket: Option<String>,
+    pub(super) ticket: Option<String>,
 }
 
-/// Send the browser to the provider.
+/// Send the browser to the provider; from a host of the tenant's own, by way of its subdomain.
 #[utoipa::path(get, path = "/auth/sso/{connection}", tag = "sso", operation_id = "sso.start",
     params(("connection" = String, Path, description = "The connection's id"), StartQuery),
     responses((status = 303, description = "To the provider", headers(("Location" = String), ("Set-Cookie" = String))),
@@ -107,6 +107,11 @@ pub(in crate::http) async fn start(
     connection: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    if let Some(elsewhere) = own_host::elsewhere(&state, &scope) {
+        let url = own_host::start_url(&scope.view.issuer, &id_of(&connection)?.to_string(), query, &elsewhere);
+        let mut answer = HttpResponse::SeeOther();
+        return Ok(answer.insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish());
+    }
     let StartQuery { return_to, state: client_state, code_challenge, code_challenge_method, login_hint, ticket } =
         query;
     if code_challenge_method.is_some_and(|method| method != "S256") {

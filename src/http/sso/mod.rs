@@ -4,6 +4,8 @@ mod browser;
 mod connections;
 mod fields;
 mod flow;
+mod identities;
+mod own_host;
 mod problem;
 mod token;
 mod views;
@@ -16,6 +18,7 @@ pub(super) use flow::{
     __path_callback, __path_callback_by_post, __path_discover, __path_start, callback, callback_by_post, discover,
     start,
 };
+pub(super) use identities::{__path_list_identities, __path_unlink, list_identities, unlink};
 pub(super) use token::{__path_link, __path_redeem_code, __path_step_up, link, redeem_code, step_up};
 
 use super::problem::{Problem, kinds};

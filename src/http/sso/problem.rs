@@ -12,7 +12,7 @@ pub(super) fn kind_of(error: &SsoError) -> &'static Kind {
     match error {
         SsoError::InvalidState => &kinds::INVALID_SSO_STATE,
         SsoError::InvalidCode => &kinds::INVALID_SSO_CODE,
-        SsoError::UnknownConnection | SsoError::UnknownDomain => &kinds::NOT_FOUND,
+        SsoError::UnknownConnection | SsoError::UnknownDomain | SsoError::UnknownIdentity => &kinds::NOT_FOUND,
         SsoError::ReturnTo | SsoError::UnprovedDomain | SsoError::Domain(_) => &kinds::VALIDATION_FAILED,
         SsoError::Provider(OidcError::Http(_) | OidcError::Status { .. }) | SsoError::Dns(_) => {
             &kinds::PROVIDER_UNAVAILABLE
@@ -53,10 +53,11 @@ impl From<SsoError> for Problem {
             SsoError::InvalidState => Self::new(kind, "begin the sign-in again, in this browser"),
             SsoError::InvalidCode => Self::new(kind, "begin the sign-in again"),
             SsoError::UnknownConnection => Self::new(kind, "there is no such connection"),
+            SsoError::UnknownIdentity => Self::new(kind, "you are nobody at that connection's provider"),
             SsoError::UnknownDomain => Self::new(kind, "there is no such domain"),
             SsoError::ReturnTo => Self::invalid_field(
                 "/return_to",
-                "must be a path of this host or one of the tenant's sso.return_urls; state at most 512 bytes; code_challenge \
+                "must be a page of the tenant's own hosts or one of its sso.return_urls; state at most 512 bytes; code_challenge \
                  43 characters (S256)",
             ),
             SsoError::UnprovedDomain => {

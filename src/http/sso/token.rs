@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{browser, id_of};
+use super::{browser, id_of, own_host};
 use crate::actors::auth::SignInOutcome;
 use crate::actors::sso::{self, Redeem, Redeemed, Wish};
 use crate::db::sso_flows::FlowPurpose;
@@ -104,14 +104,18 @@ pub(in crate::http) async fn link(
     Then(user, Json(body)): Then<AnyUser, Json<ForUserRequest>>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    demand_fresh(&state, &user).await?;
+    begin_for(&state, &user, body, FlowPurpose::Link).await
+}
+
+/// Asks for a sign-in within the last five minutes, with two factors if the user has them: another way in is as good as another factor.
+pub(super) async fn demand_fresh(state: &AppState, user: &AnyUser) -> Result<(), Problem> {
     let mut tx = crate::db::TenantTx::begin_read(&state.db, user.scope.tenant.id()).await?;
     let has = crate::db::factors::get(&mut tx, user.token.claims.sub).await;
     tx.finish();
-    // Another way in is as good as another factor.
     let wanted =
         if has?.any() { Requirement::SENSITIVE } else { Requirement { min_acr: None, ..Requirement::SENSITIVE } };
-    demand(&user, wanted)?;
-    begin_for(&state, &user, body, FlowPurpose::Link).await
+    demand(user, wanted)
 }
 
 async fn begin_for(
@@ -122,6 +126,7 @@ async fn begin_for(
 ) -> Result<HttpResponse, Problem> {
     let ForUserRequest { connection, return_to, state: client_state, code_challenge } = body;
     let connection = id_of(&connection)?;
+    let return_to = own_host::absolute(return_to, own_host::elsewhere(state, &user.scope).as_deref());
     let wish = Wish { return_to, client_state, code_challenge };
     let ticket =
         sso::begin_for_user(&state.sso, &user.scope.tenant, &signed_in(user), connection, purpose, wish).await?;

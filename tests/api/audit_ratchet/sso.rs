@@ -51,6 +51,10 @@ pub(super) async fn call(caller: &mut Caller, dns: &DnsServer, tenant: &str, own
     let wish = json!({ "connection": id });
     caller.call("POST /auth/sso/step-up", "acme", &[], Some(&ann), Some(wish.clone())).await;
     caller.call("POST /auth/sso/link", "acme", &[], Some(&ann), Some(wish)).await;
+    // Somebody with no other way in keeps it.
+    let password = "UPDATE auth.users SET password_hash = 'x' WHERE email_norm = 'ann@acme.example'";
+    caller.app.db.as_admin(password).await;
+    caller.call("DELETE /auth/sso/identities/{connection}", "acme", &[&id], Some(&ann), None).await;
 
     caller.call("DELETE /tenants/{id}/domains/{domain}", "acme", &[tenant, "acme.example"], by, None).await;
     caller.call("DELETE /sso/connections/{id}", "acme", &[&id], by, None).await;

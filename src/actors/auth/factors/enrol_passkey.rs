@@ -11,7 +11,7 @@ use super::passkey_messages::{BeginPasskey, CeremonyOptions, FinishPasskey, Remo
 use super::relying_party::{self, MAX_PASSKEYS, refused, restored, stored};
 use super::trail::{self, Happened};
 use crate::actors::auth::begin::{self, Proof};
-use crate::actors::auth::{AuthContext, AuthError, sign_out, tokens};
+use crate::actors::auth::{AuthContext, AuthError, break_glass, sign_out, tokens};
 use crate::clock;
 use crate::db::passkey_ceremonies::{self, NewCeremony};
 use crate::db::passkeys::{self, NewPasskey};
@@ -146,11 +146,15 @@ pub(super) async fn remove(context: &AuthContext, message: RemovePasskey) -> Res
     let RemovePasskey { tenant, by, passkey, source } = message;
     change::demand(&by, Requirement::SENSITIVE)?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let breaks_glass = break_glass::is_last(&mut tx, break_glass::role_of(&tenant.view()), by.user).await?;
     let user = change::lock_signed_in(context, &mut tx, &by).await?;
     if !passkeys::delete(&mut tx, user.id, passkey).await? {
         return Err(AuthError::NoSuchFactor);
     }
     let is_last = !factors::get(&mut tx, user.id).await?.any();
+    if is_last && breaks_glass {
+        return Err(AuthError::BreakGlass);
+    }
     if is_last {
         recovery_codes::delete_all(&mut tx, user.id).await?;
     }

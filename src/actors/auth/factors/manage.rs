@@ -6,7 +6,7 @@ use serde_json::json;
 use super::change;
 use super::messages::{RemoveTotp, RenewRecoveryCodes};
 use super::trail::{self, Happened};
-use crate::actors::auth::{AuthContext, AuthError, sign_out};
+use crate::actors::auth::{AuthContext, AuthError, break_glass, sign_out};
 use crate::db::{TenantTx, factors, recovery_codes, totp_factors};
 use crate::domain::assurance::Requirement;
 use crate::domain::audit::AuditActor;
@@ -17,9 +17,13 @@ pub(super) async fn remove_totp(context: &AuthContext, message: RemoveTotp) -> R
     let RemoveTotp { tenant, by, source } = message;
     change::demand(&by, Requirement::SENSITIVE)?;
     let mut tx = TenantTx::begin(&context.db, tenant.id()).await?;
+    let breaks_glass = break_glass::is_last(&mut tx, break_glass::role_of(&tenant.view()), by.user).await?;
     let user = change::lock_signed_in(context, &mut tx, &by).await?;
     let removed = totp_factors::delete(&mut tx, user.id).await?.ok_or(AuthError::NoSuchFactor)?;
     let is_last = !factors::get(&mut tx, user.id).await?.any();
+    if is_last && breaks_glass {
+        return Err(AuthError::BreakGlass);
+    }
     if is_last {
         recovery_codes::delete_all(&mut tx, user.id).await?;
     }

@@ -126,6 +126,12 @@ impl RegistryActor {
         {
             self.offer(handle, Change::Keys, ctx);
         }
+        // Only what is in the table: a tenant that was passivated meanwhile must not be found by its host.
+        if let (Wanted::Host(host), Ok(handle)) = (wanted, &found)
+            && self.registry.find_id(handle.id()).is_some_and(|active| Arc::ptr_eq(&active, handle))
+        {
+            self.registry.insert_host(host, handle);
+        }
         if self.starting.is_empty() {
             self.is_dirty = false;
         }
@@ -175,7 +181,7 @@ impl RegistryActor {
             Change::SessionRevoked(session) => supervisor.tell(RevokeSession { session }),
             Change::ApiKeyRevoked(key) => supervisor.tell(RevokeApiKey { key }),
             Change::Tenant { version } => supervisor.tell(ReloadTenant { at_least: Some(version) }),
-            Change::Keys | Change::Usage => supervisor.tell(ReloadTenant { at_least: None }),
+            Change::Keys | Change::Usage | Change::Hosts => supervisor.tell(ReloadTenant { at_least: None }),
         };
         if told.is_err() && self.registry.find_id(handle.id()).is_some() {
             let handle = Arc::clone(handle);
@@ -193,6 +199,7 @@ async fn find(registry: &TenantRegistry, loader: &Loader, wanted: Wanted) -> Res
     let system = SystemTx::new(&loader.db, SystemReason::ResolveTenant);
     let id = match wanted {
         Wanted::Slug(slug) => directory::find_by_slug(&system, &slug).await,
+        Wanted::Host(host) => directory::find_by_host(&system, &host).await,
         Wanted::Id(id) => directory::find_by_id(&system, id).await,
     };
     let id = id.map_err(|error| unavailable(&error))?.ok_or(ResolveError::Unknown)?;
@@ -260,6 +267,10 @@ impl Handle<ApplyChange> for RegistryActor {
     fn handle(&mut self, message: ApplyChange, responder: Responder<ApplyChange>, ctx: &mut Ctx<'_, Self>) {
         let ConfigChange { seq: _, tenant, change } = message.change;
         self.is_dirty |= !self.starting.is_empty();
+        if change == Change::Hosts {
+            // Perhaps one that was asked for before it was proved.
+            self.registry.forget_unknown();
+        }
         match self.registry.find_id(tenant) {
             Some(handle) => self.offer(&handle, change, ctx),
             // Perhaps a new tenant, whose name was asked for too early.
