@@ -15,7 +15,7 @@ const REASONS: &[(&str, SamlRefusal)] = &[
     ("RSA-SHA1", SamlRefusal::AlgorithmRefused),
     ("SHA-1 as digest", SamlRefusal::AlgorithmRefused),
     ("HMAC-SHA256 with the certificate as secret", SamlRefusal::AlgorithmRefused),
-    ("XPath takes the name out of what is signed", SamlRefusal::AlgorithmRefused),
+    ("XPath takes the name out of what is signed", SamlRefusal::Malformed),
     ("another audience", SamlRefusal::AudienceMismatch),
     ("a second restriction that leaves us out", SamlRefusal::AudienceMismatch),
     ("no audience", SamlRefusal::AudienceMismatch),

@@ -5,5 +5,6 @@
 
 mod abuse;
 mod corpus;
+mod metadata;
 mod mutations;
 mod written;
