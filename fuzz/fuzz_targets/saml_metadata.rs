@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../src/clients/saml/mod.rs"]
-#[allow(dead_code, unused_imports)]
+#[expect(dead_code, unused_imports, reason = "a target needs a part of the module")]
 mod verifier;
 
 use libfuzzer_sys::fuzz_target;
