@@ -163,15 +163,12 @@ impl Spool {
             none => none.insert(Sums::new(self.open_segment()?)),
         };
         let before = sums.file.len();
-        if sums.grows_for(tenant, meter) {
-            self.make_room(sums::PAIR)?;
-        }
-        let added = sums.add(tenant, meter, quantity, at);
+        let added = sums.add((tenant, meter, quantity), at, || self.make_room(sums::PAIR));
         self.own_bytes.fetch_add(sums.file.len() - before, Ordering::Relaxed);
-        if added.is_err() || sums.file.len() > MAX_SEGMENT {
+        if matches!(added, Err(SpoolError::Io(_))) || sums.file.len() > MAX_SEGMENT {
             self.seal(slot.sums.take().map(|sums| sums.file));
         }
-        Ok(added?)
+        added
     }
 
     fn make_room(&self, len: u64) -> Result<(), SpoolError> {

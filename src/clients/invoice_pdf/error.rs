@@ -3,7 +3,7 @@
 use super::xmp::XmpError;
 use crate::domain::invoice_document::DocumentError;
 
-/// The printer cannot be started.
+/// The printer cannot be started, or has nothing to print with.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No threads.
@@ -32,7 +32,7 @@ pub enum PrintError {
     /// The metadata could not be completed, which is a defect of this module.
     #[error("the invoice's metadata could not be written")]
     Metadata(#[from] XmpError),
-    /// The thread panicked.
+    /// The thread panicked, or a part of this program is broken; the log says which.
     #[error("the invoice could not be printed")]
     Failed,
 }

@@ -15,7 +15,7 @@ mod world;
 mod xmp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -45,7 +45,8 @@ pub struct InvoicePrinter {
 }
 
 struct Inner {
-    renderer: Arc<Renderer>,
+    /// Made for the first document: most programs never print, and the typesetter takes megabytes.
+    renderer: Arc<OnceLock<Renderer>>,
     /// The threads; typst's own parallel work stays on them too.
     threads: rayon::ThreadPool,
     /// Those who print.
@@ -64,7 +65,7 @@ impl InvoicePrinter {
     /// Starts `threads` threads (at least one) and lets `queue` more documents wait.
     ///
     /// # Errors
-    /// [`StartError`]: no thread could be started, or a file that is part of this program is broken.
+    /// [`StartError`]: no thread could be started.
     pub fn start(threads: usize, queue: usize) -> Result<Self, StartError> {
         let n_threads = threads.max(1);
         let threads = rayon::ThreadPoolBuilder::new()
@@ -75,7 +76,7 @@ impl InvoicePrinter {
             .build()?;
         Ok(Self {
             inner: Arc::new(Inner {
-                renderer: Arc::new(Renderer::new()?),
+                renderer: Arc::default(),
                 threads,
                 running: Arc::new(Semaphore::new(n_threads)),
                 admitted: Arc::new(Semaphore::new(n_threads + queue)),
@@ -99,7 +100,8 @@ impl InvoicePrinter {
         let (sender, printed) = oneshot::channel();
         let renderer = Arc::clone(&inner.renderer);
         inner.threads.spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| renderer.render(&document))).unwrap_or_else(|_panic| {
+            let print = || made(&renderer)?.render(&document);
+            let result = catch_unwind(AssertUnwindSafe(print)).unwrap_or_else(|_panic| {
                 tracing::error!(number = %document.number, "printing an invoice panicked");
                 Err(PrintError::Failed)
             });
@@ -112,4 +114,16 @@ impl InvoicePrinter {
         let printed = printed.map_err(|_elapsed: tokio::time::error::Elapsed| PrintError::TooLate)?;
         printed.map_err(|_died: oneshot::error::RecvError| PrintError::Failed)?
     }
+}
+
+/// The renderer, which the first document has made. Two at once may both make one, and one of them is dropped.
+fn made(renderer: &OnceLock<Renderer>) -> Result<&Renderer, PrintError> {
+    if let Some(renderer) = renderer.get() {
+        return Ok(renderer);
+    }
+    let new = Renderer::new().map_err(|broken| {
+        tracing::error!(error = &broken as &dyn std::error::Error, "invoices cannot be printed");
+        PrintError::Failed
+    })?;
+    Ok(renderer.get_or_init(|| new))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 
 use super::Call;
+use crate::http::context::Places;
 use crate::http::drain::Drain;
 use crate::http::gateway::{ForwardError, metered};
 use crate::http::problem::Problem;
@@ -40,6 +41,8 @@ type Outcome = Result<(HttpResponse, Duration), Failed>;
 struct Exchange {
     /// None = it is over.
     work: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
+    /// The request's places, which are given back when it is over.
+    places: Places,
     drain: Arc<Drain>,
 }
 
@@ -60,7 +63,13 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         // One that panicked is not to be asked again.
         if let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) {
-            drop(metered::spawn(&self.drain, work));
+            let places = std::mem::take(&mut self.places);
+            let rest = async move {
+                let done = work.await;
+                drop(places);
+                done
+            };
+            drop(metered::spawn(&self.drain, rest));
         }
     }
 }
@@ -75,12 +84,7 @@ pub(super) async fn run(
     exchange: impl Future<Output = Outcome> + 'static,
 ) -> Result<HttpResponse, Problem> {
     let places = call.context.places.borrow().clone();
-    let work = Box::pin(async move {
-        let done = exchange.await;
-        drop(places);
-        done
-    });
-    match (Exchange { work: Some(work), drain: Arc::clone(&call.state.drain) }).await {
+    match (Exchange { work: Some(Box::pin(exchange)), places, drain: Arc::clone(&call.state.drain) }).await {
         Ok((response, latency)) => {
             call.context.upstream.set(Some(latency));
             Ok(response)

@@ -6,12 +6,11 @@
 //! of the disk, and is never moved.
 
 use std::collections::HashMap;
-use std::io;
 
 use chrono::{DateTime, Utc};
 
-use super::record;
 use super::segment_file::SegmentFile;
+use super::{SpoolError, record};
 use crate::domain::ids::TenantId;
 use crate::domain::meter::MeterName;
 use crate::domain::usage::MAX_QUANTITY;
@@ -49,49 +48,38 @@ impl Sums {
         Self { file, cells: HashMap::new(), n_cells: 0, place: Vec::with_capacity(PLACE) }
     }
 
-    /// Adds to a figure. The file grows by [`PAIR`] bytes for a figure that is not there yet.
+    /// Adds to a figure. For one that is not there yet the file grows by [`PAIR`] bytes, if `make_room` lets it.
     ///
     /// # Errors
-    /// The disk refuses; then the figure is what it was.
+    /// There is no room, or the disk refuses; then the figure is what it was.
     pub(super) fn add(
         &mut self,
-        tenant: TenantId,
-        meter: &MeterName,
-        quantity: i64,
+        (tenant, meter, quantity): (TenantId, &MeterName, i64),
         at: DateTime<Utc>,
-    ) -> io::Result<()> {
+        make_room: impl FnOnce() -> Result<(), SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let Self { file, cells, n_cells, place } = self;
         let hour = at.timestamp().div_euclid(3600);
-        let cells = self.cells.entry(tenant).or_default();
-        let fits = |cell: &Cell| cell.hour == hour && &cell.meter == meter && cell.quantity <= MAX_QUANTITY - quantity;
-        let found = cells.iter().position(fits);
-        let (number, is_second, before) = match found.and_then(|at| cells.get(at)) {
-            Some(cell) => (cell.number, cell.is_second, cell.quantity),
-            None => (self.n_cells, false, 0),
-        };
-        let quantity = before + quantity;
-        self.place.clear();
-        record::encode_sum(&mut self.place, PLACE, (tenant, meter, quantity), at, number);
-        debug_assert_eq!(self.place.len(), PLACE, "names and numbers are bounded");
-        let first = number * PAIR;
-        match found.and_then(|at| cells.get_mut(at)) {
-            Some(cell) => {
-                self.file.overwrite(&self.place, if is_second { first + PLACE as u64 } else { first })?;
-                (cell.quantity, cell.is_second) = (quantity, !is_second);
-            }
-            None => {
-                // The other place is blank: no line yet.
-                self.place.resize(2 * PLACE - 1, b' ');
-                self.place.push(b'\n');
-                self.file.append(&self.place)?;
-                cells.push(Cell { meter: meter.clone(), hour, quantity, number, is_second: true });
-                self.n_cells += 1;
-            }
+        let cells = cells.entry(tenant).or_default();
+        let fits =
+            |cell: &&mut Cell| cell.hour == hour && &cell.meter == meter && cell.quantity <= MAX_QUANTITY - quantity;
+        place.clear();
+        if let Some(cell) = cells.iter_mut().find(fits) {
+            let quantity = cell.quantity + quantity;
+            record::encode_sum(place, PLACE, (tenant, meter, quantity), at, cell.number);
+            let first = cell.number * PAIR;
+            file.overwrite(place, if cell.is_second { first + PLACE as u64 } else { first })?;
+            (cell.quantity, cell.is_second) = (quantity, !cell.is_second);
+        } else {
+            make_room()?;
+            record::encode_sum(place, PLACE, (tenant, meter, quantity), at, *n_cells);
+            // The other place is blank: no line yet.
+            place.resize(2 * PLACE - 1, b' ');
+            place.push(b'\n');
+            file.append(place)?;
+            cells.push(Cell { meter: meter.clone(), hour, quantity, number: *n_cells, is_second: true });
+            *n_cells += 1;
         }
         Ok(())
-    }
-
-    /// Whether the next addition for this figure makes the file grow.
-    pub(super) fn grows_for(&self, tenant: TenantId, meter: &MeterName) -> bool {
-        !self.cells.get(&tenant).is_some_and(|cells| cells.iter().any(|cell| &cell.meter == meter))
     }
 }

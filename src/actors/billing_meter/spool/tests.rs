@@ -330,3 +330,15 @@ fn many_threads_add_up_while_segments_are_taken() {
     }
     assert_eq!(counted, 6_000);
 }
+
+#[test]
+fn the_longest_line_fits_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(dir.path()).expect("opened");
+    let latest = DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("a time");
+    for n in 1..=3 {
+        adds(&spool, u128::MAX, &"m".repeat(64), crate::domain::usage::MAX_QUANTITY, latest);
+        assert_eq!(spool.n_bytes(), 512 * n);
+    }
+    assert_eq!(sealed_events(&spool).len(), 3);
+}
