@@ -7,4 +7,5 @@ pub mod mailer;
 pub mod oidc;
 pub mod outbound;
 pub mod redis;
+pub mod saml;
 pub mod stripe;
