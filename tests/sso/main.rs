@@ -16,6 +16,7 @@ mod liar;
 mod outbound;
 mod provider;
 mod real;
+mod saml;
 mod step_up;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test binaries use the rest")]
