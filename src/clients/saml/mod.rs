@@ -5,8 +5,21 @@
 //! `verify` demands of the crate the strictest reading. What we sign ourselves is signed by `aws-lc-rs`. Pure computation:
 //! no input or output, and the time is given by the caller.
 
+mod emit;
+mod keys;
+mod metadata;
+mod names;
+mod peek;
+mod refusals;
+mod request;
+mod shape;
+mod shape_signature;
+mod tree;
 mod types;
+mod verify;
+mod wire;
 
+pub use keys::{CertificateFacts, certificate_facts};
 pub use types::{
     Ask, Begun, Expectation, IdentityProvider, MetadataFault, Peeked, RequestFault, SamlRefusal, ServiceProvider, SpKey,
     VerifiedAssertion,
@@ -60,5 +73,43 @@ pub trait SamlVerifier: Send + Sync {
     /// The first audience that a response names, UNVERIFIED; `None` where the assertion is encrypted. See [`Self::peek`].
     fn peek_audience(&self, response_base64: &str) -> Option<String> {
         self.peek(response_base64).and_then(|peeked| peeked.audience)
+    }
+}
+
+/// The verifier.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Saml;
+
+impl SamlVerifier for Saml {
+    fn read_metadata(&self, xml: &str) -> Result<IdentityProvider, MetadataFault> {
+        metadata::read(xml)
+    }
+
+    fn begin(
+        &self,
+        sp: &ServiceProvider,
+        idp: &IdentityProvider,
+        ask: &Ask<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Begun, RequestFault> {
+        request::begin(sp, idp, ask, now)
+    }
+
+    fn verify(
+        &self,
+        sp: &ServiceProvider,
+        idp: &IdentityProvider,
+        response_base64: &str,
+        expect: &Expectation<'_>,
+    ) -> Result<VerifiedAssertion, SamlRefusal> {
+        verify::verify(sp, idp, response_base64, expect)
+    }
+
+    fn own_metadata(&self, sp: &ServiceProvider) -> String {
+        emit::own_metadata(sp)
+    }
+
+    fn peek(&self, response_base64: &str) -> Option<Peeked> {
+        peek::peek(response_base64)
     }
 }

@@ -206,7 +206,8 @@ pub enum SamlRefusal {
     /// instruction, a comment, a CDATA section.
     #[error("not_xml")]
     NotXml,
-    /// Not built as a response: unknown places of signatures or ids, two assertions, a signature with unusual references.
+    /// Not built as providers build responses: signatures or ids in other places, two assertions, a signature that refers to
+    /// something else than its parent, no conditions, no end of validity.
     #[error("malformed")]
     Malformed,
     /// The provider says that sign-in failed (`Status`).
@@ -251,7 +252,7 @@ pub enum SamlRefusal {
     /// Before its time, by more than 60 seconds.
     #[error("not_yet_valid")]
     NotYetValid,
-    /// After its time, by more than 60 seconds, or without an end.
+    /// After its time, by more than 60 seconds.
     #[error("expired")]
     Expired,
     /// Valid for more than a day: its id would have to be remembered for as long.

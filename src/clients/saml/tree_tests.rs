@@ -1,0 +1,50 @@
+use super::*;
+
+#[test]
+fn names_are_expanded_and_texts_are_put_together() {
+    let root = parse("<a xmlns='urn:a' xmlns:b='urn:b' b:c='1' c='2'>x&amp;<b:d/>&#121;</a>").unwrap();
+    assert!(root.is("urn:a", "a"));
+    assert_eq!(root.text, "x&y");
+    assert_eq!(root.attribute("c"), Some("2"));
+    assert!(root.child("urn:b", "d").is_some());
+    assert!(root.child("urn:a", "d").is_none());
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_is_refused() {
+    for bad in [
+        "",
+        "<a>",
+        "<a></b>",
+        "<a/><b/>",
+        "<a/>x",
+        "x<a/>",
+        "<a b='1' b='2'/>",
+        "<a xmlns:x='urn:x' xmlns:y='urn:x' x:b='1' y:b='2'/>",
+        "<a b='\n'/>",
+        "<a b='<'/>",
+        "<x:a/>",
+        "<a x:b='1'/>",
+        "<a xmlns='relative'/>",
+        "<a xmlns:x=''/>",
+        "<a xmlns:xml='urn:x'/>",
+        "<a xmlns:x='http://www.w3.org/XML/1998/namespace'/>",
+        "<a>&unknown;</a>",
+        "<a>&#1;</a>",
+        "<a b='&#0;'/>",
+        "<!DOCTYPE a><a/>",
+        "<a><?b?></a>",
+        "<ä/>",
+        "<a:b:c xmlns:a='urn:a'/>",
+    ] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn depth_and_number_are_bounded() {
+    let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
+    assert!(parse(&deep(MAX_DEPTH)).is_ok());
+    assert!(parse(&deep(MAX_DEPTH + 1)).is_err());
+    assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS))).is_err());
+}
