@@ -25,7 +25,7 @@ pub fn modules(name: &str) -> PathBuf {
         xdg.unwrap_or_else(|| home().join(".cache")).join("businessos")
     });
     let modules = cache.join(name);
-    assert!(modules.join("node_modules").exists(), "{} is missing: run scripts/setup.sh test", modules.display());
+    assert!(modules.join("installed").exists(), "{} is missing: run scripts/setup.sh test", modules.display());
     modules
 }
 

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod connections;
+mod corpus;
 mod flow;
 mod keys;
 mod metadata;
