@@ -1,7 +1,7 @@
 //! Forgetting sign-ins that are over: rows of sessions and of half-made sign-ins name people, and nobody needs them any more.
 
 use crate::actors::tenants_in_turn::{self, ChoreError};
-use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, sessions, saml_assertions, sso_flows};
+use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, saml_assertions, sessions, sso_flows};
 use crate::domain::ids::TenantId;
 
 /// Sessions that are deleted at once.

@@ -54,8 +54,8 @@ pub(super) fn usable_certificate(pem: &str) -> Result<X509Certificate, &'static 
 }
 
 pub(super) fn usable_certificate_der(der: &[u8]) -> Result<X509Certificate, &'static str> {
-    let certificate =
-        X509Certificate::from_der(der).map_err(|_unreadable| "it is not an X.509 certificate of an RSA, P-256 or P-384 key")?;
+    let certificate = X509Certificate::from_der(der)
+        .map_err(|_unreadable| "it is not an X.509 certificate of an RSA, P-256 or P-384 key")?;
     let key = certificate.subject_public_key_info_der();
     if certificate.public_key().algorithm_family() == saml::PublicKeyAlgorithm::Rsa {
         let key = RsaPublicKey::from_der(key).map_err(|_rejected| "its RSA key cannot be used")?;
@@ -92,7 +92,8 @@ impl SpKey {
     ///
     /// When the system gives no random numbers, or `common_name` is nothing that a certificate can hold.
     pub fn generate(common_name: &str, now: DateTime<Utc>) -> Result<Self, RequestFault> {
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(|_chance| RequestFault::Random)?;
+        let key =
+            KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(|_chance| RequestFault::Random)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name.chars().take(64).collect::<String>());
@@ -105,10 +106,7 @@ impl SpKey {
         params.not_before = rcgen::date_time_ymd(from.year(), month, day);
         params.not_after = rcgen::date_time_ymd(from.year() + CERTIFICATE_YEARS, month, day);
         let certificate = params.self_signed(&key).map_err(|_name| RequestFault::Key)?;
-        Ok(Self {
-            private_key_pem: SecretString::from(key.serialize_pem()),
-            certificate_pem: pem(certificate.der()),
-        })
+        Ok(Self { private_key_pem: SecretString::from(key.serialize_pem()), certificate_pem: pem(certificate.der()) })
     }
 
     /// Signs by RSA-SHA256 (RFC 8017 §8.2).

@@ -21,8 +21,8 @@ mod wire;
 
 pub use keys::{CertificateFacts, certificate_facts};
 pub use types::{
-    Ask, Begun, Expectation, IdentityProvider, MetadataFault, Peeked, RequestFault, SamlRefusal, ServiceProvider, SpKey,
-    VerifiedAssertion,
+    Ask, Begun, Expectation, IdentityProvider, MetadataFault, Peeked, RequestFault, SamlRefusal, ServiceProvider,
+    SpKey, VerifiedAssertion,
 };
 
 use chrono::{DateTime, Utc};

@@ -113,10 +113,7 @@ fn redirect(
 fn deflated(request: &str) -> Result<Vec<u8>, RequestFault> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     // Writing to memory cannot fail.
-    encoder
-        .write_all(request.as_bytes())
-        .and_then(|()| encoder.finish())
-        .map_err(|_memory| RequestFault::Random)
+    encoder.write_all(request.as_bytes()).and_then(|()| encoder.finish()).map_err(|_memory| RequestFault::Random)
 }
 
 /// All but the unreserved characters of RFC 3986.

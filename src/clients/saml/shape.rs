@@ -152,11 +152,7 @@ fn check_place(element: &Element, parent: Option<&Element>) -> Result<(), SamlRe
     };
     // Parents have unique names in the table, and their namespaces were checked when they were visited.
     let is_placed = parents.contains(&parent.local.as_str());
-    if is_placed && parent.all(namespace, local).count() <= *most {
-        Ok(())
-    } else {
-        Err(SamlRefusal::Malformed)
-    }
+    if is_placed && parent.all(namespace, local).count() <= *most { Ok(()) } else { Err(SamlRefusal::Malformed) }
 }
 
 fn check_other(element: &Element, parent: Option<&Element>) -> Result<(), SamlRefusal> {
@@ -166,7 +162,9 @@ fn check_other(element: &Element, parent: Option<&Element>) -> Result<(), SamlRe
     let is_allowed = match element.namespace.as_str() {
         SAML | SAMLP => false,
         // The parts of a key, wherever a KeyInfo is; no place for objects and manifests.
-        DS => !matches!(local, "Object" | "Manifest" | "SignatureProperties") && (parent == "KeyInfo" || !is_known_parent),
+        DS => {
+            !matches!(local, "Object" | "Manifest" | "SignatureProperties") && (parent == "KeyInfo" || !is_known_parent)
+        }
         XENC => matches!(local, "OAEPparams" | "KeySize" | "ReferenceList" | "CarriedKeyName") || !is_known_parent,
         XENC11 => parent == "EncryptionMethod",
         // `InclusiveNamespaces` of the canonical form is checked with its signature.

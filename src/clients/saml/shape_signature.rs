@@ -61,7 +61,10 @@ fn check_reference(reference: &Element, id: &str) -> Result<(), SamlRefusal> {
         && form.is(DS, "Transform")
         && form.attribute("Algorithm") == Some(EXCLUSIVE_C14N)
         && form.children.len() <= 1
-        && form.children.iter().all(|child| child.is(EXCLUSIVE_C14N, "InclusiveNamespaces") && child.children.is_empty());
+        && form
+            .children
+            .iter()
+            .all(|child| child.is(EXCLUSIVE_C14N, "InclusiveNamespaces") && child.children.is_empty());
     if is_known { Ok(()) } else { Err(SamlRefusal::AlgorithmRefused) }
 }
 

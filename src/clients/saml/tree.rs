@@ -149,8 +149,7 @@ fn resolve(raw: &str) -> Result<String, &'static str> {
 
 fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Element, &'static str> {
     let (namespace, local) = reader.resolver().resolve_element(start.name());
-    let mut element =
-        Element { namespace: uri(&namespace)?, local: name(local.into_inner())?, ..Element::default() };
+    let mut element = Element { namespace: uri(&namespace)?, local: name(local.into_inner())?, ..Element::default() };
     name_with_prefix(start.name().into_inner())?;
     for (position, attribute) in start.attributes().enumerate() {
         let attribute = attribute.map_err(|_syntax| "an attribute is broken, or twice on one element")?;

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use saml::dsig::algorithms::{C14nAlgorithm, DigestAlgorithm, PeerCryptoPolicy, SignatureAlgorithm};
 use saml::sp::LoginTrackerPayload;
 use saml::{
-    ConsumeResponse, DataEncryptionAlgorithm, Error, Identity, IdpDescriptor, KeyPair, KeyTransportAlgorithm, LoginTracker,
-    OaepDigest, ReplayCache, ReplayEntry, ReplayMode, ServiceProviderConfig, SpWantSigned, SsoResponseBinding,
-    SsoResponseEndpoint,
+    ConsumeResponse, DataEncryptionAlgorithm, Error, Identity, IdpDescriptor, KeyPair, KeyTransportAlgorithm,
+    LoginTracker, OaepDigest, ReplayCache, ReplayEntry, ReplayMode, ServiceProviderConfig, SpWantSigned,
+    SsoResponseBinding, SsoResponseEndpoint,
 };
 use secrecy::ExposeSecret as _;
 
@@ -167,7 +167,12 @@ fn policy() -> PeerCryptoPolicy {
             DataEncryptionAlgorithm::Aes256Cbc,
         ],
         allowed_key_transport_algorithms: vec![KeyTransportAlgorithm::RsaOaep, KeyTransportAlgorithm::RsaOaepMgf1Sha1],
-        allowed_oaep_digest_algorithms: vec![OaepDigest::Sha1, OaepDigest::Sha256, OaepDigest::Sha384, OaepDigest::Sha512],
+        allowed_oaep_digest_algorithms: vec![
+            OaepDigest::Sha1,
+            OaepDigest::Sha256,
+            OaepDigest::Sha384,
+            OaepDigest::Sha512,
+        ],
         allowed_oaep_mgf1_digest_algorithms: vec![
             OaepDigest::Sha1,
             OaepDigest::Sha256,
@@ -215,7 +220,11 @@ fn tracker(
         acs_endpoint: acs(sp),
         requested_authn_context: None,
         requested_name_id_format: None,
-        idp_signing_cert_fingerprints: idp.signing_certs.iter().map(saml::X509Certificate::fingerprint_sha256).collect(),
+        idp_signing_cert_fingerprints: idp
+            .signing_certs
+            .iter()
+            .map(saml::X509Certificate::fingerprint_sha256)
+            .collect(),
         idp_artifact_resolution_services: Vec::new(),
     };
     payload
@@ -232,7 +241,10 @@ fn believed(identity: &Identity, now: DateTime<Utc>) -> Result<VerifiedAssertion
     }
     let name_id = identity.name_id();
     let is_name = |text: &str| {
-        !text.is_empty() && text.chars().count() <= MAX_NAME && !text.chars().any(char::is_control) && text.trim() == text
+        !text.is_empty()
+            && text.chars().count() <= MAX_NAME
+            && !text.chars().any(char::is_control)
+            && text.trim() == text
     };
     if !is_name(&name_id.value) || !is_name(identity.assertion_id()) {
         return Err(SamlRefusal::UnusableClaims);

@@ -36,19 +36,15 @@ fn without_declaration(text: &str) -> Option<&str> {
     let mut words = declaration.split_ascii_whitespace();
     let version = words.next()?;
     let known = |word: &str, name: &str, values: &[&str]| {
-        word.strip_prefix(name)
-            .and_then(|value| value.strip_prefix('='))
-            .is_some_and(|value| {
-                let inner = value.trim_matches(|quote| quote == '"' || quote == '\'');
-                value.len() == inner.len() + 2 && values.iter().any(|known| known.eq_ignore_ascii_case(inner))
-            })
+        word.strip_prefix(name).and_then(|value| value.strip_prefix('=')).is_some_and(|value| {
+            let inner = value.trim_matches(|quote| quote == '"' || quote == '\'');
+            value.len() == inner.len() + 2 && values.iter().any(|known| known.eq_ignore_ascii_case(inner))
+        })
     };
     if !declaration.starts_with([' ', '\t', '\r', '\n']) || !known(version, "version", &["1.0"]) {
         return None;
     }
-    words
-        .all(|word| known(word, "encoding", &["utf-8"]) || known(word, "standalone", &["yes", "no"]))
-        .then_some(body)
+    words.all(|word| known(word, "encoding", &["utf-8"]) || known(word, "standalone", &["yes", "no"])).then_some(body)
 }
 
 /// Whether XML 1.0 allows the character at all (production 2), in text or by reference.

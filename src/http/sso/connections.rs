@@ -131,7 +131,11 @@ pub(super) async fn find(state: &AppState, user: &AdminOfTenant, id: &str) -> Re
     Ok(found?.ok_or(SsoError::UnknownConnection)?)
 }
 
-pub(super) async fn shown(state: &AppState, user: &AdminOfTenant, connection: Connection) -> Result<ConnectionResponse, Problem> {
+pub(super) async fn shown(
+    state: &AppState,
+    user: &AdminOfTenant,
+    connection: Connection,
+) -> Result<ConnectionResponse, Problem> {
     let mut tx = TenantTx::begin_read(&state.db, user.scope.tenant.id()).await?;
     let domains = email_domains::list(&mut tx).await;
     let keys = saml_keys::list_of(&mut tx, connection.id).await;

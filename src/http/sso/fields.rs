@@ -46,10 +46,9 @@ pub(super) async fn new_connection(desk: &SsoDesk, body: CreateConnectionRequest
             new_settings(desk, &mut errors, saml).await.map(|settings| Protocol::Saml(Box::new(settings)))
         }
         (kind, oidc, saml) => {
-            for (own, pointer, is_there) in [
-                (ConnectionKind::Oidc, "/oidc", oidc.is_some()),
-                (ConnectionKind::Saml, "/saml", saml.is_some()),
-            ] {
+            for (own, pointer, is_there) in
+                [(ConnectionKind::Oidc, "/oidc", oidc.is_some()), (ConnectionKind::Saml, "/saml", saml.is_some())]
+            {
                 match (own == kind, is_there) {
                     (true, false) => errors.push(error(pointer, "is needed")),
                     (false, true) => errors.push(error(pointer, "is of another kind")),

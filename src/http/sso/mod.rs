@@ -12,11 +12,11 @@ mod saml_views;
 mod token;
 mod views;
 
+pub(super) use callback::{__path_callback, __path_callback_by_post, callback, callback_by_post};
 pub(super) use connections::{
     __path_create, __path_delete, __path_get, __path_list, __path_test, __path_update, create, delete, get, list, test,
     update,
 };
-pub(super) use callback::{__path_callback, __path_callback_by_post, callback, callback_by_post};
 pub(super) use flow::{__path_discover, __path_start, discover, start};
 pub(super) use saml::{
     __path_activate_key, __path_add_key, __path_metadata, __path_refresh, activate_key, add_key, metadata, refresh,

@@ -86,9 +86,7 @@ pub(in crate::http) async fn activate_key(
 pub(super) fn form_page(action: &str, fields: &[(String, String)]) -> HttpResponse {
     let inputs: String = fields
         .iter()
-        .map(|(name, value)| {
-            format!(r#"<input type="hidden" name="{}" value="{}">"#, escaped(name), escaped(value))
-        })
+        .map(|(name, value)| format!(r#"<input type="hidden" name="{}" value="{}">"#, escaped(name), escaped(value)))
         .collect();
     let page = format!(
         r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signing in</title></head><body><form method="post" action="{}">{inputs}<noscript><button>Continue</button></noscript></form><script>{SCRIPT}</script></body></html>"#,

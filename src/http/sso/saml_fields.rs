@@ -36,7 +36,10 @@ pub(super) async fn new_settings(
         (None, Some(url), true) => fetch(desk, errors, url).await,
         (None, None, false) => by_hand.provider(desk, errors),
         (Some(_) | None, Some(_) | None, _) => {
-            errors.push(error("/saml", "needs one of metadata_url, metadata_xml, or entity_id with an address and certificates"));
+            errors.push(error(
+                "/saml",
+                "needs one of metadata_url, metadata_xml, or entity_id with an address and certificates",
+            ));
             None
         }
     }?;
@@ -97,7 +100,10 @@ pub(super) async fn change(
         (Some(xml), None, true) => read(desk, errors, &xml),
         (None, None, false) => by_hand.over(settings).provider(desk, errors),
         (Some(_) | None, Some(_), _) => {
-            errors.push(error("/saml", "has a metadata_url, which addresses and certificates come from: take it away first"));
+            errors.push(error(
+                "/saml",
+                "has a metadata_url, which addresses and certificates come from: take it away first",
+            ));
             None
         }
         (Some(_), None, false) => {
@@ -149,7 +155,10 @@ fn check(errors: &mut Vec<FieldError>, settings: &SamlSettings) {
         errors.push(error("/saml/mfa_contexts", "must be at most 20 words without blanks"));
     }
     if settings.logout_url.as_ref().is_some_and(|url| !is_return_url(url)) {
-        errors.push(error("/saml/logout_url", "must be a URL such as https://idp.example.com/logout, without a fragment"));
+        errors.push(error(
+            "/saml/logout_url",
+            "must be a URL such as https://idp.example.com/logout, without a fragment",
+        ));
     }
 }
 

@@ -118,7 +118,9 @@ pub(in crate::http) struct CreateSamlRequest {
     /// Its metadata, pasted.
     pub(super) metadata_xml: Option<String>,
     /// Where its metadata is. Read now, and every few hours from then on.
-    #[schema(example = "https://login.microsoftonline.com/8f6bd982-92c3-4de0-985d-0e287c55e379/federationmetadata/2007-06/federationmetadata.xml")]
+    #[schema(
+        example = "https://login.microsoftonline.com/8f6bd982-92c3-4de0-985d-0e287c55e379/federationmetadata/2007-06/federationmetadata.xml"
+    )]
     pub(super) metadata_url: Option<String>,
     /// Its entity id, by hand. It never changes.
     pub(super) entity_id: Option<String>,

@@ -79,15 +79,7 @@ impl From<OidcSettings> for OidcResponse {
     fn from(settings: OidcSettings) -> Self {
         let OidcSettings { issuer, client_id, has_secret, scopes, subject_from, mfa_acr_values, post_logout_url } =
             settings;
-        Self {
-            issuer,
-            client_id,
-            has_client_secret: has_secret,
-            scopes,
-            subject_from,
-            mfa_acr_values,
-            post_logout_url,
-        }
+        Self { issuer, client_id, has_client_secret: has_secret, scopes, subject_from, mfa_acr_values, post_logout_url }
     }
 }
 

@@ -48,7 +48,8 @@ async fn a_connection_is_made_by_hand_by_pasted_metadata_or_by_url_and_is_the_sa
 async fn every_mistake_is_named() {
     let world = World::new().await;
     let pair = Pair::new();
-    let good = json!({"entity_id": "urn:idp", "sso_redirect_url": "http://127.0.0.1:9/", "certificates": [pair.certificate]});
+    let good =
+        json!({"entity_id": "urn:idp", "sso_redirect_url": "http://127.0.0.1:9/", "certificates": [pair.certificate]});
     for (change, pointers) in [
         (json!({"entity_id": "a b"}), vec!["/saml/entity_id"]),
         (json!({"sso_redirect_url": "javascript:alert(1)"}), vec!["/saml/sso_redirect_url"]),
@@ -57,7 +58,10 @@ async fn every_mistake_is_named() {
         (json!({"certificates": [pair.certificate, "nonsense"]}), vec!["/saml/certificates/1"]),
         (json!({"metadata_xml": "<x/>"}), vec!["/saml"]),
         (json!({"mfa_contexts": ["a b"]}), vec!["/saml/mfa_contexts"]),
-        (json!({"logout_url": "javascript:x", "email_attribute": ""}), vec!["/saml/email_attribute", "/saml/logout_url"]),
+        (
+            json!({"logout_url": "javascript:x", "email_attribute": ""}),
+            vec!["/saml/email_attribute", "/saml/logout_url"],
+        ),
         (json!({"acs": "x"}), vec!["/saml/acs"]),
     ] {
         let mut saml = good.clone();

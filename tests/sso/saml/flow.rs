@@ -86,7 +86,10 @@ async fn only_the_browser_that_left_comes_for_what_was_said_and_another_changes_
     thief.get(&link).await.problem(400, "invalid-sso-state");
     stage.world.assert_nobody_in().await;
     // Lured with somebody else's response, a browser is not signed in as them.
-    assert!(stage.world.come_back(&mut browser, &link).await.is_ok(), "and the one that it belongs to is none the worse");
+    assert!(
+        stage.world.come_back(&mut browser, &link).await.is_ok(),
+        "and the one that it belongs to is none the worse"
+    );
     browser.get(&link).await.problem(400, "invalid-sso-state");
 }
 

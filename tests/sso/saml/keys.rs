@@ -45,7 +45,10 @@ async fn assertions_encrypted_to_any_published_key_are_read_while_keys_turn_over
     assert_eq!(stage.act("keys/activate").await.status, 200);
     stage.act("keys/activate").await.problem(409, "conflict");
     let shown = stage.shown().await;
-    assert_eq!((&key(&shown, "active").unwrap()["id"], &key(&shown, "retiring").unwrap()["id"]), (&next["id"], &first["id"]));
+    assert_eq!(
+        (&key(&shown, "active").unwrap()["id"], &key(&shown, "retiring").unwrap()["id"]),
+        (&next["id"], &first["id"])
+    );
     for key in [&first, &next] {
         assert!(stage.try_sign_in(encrypted(key)).await.is_ok());
     }
@@ -61,7 +64,10 @@ async fn requests_are_signed_where_the_provider_wants_it() {
     let mut browser = Browser::new();
     let there = stage.world.leave(&mut browser, &stage.id).await;
     assert_eq!(parameter(&there, "Signature"), None);
-    let signed = stage.idp.metadata(&[&stage.idp.pair]).replace("<md:IDPSSODescriptor ", "<md:IDPSSODescriptor WantAuthnRequestsSigned=\"true\" ");
+    let signed = stage
+        .idp
+        .metadata(&[&stage.idp.pair])
+        .replace("<md:IDPSSODescriptor ", "<md:IDPSSODescriptor WantAuthnRequestsSigned=\"true\" ");
     stage.change(json!({"saml": {"metadata_xml": signed}})).await;
     let there = stage.world.leave(&mut browser, &stage.id).await;
     assert_eq!(parameter(&there, "SigAlg").as_deref(), Some("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"));
@@ -96,7 +102,8 @@ async fn private_keys_are_in_envelopes_and_never_come_out() {
     let stage = Stage::new().await;
     stage.act("keys").await;
     let app = &stage.world.app;
-    let plain = "SELECT count(*) FROM auth.saml_keys WHERE position('PRIVATE KEY' in encode(private_key_enc, 'escape')) > 0";
+    let plain =
+        "SELECT count(*) FROM auth.saml_keys WHERE position('PRIVATE KEY' in encode(private_key_enc, 'escape')) > 0";
     assert_eq!(app.count(plain).await, 0);
     assert_eq!(app.count("SELECT count(*) FROM auth.saml_keys WHERE length(private_key_enc) > 1000").await, 2);
     let shown = stage.shown().await.to_string() + &metadata(&stage).await;

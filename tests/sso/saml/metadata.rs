@@ -90,7 +90,8 @@ async fn a_connection_without_a_url_has_nothing_to_refresh() {
 async fn a_test_says_what_to_register_and_what_is_wrong() {
     let (stage, place) = published().await;
     // Somebody who answers.
-    let there = stage.idp.metadata(&[&stage.idp.pair]).replace("http://127.0.0.1:9/sso", &format!("{}/sso", place.issuer));
+    let there =
+        stage.idp.metadata(&[&stage.idp.pair]).replace("http://127.0.0.1:9/sso", &format!("{}/sso", place.issuer));
     let state = |told: &Value, name: &str| {
         let checks = told["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("{name}: {told}"));

@@ -23,8 +23,7 @@ struct Process {
 impl Process {
     fn start(mut command: Command, settings: &Value, files: Option<tempfile::TempDir>) -> Self {
         let command = command.env("PROVIDER", settings.to_string());
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -157,8 +156,11 @@ async fn saml_idp_encrypts_as_entra_does() {
     let page = at_saml_idp(&mut browser, &provider, &there).await;
     assert_eq!(carry_back(&world, &mut browser, &page).await, Err("sso-failed".to_owned()), "in the clear");
     let certificate = made["saml"]["keys"][0]["certificate"].as_str().unwrap();
-    let settings =
-        [("encryptAssertion", "true"), ("encryptionCert", certificate), ("encryptionPublicKey", &public_key(certificate))];
+    let settings = [
+        ("encryptAssertion", "true"),
+        ("encryptionCert", certificate),
+        ("encryptionPublicKey", &public_key(certificate)),
+    ];
     assert_eq!(browser.submit(&format!("{}/settings", provider.address), &settings).await.status, 302);
     let there = location(&start, &browser.get(&start).await);
     let page = at_saml_idp(&mut browser, &provider, &there).await;

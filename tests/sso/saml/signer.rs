@@ -28,7 +28,8 @@ impl Pair {
     /// One whose certificate, made ten years ago less so many days, ends in so many days.
     pub fn ending_in_days(days: i64) -> Self {
         let years = chrono::TimeDelta::days(3_652);
-        let made = SpKey::generate("test provider", businessos::clock::now() - years + chrono::TimeDelta::days(days + 2));
+        let made =
+            SpKey::generate("test provider", businessos::clock::now() - years + chrono::TimeDelta::days(days + 2));
         let made = made.unwrap();
         Self { key: made.private_key_pem.expose_secret().to_owned(), certificate: made.certificate_pem }
     }

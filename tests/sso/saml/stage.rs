@@ -55,12 +55,7 @@ impl Stage {
     }
 
     /// The same, and the way on: the code, or the error that the client is told.
-    pub async fn come_back(
-        &self,
-        browser: &mut Browser,
-        response: &str,
-        relay_state: &str,
-    ) -> Result<String, String> {
+    pub async fn come_back(&self, browser: &mut Browser, response: &str, relay_state: &str) -> Result<String, String> {
         let reply = self.post(browser, response, relay_state).await;
         if reply.status != 303 {
             return Err(reply.json()["code"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned());

@@ -53,7 +53,8 @@ async fn responses_of_the_same_provider_and_key_cannot_be_swapped_between_tenant
         assert!(matches!(reply.status, 400 | 403), "{relay_state}: {reply:?}");
     }
     // For globex, but with acme's request or place.
-    for change in [json!({"recipient": stage.world.redirect_uri()}), json!({"destination": stage.world.redirect_uri()})] {
+    for change in [json!({"recipient": stage.world.redirect_uri()}), json!({"destination": stage.world.redirect_uri()})]
+    {
         let response = stage.idp.answer(Some(&left_there), &theirs, change);
         let form = [("SAMLResponse", response.as_str()), ("RelayState", &*left_there.relay_state)];
         browser.submit_from_elsewhere(&callback, &form).await.problem(403, "sso-failed");

@@ -67,11 +67,7 @@ pub async fn arrive(
 }
 
 /// The flow that `RelayState` stands for, if it is one of ours at all. One of ours that does not wait is no other kind of sign-in either.
-async fn find_flow(
-    desk: &SsoDesk,
-    view: &TenantView,
-    relay_state: Option<&str>,
-) -> Result<Option<Awaited>, SsoError> {
+async fn find_flow(desk: &SsoDesk, view: &TenantView, relay_state: Option<&str>) -> Result<Option<Awaited>, SsoError> {
     let decode = |text| row_token::decode(text, RowTokenPurpose::SsoState, view.tenant.id, &view.keys.rows).ok();
     let Some(id) = relay_state.and_then(decode) else { return Ok(None) };
     let mut tx = TenantTx::begin_read(&desk.auth.db, view.tenant.id).await?;

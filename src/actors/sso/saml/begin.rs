@@ -6,9 +6,9 @@ use super::{blocking, identity_provider, service_provider, side};
 use crate::actors::tenant::TenantView;
 use crate::clients::saml::{Ask, Begun};
 use crate::clock;
+use crate::db::TenantTx;
 use crate::db::sso_connections::Connection;
 use crate::db::sso_flows::{self, FlowPurpose};
-use crate::db::TenantTx;
 use crate::domain::row_token::{self, RowTokenPurpose};
 use crate::domain::saml::SamlSettings;
 

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::diagnose::{Check, CheckState, check};
 use super::super::{SsoDesk, SsoError};
-use super::metadata::{self, Fetched, full_text};
 use super::entity_id;
+use super::metadata::{self, Fetched, full_text};
 use crate::actors::tenant::TenantView;
 use crate::clients::outbound::OutboundError;
 use crate::clients::saml::certificate_facts;
@@ -28,7 +28,10 @@ pub(in crate::actors::sso) async fn diagnose(
     let mut checks = vec![check(
         "entity_id",
         CheckState::Unknown,
-        format!("the provider must know this platform as {}, which is where its metadata is", entity_id(view, connection.id)),
+        format!(
+            "the provider must know this platform as {}, which is where its metadata is",
+            entity_id(view, connection.id)
+        ),
     )];
     let mut date = None;
     match &settings.metadata_url {
@@ -55,12 +58,16 @@ pub(in crate::actors::sso) async fn diagnose(
             let status = answer.status().as_u16();
             // It was asked nothing, so that a complaint is an answer too.
             checks.push(match status {
-                404 | 410 | 500.. => check("sso_url", CheckState::Failed, format!("{url} answered with status {status}")),
+                404 | 410 | 500.. => {
+                    check("sso_url", CheckState::Failed, format!("{url} answered with status {status}"))
+                }
                 _ => check("sso_url", CheckState::Ok, format!("{url} answers")),
             });
         }
         // Browsers may reach what this platform does not.
-        Err(error) => checks.push(check("sso_url", CheckState::Warning, format!("{url} cannot be reached from here: {error}"))),
+        Err(error) => {
+            checks.push(check("sso_url", CheckState::Warning, format!("{url} cannot be reached from here: {error}")))
+        }
     }
     checks.push(clocks(date, clock::now()));
     checks
@@ -102,9 +109,17 @@ fn certificates(settings: &SamlSettings, now: DateTime<Utc>) -> Check {
     let day = last.format("%Y-%m-%d");
     let n = settings.certificates.len();
     if last < now {
-        check("certificates", CheckState::Warning, format!("the last certificate ended on {day}: the provider should turn its key over"))
+        check(
+            "certificates",
+            CheckState::Warning,
+            format!("the last certificate ended on {day}: the provider should turn its key over"),
+        )
     } else if last < now + TimeDelta::days(WARN_DAYS) {
-        check("certificates", CheckState::Warning, format!("the last certificate ends on {day}: a new one is needed before"))
+        check(
+            "certificates",
+            CheckState::Warning,
+            format!("the last certificate ends on {day}: a new one is needed before"),
+        )
     } else {
         check("certificates", CheckState::Ok, format!("{n}, good until {day}"))
     }
@@ -119,6 +134,10 @@ fn clocks(date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Check {
     match n {
         ..=CLOCK_WARN_S => check("clock", CheckState::Ok, "the provider's clock agrees with this one"),
         ..=CLOCK_S => check("clock", CheckState::Warning, format!("the provider's clock is {n} s {side} this one")),
-        _ => check("clock", CheckState::Failed, format!("the provider's clock is {n} s {side} this one: its answers are refused")),
+        _ => check(
+            "clock",
+            CheckState::Failed,
+            format!("the provider's clock is {n} s {side} this one: its answers are refused"),
+        ),
     }
 }

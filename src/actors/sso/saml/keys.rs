@@ -51,12 +51,7 @@ pub(in crate::actors::sso) async fn insert_first(tx: &mut TenantTx, made: &MadeK
 ///
 /// # Errors
 /// [`SsoError::UnknownConnection`], [`SsoError::NotSaml`], [`SsoError::KeyWaits`], [`SsoError::OwnersOnly`], or the database's.
-pub async fn add_key(
-    desk: &SsoDesk,
-    tenant: &TenantHandle,
-    asker: Asker,
-    id: ConnectionId,
-) -> Result<(), SsoError> {
+pub async fn add_key(desk: &SsoDesk, tenant: &TenantHandle, asker: Asker, id: ConnectionId) -> Result<(), SsoError> {
     // Looked at before, because a key costs something to make, and again when it is locked.
     let mut tx = TenantTx::begin_read(&desk.auth.db, tenant.id()).await?;
     let found = sso_connections::find(&mut tx, id).await;

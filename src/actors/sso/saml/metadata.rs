@@ -74,12 +74,7 @@ pub(super) fn date_of(answer: &Response<Vec<u8>>) -> Option<DateTime<Utc>> {
 /// # Errors
 /// [`SsoError::UnknownConnection`], [`SsoError::NotSaml`], [`SsoError::NoMetadataUrl`], as [`fetch_metadata`], or
 /// [`SsoError::OtherProvider`].
-pub async fn refresh(
-    desk: &SsoDesk,
-    tenant: TenantId,
-    asker: Asker,
-    id: ConnectionId,
-) -> Result<Connection, SsoError> {
+pub async fn refresh(desk: &SsoDesk, tenant: TenantId, asker: Asker, id: ConnectionId) -> Result<Connection, SsoError> {
     let connection = find(desk, tenant, id).await?.ok_or(SsoError::UnknownConnection)?;
     connections::check_owner(&asker, &connection)?;
     let settings = connection.saml().ok_or(SsoError::NotSaml)?;

@@ -48,7 +48,8 @@ pub async fn own_metadata(desk: &SsoDesk, tenant: &TenantHandle, id: ConnectionI
     let keys = saml_keys::list_of(&mut tx, id).await?;
     tx.finish();
     connection.filter(|connection| connection.saml().is_some()).ok_or(SsoError::UnknownConnection)?;
-    let public = |key: SamlKey| SpKey { private_key_pem: SecretString::default(), certificate_pem: key.certificate_pem };
+    let public =
+        |key: SamlKey| SpKey { private_key_pem: SecretString::default(), certificate_pem: key.certificate_pem };
     Ok(desk.saml.own_metadata(&side(&view, id, keys.into_iter().map(public).collect())))
 }
 
