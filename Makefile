@@ -2,7 +2,7 @@
 # Build output goes to ~/.cache/businessos/target unless CARGO_TARGET_DIR says otherwise.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-billing test check fuzz bench fmt sqlx-prepare setup clean-data scim-check
+.PHONY: help run demo-billing test check fuzz bench fmt sqlx-prepare setup clean-data scim-check saml-fuzz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ scim-check: ## have scim2-tester check a server of its own: every check must suc
 
 fuzz: ## send made-up requests from the OpenAPI document to a server of its own (ARGS=100: so many for each operation)
 	@scripts/schemathesis.sh $(ARGS)
+
+saml-fuzz: ## change SAML responses at random for a while, with libFuzzer if it is here (ARGS=600: for so many seconds)
+	@scripts/saml-fuzz.sh $(ARGS)
 
 bench: ## measure against the alternatives on this machine; writes docs/benchmarks.md
 	@scripts/bench.sh $(ARGS)

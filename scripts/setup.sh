@@ -3,8 +3,8 @@
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
 # and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server,
-# validators of invoices, a tester of SCIM and Stripe's library, Node with an OpenID provider, and SAML providers of both (one
-# needs xmlsec1); for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# validators of invoices, a tester of SCIM, another verifier of SAML and Stripe's library, Node with an OpenID provider, and SAML
+# providers of both (one needs xmlsec1); for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -81,6 +81,18 @@ scim_tester() {
   fi
 }
 
+# What makes SAML responses for the tests, good and bad, and has a second opinion of them, in a directory of its own.
+saml_corpus() {
+  local venv=$BUSINESSOS_CACHE/saml-venv
+  local wanted=(python3-saml==1.16.0 xmlsec==1.3.17 lxml==6.1.3 cryptography==50.0.2)
+  if [ "$purpose" = test ] && [ "$(cat "$venv/installed" 2>/dev/null)" != "${wanted[*]}" ]; then
+    say "installing the second opinion on SAML into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+    printf '%s\n' "${wanted[*]}" >"$venv/installed"
+  fi
+}
+
 # Stripe's own library, whose generated types the tests' calls are checked against. Its version is the one whose API version
 # the program sends: see API_VERSION in src/domain/stripe.
 STRIPE_VERSION=16.0.1
@@ -132,6 +144,7 @@ if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
   facturx_validator
   scim_tester
+  saml_corpus
   stripe_contract
   oidc_provider
   saml_providers
@@ -151,6 +164,7 @@ fi
 smtp_sink
 facturx_validator
 scim_tester
+saml_corpus
 stripe_contract
 oidc_provider
 saml_providers

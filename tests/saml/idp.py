@@ -255,7 +255,7 @@ class World:
         reference = f"#{reference}" if uri is None else uri
         signature = etree.fromstring(
             f'<ds:Signature xmlns:ds="{DS}"><ds:SignedInfo><ds:CanonicalizationMethod Algorithm="{form}"/>'
-            f'<ds:SignatureMethod Algorithm="{method_uri or signer.uri(method)}">{in_method}</ds:SignatureMethod>'
+            f'<ds:SignatureMethod Algorithm="{signer.uri(method) if method_uri is None else method_uri}">{in_method}</ds:SignatureMethod>'
             f'<ds:Reference URI={quoteattr(reference)}{reference_type}><ds:Transforms>{transforms}</ds:Transforms>'
             f'<ds:DigestMethod Algorithm="{DIGEST_URIS[digest]}"/><ds:DigestValue>{digest_value}</ds:DigestValue></ds:Reference>'
             f"{more_references}</ds:SignedInfo><ds:SignatureValue></ds:SignatureValue>{key_info}</ds:Signature>"

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::keys::{pem, usable_certificate_der};
 use super::names::{DS, MD, POST_BINDING, REDIRECT_BINDING, SAMLP};
-use super::tree::{Element, parse};
+use super::tree::{Element, Kind, parse};
 use super::{IdentityProvider, MetadataFault};
 
 /// Bytes of a document at most.
@@ -21,7 +21,7 @@ pub(super) fn read(xml: &str) -> Result<IdentityProvider, MetadataFault> {
     if xml.len() > MAX_LENGTH {
         return Err(MetadataFault::TooLarge);
     }
-    let root = parse(xml.trim_start_matches('\u{feff}')).map_err(MetadataFault::NotXml)?;
+    let root = parse(xml.trim_start_matches('\u{feff}'), Kind::Metadata).map_err(MetadataFault::NotXml)?;
     let entity = the_provider(&root)?;
     let entity_id = entity.attribute("entityID").unwrap_or_default();
     let is_long = entity_id.chars().count() > MAX_ENTITY_ID;

@@ -6,7 +6,7 @@ use super::{Peeked, tree, wire};
 /// See [`SamlVerifier::peek`](super::SamlVerifier::peek).
 pub(super) fn peek(response_base64: &str) -> Option<Peeked> {
     let message = wire::message(response_base64).ok()?;
-    let root = tree::parse(&message).ok()?;
+    let root = tree::parse(&message, tree::Kind::Message).ok()?;
     if !root.is(SAMLP, "Response") {
         return None;
     }

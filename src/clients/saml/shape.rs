@@ -22,7 +22,9 @@ pub(super) struct Shape {
 }
 
 /// (namespace, name, where it may be: parents by local name, at most so often in a parent).
-const PLACES: &[(&str, &str, &[&str], usize)] = &[
+type Place = (&'static str, &'static str, &'static [&'static str], usize);
+
+const PLACES: &[Place] = &[
     (SAMLP, "Response", &[], 1),
     (SAMLP, "Status", &["Response"], 1),
     (SAMLP, "StatusCode", &["Status", "StatusCode"], 1),
@@ -123,6 +125,7 @@ fn check_element<'a>(
 ) -> Result<(), SamlRefusal> {
     check_place(element, parent)?;
     check_attributes(element, ids)?;
+    check_numbers(element)?;
     if VALUES.contains(&element.local.as_str()) {
         if !element.children.is_empty() {
             return Err(SamlRefusal::Malformed);
@@ -140,8 +143,8 @@ fn check_element<'a>(
 /// Names of SAML, signatures and encryption are where [`PLACES`] has them; names of others are only where they do no harm:
 /// in values of attributes, in `KeyInfo`, in details of a status.
 fn check_place(element: &Element, parent: Option<&Element>) -> Result<(), SamlRefusal> {
-    let is_same_name = |place: &&(&str, &str, &[&str], usize)| place.1.eq_ignore_ascii_case(&element.local);
-    let Some((namespace, local, parents, most)) = PLACES.iter().find(is_same_name) else {
+    let is_same_name = |place: &&Place| place.1.eq_ignore_ascii_case(&element.local);
+    let Some((namespace, local, parents, _)) = PLACES.iter().find(is_same_name) else {
         return check_other(element, parent);
     };
     if !element.is(namespace, local) {
@@ -151,8 +154,15 @@ fn check_place(element: &Element, parent: Option<&Element>) -> Result<(), SamlRe
         return if parents.is_empty() { Ok(()) } else { Err(SamlRefusal::Malformed) };
     };
     // Parents have unique names in the table, and their namespaces were checked when they were visited.
-    let is_placed = parents.contains(&parent.local.as_str());
-    if is_placed && parent.all(namespace, local).count() <= *most { Ok(()) } else { Err(SamlRefusal::Malformed) }
+    if parents.contains(&parent.local.as_str()) { Ok(()) } else { Err(SamlRefusal::Malformed) }
+}
+
+/// No more of a kind in an element than the table allows.
+fn check_numbers(element: &Element) -> Result<(), SamlRefusal> {
+    let is_exceeded = |(namespace, local, parents, most): &Place| {
+        parents.contains(&element.local.as_str()) && element.all(namespace, local).count() > *most
+    };
+    if PLACES.iter().any(is_exceeded) { Err(SamlRefusal::Malformed) } else { Ok(()) }
 }
 
 fn check_other(element: &Element, parent: Option<&Element>) -> Result<(), SamlRefusal> {

@@ -20,6 +20,15 @@ const MAX_ATTRIBUTES: usize = 64;
 pub(super) const XML: &str = "http://www.w3.org/XML/1998/namespace";
 const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 
+/// What is read, and so how strictly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// From anybody, to be believed if its signature is good.
+    Message,
+    /// From an admin; people and their tools break lines.
+    Metadata,
+}
+
 /// One element.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Element {
@@ -71,7 +80,7 @@ impl Element {
 /// # Errors
 ///
 /// What is wrong, in words for an admin.
-pub(super) fn parse(text: &str) -> Result<Element, &'static str> {
+pub(super) fn parse(text: &str, kind: Kind) -> Result<Element, &'static str> {
     let mut reader = NsReader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
     let mut root = None;
@@ -84,14 +93,14 @@ pub(super) fn parse(text: &str) -> Result<Element, &'static str> {
                 if root.is_some() || open.len() >= MAX_DEPTH || elements > MAX_ELEMENTS {
                     return Err("it has several roots, or is too deep or too long");
                 }
-                open.push(element(&reader, &start)?);
+                open.push(element(&reader, &start, kind)?);
             }
             Event::Empty(start) => {
                 elements += 1;
                 if root.is_some() || elements > MAX_ELEMENTS {
                     return Err("it has several roots, or is too long");
                 }
-                close(element(&reader, &start)?, &mut open, &mut root);
+                close(element(&reader, &start, kind)?, &mut open, &mut root);
             }
             Event::End(_) => {
                 let done = open.pop().ok_or("an end tag has no beginning")?;
@@ -147,7 +156,7 @@ fn resolve(raw: &str) -> Result<String, &'static str> {
     }
 }
 
-fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Element, &'static str> {
+fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, kind: Kind) -> Result<Element, &'static str> {
     let (namespace, local) = reader.resolver().resolve_element(start.name());
     let mut element = Element { namespace: uri(&namespace)?, local: name(local.into_inner())?, ..Element::default() };
     name_with_prefix(start.name().into_inner())?;
@@ -158,10 +167,11 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Element, 
         }
         let raw = std::str::from_utf8(&attribute.value).map_err(|_encoding| "it is not UTF-8")?;
         // A line break in a value is a space to XML and a break to some parsers.
-        if raw.contains(['<', '\t', '\r', '\n']) {
+        let has_break = raw.contains(['\t', '\r', '\n']);
+        if raw.contains('<') || (has_break && kind == Kind::Message) {
             return Err("the value of an attribute has a line break, a tab or <");
         }
-        let value = resolve(raw)?;
+        let value = resolve(&raw.replace(['\t', '\r', '\n'], " "))?;
         if let Some(declared) = attribute.key.as_namespace_binding() {
             namespace_declaration(&declared, &value)?;
             continue;

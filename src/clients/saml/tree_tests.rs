@@ -1,8 +1,9 @@
+use super::Kind::{Message, Metadata};
 use super::*;
 
 #[test]
 fn names_are_expanded_and_texts_are_put_together() {
-    let root = parse("<a xmlns='urn:a' xmlns:b='urn:b' b:c='1' c='2'>x&amp;<b:d/>&#121;</a>").unwrap();
+    let root = parse("<a xmlns='urn:a' xmlns:b='urn:b' b:c='1' c='2'>x&amp;<b:d/>&#121;</a>", Message).unwrap();
     assert!(root.is("urn:a", "a"));
     assert_eq!(root.text, "x&y");
     assert_eq!(root.attribute("c"), Some("2"));
@@ -37,14 +38,22 @@ fn what_can_be_read_in_two_ways_is_refused() {
         "<ä/>",
         "<a:b:c xmlns:a='urn:a'/>",
     ] {
-        assert!(parse(bad).is_err(), "{bad}");
+        assert!(parse(bad, Message).is_err(), "{bad}");
     }
 }
 
 #[test]
 fn depth_and_number_are_bounded() {
     let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
-    assert!(parse(&deep(MAX_DEPTH)).is_ok());
-    assert!(parse(&deep(MAX_DEPTH + 1)).is_err());
-    assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS))).is_err());
+    assert!(parse(&deep(MAX_DEPTH), Message).is_ok());
+    assert!(parse(&deep(MAX_DEPTH + 1), Message).is_err());
+    assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS)), Message).is_err());
+}
+
+#[test]
+fn metadata_may_break_lines_where_messages_must_not() {
+    let broken = "<a b='1\n2'/>";
+    assert!(parse(broken, Message).is_err());
+    assert_eq!(parse(broken, Metadata).unwrap().attribute("b"), Some("1 2"));
+    assert!(parse("<!DOCTYPE a><a/>", Metadata).is_err());
 }

@@ -34,7 +34,7 @@ pub(super) fn verify(
     expect: &Expectation<'_>,
 ) -> Result<VerifiedAssertion, SamlRefusal> {
     let message = wire::message(response_base64)?;
-    let root = tree::parse(&message).map_err(|_why| SamlRefusal::NotXml)?;
+    let root = tree::parse(&message, tree::Kind::Message).map_err(|_why| SamlRefusal::NotXml)?;
     let shape = shape::check(&root)?;
     if expect.want_encrypted && !shape.encrypted {
         return Err(SamlRefusal::NotEncrypted);
