@@ -56,8 +56,6 @@ def answer(server, service_id, acs, request_id):
         authn={"class_ref": PASSWORDPROTECTEDTRANSPORT},
         sign_response=True,
         sign_assertion=True,
-        encrypt_assertion=SETTINGS.get("encrypt", False),
-        encrypt_assertion_self_contained=True,
         sign_alg="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
         digest_alg="http://www.w3.org/2001/04/xmlenc#sha256",
     )
