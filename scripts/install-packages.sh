@@ -2,7 +2,7 @@
 # Usage: scripts/install-packages.sh NAME...     (called by setup.sh; as root on Debian and Ubuntu, as yourself on macOS)
 #
 # Installs by the names that setup.sh uses: compiler curl procps postgresql redis-server python3 node npm haproxy
-# nginx wrk.
+# nginx wrk xmlsec1.
 # Leaves the machine's services as they were: packages that start one on installation are kept from it, and what ran
 # before runs afterwards.
 
@@ -20,6 +20,7 @@ install_with_brew() {
       python3) formulae+=(python) ;;
       redis-server) formulae+=(redis) ;;
       node | npm) formulae+=(node) ;;
+      xmlsec1) formulae+=(libxmlsec1) ;;
       *) formulae+=("$name") ;;
     esac
   done

@@ -3,8 +3,8 @@
 #
 # Installs what is missing on this machine, and nothing else: for `run` and `test` a C compiler (cryptography is partly C
 # and assembly), curl, ps and the PostgreSQL server binaries; for `test` also redis-server and Python 3 with an SMTP server,
-# validators of invoices, a tester of SCIM, another verifier of SAML and Stripe's library, and Node with an OpenID provider;
-# for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
+# validators of invoices, a tester of SCIM, another verifier of SAML and Stripe's library, Node with an OpenID provider, and SAML
+# providers of both (one needs xmlsec1); for `bench` also HAProxy, nginx, wrk, Python 3 and Node. When
 # nothing is missing it needs neither root nor a network and returns at once.
 # No service is left running by it: only the binaries are wanted, the server starts its own PostgreSQL.
 
@@ -42,6 +42,7 @@ if [ "$purpose" = test ]; then
   need python3 python3
   need node node
   need npm npm
+  need xmlsec1 xmlsec1
   # Debian keeps part of venv in a package of its own.
   if have python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing+=(python3-venv); fi
 fi
@@ -118,6 +119,27 @@ oidc_provider() {
   fi
 }
 
+# Real SAML providers that the tests sign in with, in directories of their own: two of Node, one of Python.
+saml_providers() {
+  local directory=$BUSINESSOS_CACHE/saml-provider source=$ROOT/tests/sso/saml_provider
+  if [ "$purpose" = test ] && ! cmp -s "$source/package-lock.json" "$directory/installed"; then
+    say "installing the tests' SAML providers into $directory"
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    cp "$source/package.json" "$source/package-lock.json" "$source/.npmrc" "$directory/"
+    (cd "$directory" && npm ci --ignore-scripts --silent)
+    cp "$source/package-lock.json" "$directory/installed"
+  fi
+  local venv=$BUSINESSOS_CACHE/pysaml2-venv
+  local wanted=(pysaml2==7.5.5)
+  if [ "$purpose" = test ] && [ "$(cat "$venv/installed" 2>/dev/null)" != "${wanted[*]}" ]; then
+    say "installing another SAML provider into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+    printf '%s\n' "${wanted[*]}" >"$venv/installed"
+  fi
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
   smtp_sink
   facturx_validator
@@ -125,6 +147,7 @@ if [ ${#missing[@]} -eq 0 ]; then
   saml_corpus
   stripe_contract
   oidc_provider
+  saml_providers
   exit 0
 fi
 
@@ -144,5 +167,6 @@ scim_tester
 saml_corpus
 stripe_contract
 oidc_provider
+saml_providers
 
 pg_bin_dir >/dev/null || die "PostgreSQL was installed, but no server binaries of version $PG_OLDEST or later were found"

@@ -55,7 +55,7 @@ impl JobGround<'_> {
         let (close_db, dunning_db) = (db(), db());
         let settings = || Arc::clone(self.settings);
         let (due_settings, close_settings, dunning_settings) = (settings(), settings(), settings());
-        let sso_desk = Arc::clone(self.sso);
+        let (sso_desk, metadata_desk) = (Arc::clone(self.sso), Arc::clone(self.sso));
         let metering = &self.settings.metering;
         let (event_months, key_days) = (metering.event_retention_months, metering.dedup_retention_days);
         let mut jobs = vec![
@@ -160,6 +160,15 @@ impl JobGround<'_> {
                 move || {
                     let desk = Arc::clone(&sso_desk);
                     async move { Ok(sso::recheck_all(&desk).await?) }
+                },
+            ),
+            Job::cluster(
+                "refresh_saml_metadata",
+                "reads the metadata of tenants' SAML providers again, with the keys that they publish",
+                MINUTE * 10,
+                move || {
+                    let desk = Arc::clone(&metadata_desk);
+                    async move { Ok(sso::saml::refresh_all(&desk).await?) }
                 },
             ),
             Job::cluster("forget_job_runs", "deletes runs of jobs that ended over a week ago", HOUR, move || {

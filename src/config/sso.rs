@@ -27,4 +27,6 @@ pub struct SsoSettings {
     pub domain_claim_ttl_s: u64,
     /// Proved domains are looked at again every so many seconds.
     pub domain_recheck_s: u64,
+    /// Metadata of SAML providers is read again every so many seconds.
+    pub metadata_refresh_s: u64,
 }

@@ -1,17 +1,21 @@
 //! Connections to identity providers: `auth.sso_connections` and, for OpenID Connect, `auth.oidc_connections`. `app_rw` never reads the
-//! envelopes of client secrets.
+//! envelopes of client secrets. What is SAML's own is in [`saml_connections`](super::saml_connections).
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::error::DbError;
+use super::saml_connections;
 use super::totp_factors::SealedSecret;
 use super::tx::TenantTx;
 use crate::domain::identity::Role;
 use crate::domain::ids::ConnectionId;
-use crate::domain::sso::{MAX_CONNECTIONS, RolePolicy, SubjectFrom};
+use crate::domain::saml::SamlSettings;
+use crate::domain::sso::{ConnectionKind, MAX_CONNECTIONS, RolePolicy, SubjectFrom};
 
-/// A connection, without its secret. So far all are OpenID Connect.
+/// A connection, without its secrets.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// Id.
@@ -28,14 +32,61 @@ pub struct Connection {
     pub roles: RolePolicy,
     /// Whether second factors that the provider has seen count.
     pub trusts_mfa: bool,
-    /// The provider, as a client of OpenID Connect sees it.
-    pub oidc: OidcSettings,
+    /// The provider.
+    pub protocol: Protocol,
     /// Goes up with every change.
     pub revision: i64,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// What a connection speaks, and to whom.
+#[derive(Debug, Clone)]
+pub enum Protocol {
+    /// OpenID Connect.
+    Oidc(OidcSettings),
+    /// SAML 2.0.
+    Saml(Box<SamlSettings>),
+}
+
+impl Connection {
+    /// What it speaks.
+    #[must_use]
+    pub fn kind(&self) -> ConnectionKind {
+        match &self.protocol {
+            Protocol::Oidc(_) => ConnectionKind::Oidc,
+            Protocol::Saml(_) => ConnectionKind::Saml,
+        }
+    }
+
+    /// What the provider calls itself: its issuer, or its entity id.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        match &self.protocol {
+            Protocol::Oidc(oidc) => &oidc.issuer,
+            Protocol::Saml(saml) => &saml.idp_entity_id,
+        }
+    }
+
+    /// What is OpenID Connect's own of it, if it is one.
+    #[must_use]
+    pub fn oidc(&self) -> Option<&OidcSettings> {
+        match &self.protocol {
+            Protocol::Oidc(oidc) => Some(oidc),
+            Protocol::Saml(_) => None,
+        }
+    }
+
+    /// What is SAML's own of it, if it is one.
+    #[must_use]
+    pub fn saml(&self) -> Option<&SamlSettings> {
+        match &self.protocol {
+            Protocol::Oidc(_) => None,
+            Protocol::Saml(saml) => Some(saml),
+        }
+    }
 }
 
 /// What is OpenID Connect's own of a connection.
@@ -67,47 +118,52 @@ struct ConnectionRow {
     role_claim: Option<String>,
     role_map: serde_json::Value,
     trusts_mfa: bool,
-    issuer: String,
-    client_id: String,
+    issuer: Option<String>,
+    client_id: Option<String>,
     key_version: Option<i32>,
-    scopes: Vec<String>,
-    subject_from: String,
-    mfa_acr_values: Vec<String>,
+    scopes: Option<Vec<String>>,
+    subject_from: Option<String>,
+    mfa_acr_values: Option<Vec<String>>,
     post_logout_url: Option<String>,
     revision: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl TryFrom<ConnectionRow> for Connection {
-    type Error = DbError;
-
-    fn try_from(row: ConnectionRow) -> Result<Self, DbError> {
-        let rules = serde_json::from_value(row.role_map)
+impl ConnectionRow {
+    /// With what `auth.saml_connections` has of it.
+    fn with(self, saml: Option<SamlSettings>) -> Result<Connection, DbError> {
+        let rules = serde_json::from_value(self.role_map)
             .map_err(|_shape: serde_json::Error| DbError::Corrupt("sso_connections.role_map"))?;
-        let default = Role::parse(&row.default_role).ok_or(DbError::Corrupt("sso_connections.default_role"))?;
-        let subject_from =
-            SubjectFrom::parse(&row.subject_from).ok_or(DbError::Corrupt("oidc_connections.subject_from"))?;
-        Ok(Self {
-            id: row.id.into(),
-            name: row.name,
-            is_enabled: row.is_enabled,
-            jit: row.jit,
-            sync_roles: row.sync_roles,
-            roles: RolePolicy { claim: row.role_claim, rules, default },
-            trusts_mfa: row.trusts_mfa,
-            oidc: OidcSettings {
-                issuer: row.issuer,
-                client_id: row.client_id,
-                has_secret: row.key_version.is_some(),
-                scopes: row.scopes,
-                subject_from,
-                mfa_acr_values: row.mfa_acr_values,
-                post_logout_url: row.post_logout_url,
-            },
-            revision: row.revision,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
+        let default = Role::parse(&self.default_role).ok_or(DbError::Corrupt("sso_connections.default_role"))?;
+        let protocol = match (saml, self.issuer, self.client_id) {
+            (Some(saml), None, None) => Protocol::Saml(Box::new(saml)),
+            (None, Some(issuer), Some(client_id)) => {
+                let subject_from = self.subject_from.as_deref().and_then(SubjectFrom::parse);
+                Protocol::Oidc(OidcSettings {
+                    issuer,
+                    client_id,
+                    has_secret: self.key_version.is_some(),
+                    scopes: self.scopes.unwrap_or_default(),
+                    subject_from: subject_from.ok_or(DbError::Corrupt("oidc_connections.subject_from"))?,
+                    mfa_acr_values: self.mfa_acr_values.unwrap_or_default(),
+                    post_logout_url: self.post_logout_url,
+                })
+            }
+            _ => return Err(DbError::Corrupt("sso_connections.kind")),
+        };
+        Ok(Connection {
+            id: self.id.into(),
+            name: self.name,
+            is_enabled: self.is_enabled,
+            jit: self.jit,
+            sync_roles: self.sync_roles,
+            roles: RolePolicy { claim: self.role_claim, rules, default },
+            trusts_mfa: self.trusts_mfa,
+            protocol,
+            revision: self.revision,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
         })
     }
 }
@@ -120,18 +176,26 @@ pub async fn list(tx: &mut TenantTx) -> Result<Vec<Connection>, DbError> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         ConnectionRow,
-        "SELECT c.id, c.name, c.is_enabled, c.jit, c.sync_roles, c.default_role, c.role_claim, c.role_map, c.trusts_mfa,
-                o.issuer, o.client_id, o.key_version, o.scopes, o.subject_from, o.mfa_acr_values, o.post_logout_url,
+        r#"SELECT c.id, c.name, c.is_enabled, c.jit, c.sync_roles, c.default_role, c.role_claim, c.role_map, c.trusts_mfa,
+                o.issuer AS "issuer?", o.client_id AS "client_id?", o.key_version, o.scopes AS "scopes?",
+                o.subject_from AS "subject_from?", o.mfa_acr_values AS "mfa_acr_values?", o.post_logout_url,
                 c.revision, c.created_at, c.updated_at
          FROM auth.sso_connections c
-         JOIN auth.oidc_connections o ON o.tenant_id = c.tenant_id AND o.connection_id = c.id
-         WHERE c.tenant_id = $1 ORDER BY c.name LIMIT $2",
+         LEFT JOIN auth.oidc_connections o ON o.tenant_id = c.tenant_id AND o.connection_id = c.id
+         WHERE c.tenant_id = $1 ORDER BY c.name LIMIT $2"#,
         tenant,
         MAX_CONNECTIONS
     )
     .fetch_all(tx.connection()?)
     .await?;
-    rows.into_iter().map(Connection::try_from).collect()
+    let has_saml = rows.iter().any(|row| row.issuer.is_none());
+    let mut saml = if has_saml { saml_connections::list(tx).await? } else { BTreeMap::new() };
+    rows.into_iter()
+        .map(|row| {
+            let own = saml.remove(&row.id);
+            row.with(own)
+        })
+        .collect()
 }
 
 /// The connection with this id.
@@ -140,21 +204,23 @@ pub async fn list(tx: &mut TenantTx) -> Result<Vec<Connection>, DbError> {
 /// [`DbError`].
 pub async fn find(tx: &mut TenantTx, id: ConnectionId) -> Result<Option<Connection>, DbError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query_as!(
+    let row = sqlx::query_as!(
         ConnectionRow,
-        "SELECT c.id, c.name, c.is_enabled, c.jit, c.sync_roles, c.default_role, c.role_claim, c.role_map, c.trusts_mfa,
-                o.issuer, o.client_id, o.key_version, o.scopes, o.subject_from, o.mfa_acr_values, o.post_logout_url,
+        r#"SELECT c.id, c.name, c.is_enabled, c.jit, c.sync_roles, c.default_role, c.role_claim, c.role_map, c.trusts_mfa,
+                o.issuer AS "issuer?", o.client_id AS "client_id?", o.key_version, o.scopes AS "scopes?",
+                o.subject_from AS "subject_from?", o.mfa_acr_values AS "mfa_acr_values?", o.post_logout_url,
                 c.revision, c.created_at, c.updated_at
          FROM auth.sso_connections c
-         JOIN auth.oidc_connections o ON o.tenant_id = c.tenant_id AND o.connection_id = c.id
-         WHERE c.tenant_id = $1 AND c.id = $2",
+         LEFT JOIN auth.oidc_connections o ON o.tenant_id = c.tenant_id AND o.connection_id = c.id
+         WHERE c.tenant_id = $1 AND c.id = $2"#,
         tenant,
         id.uuid()
     )
     .fetch_optional(tx.connection()?)
-    .await?
-    .map(Connection::try_from)
-    .transpose()
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let saml = if row.issuer.is_none() { saml_connections::find(tx, id).await? } else { None };
+    row.with(saml).map(Some)
 }
 
 /// Locks the tenant's connections against changes by others until the commit: of any two changes one sees the other.
@@ -169,7 +235,7 @@ pub async fn lock_all(tx: &mut TenantTx) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Inserts a connection. A taken name violates `sso_connections_name_key`.
+/// Inserts a connection, with `secret` if it is of OpenID Connect and has one. A taken name violates `sso_connections_name_key`.
 ///
 /// # Errors
 /// [`DbError`].
@@ -178,9 +244,10 @@ pub async fn insert(tx: &mut TenantTx, new: &Connection, secret: Option<&SealedS
     sqlx::query!(
         "INSERT INTO auth.sso_connections (tenant_id, id, kind, name, is_enabled, jit, sync_roles, default_role, role_claim,
                                            role_map, trusts_mfa)
-         VALUES ($1, $2, 'oidc', $3, $4, $5, $6, $7, $8, $9, $10)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         tenant,
         new.id.uuid(),
+        new.kind().as_str(),
         new.name,
         new.is_enabled,
         new.jit,
@@ -192,20 +259,33 @@ pub async fn insert(tx: &mut TenantTx, new: &Connection, secret: Option<&SealedS
     )
     .execute(tx.connection()?)
     .await?;
+    match &new.protocol {
+        Protocol::Oidc(oidc) => insert_oidc(tx, new.id, oidc, secret).await,
+        Protocol::Saml(saml) => saml_connections::insert(tx, new.id, saml).await,
+    }
+}
+
+async fn insert_oidc(
+    tx: &mut TenantTx,
+    id: ConnectionId,
+    oidc: &OidcSettings,
+    secret: Option<&SealedSecret>,
+) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO auth.oidc_connections (tenant_id, connection_id, issuer, client_id, client_secret_enc, key_version, scopes,
                                             subject_from, mfa_acr_values, post_logout_url)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         tenant,
-        new.id.uuid(),
-        new.oidc.issuer,
-        new.oidc.client_id,
+        id.uuid(),
+        oidc.issuer,
+        oidc.client_id,
         secret.map(|secret| secret.sealed.as_slice()),
         secret.map(|secret| secret.key_version),
-        &new.oidc.scopes,
-        new.oidc.subject_from.as_str(),
-        &new.oidc.mfa_acr_values,
-        new.oidc.post_logout_url.as_deref()
+        &oidc.scopes,
+        oidc.subject_from.as_str(),
+        &oidc.mfa_acr_values,
+        oidc.post_logout_url.as_deref()
     )
     .execute(tx.connection()?)
     .await?;
@@ -236,15 +316,28 @@ pub async fn update(tx: &mut TenantTx, new: &Connection, secret: Option<&SealedS
     )
     .execute(tx.connection()?)
     .await?;
+    match &new.protocol {
+        Protocol::Oidc(oidc) => update_oidc(tx, new.id, oidc, secret).await,
+        Protocol::Saml(saml) => saml_connections::update(tx, new.id, saml).await,
+    }
+}
+
+async fn update_oidc(
+    tx: &mut TenantTx,
+    id: ConnectionId,
+    oidc: &OidcSettings,
+    secret: Option<&SealedSecret>,
+) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE auth.oidc_connections SET client_id = $3, scopes = $4, mfa_acr_values = $5, post_logout_url = $6
          WHERE tenant_id = $1 AND connection_id = $2",
         tenant,
-        new.id.uuid(),
-        new.oidc.client_id,
-        &new.oidc.scopes,
-        &new.oidc.mfa_acr_values,
-        new.oidc.post_logout_url.as_deref()
+        id.uuid(),
+        oidc.client_id,
+        &oidc.scopes,
+        &oidc.mfa_acr_values,
+        oidc.post_logout_url.as_deref()
     )
     .execute(tx.connection()?)
     .await?;
@@ -253,7 +346,7 @@ pub async fn update(tx: &mut TenantTx, new: &Connection, secret: Option<&SealedS
             "UPDATE auth.oidc_connections SET client_secret_enc = $3, key_version = $4
              WHERE tenant_id = $1 AND connection_id = $2",
             tenant,
-            new.id.uuid(),
+            id.uuid(),
             &secret.sealed,
             secret.key_version
         )

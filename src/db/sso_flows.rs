@@ -161,6 +161,36 @@ pub async fn bind(tx: &mut TenantTx, id: Uuid, browser: &[u8]) -> Result<Option<
     .transpose()
 }
 
+/// Notes the ID of the request that a flow leaves with.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_request(tx: &mut TenantTx, id: Uuid, request: &str) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("UPDATE auth.sso_flows SET request_id = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, request)
+        .execute(tx.connection()?)
+        .await?;
+    Ok(())
+}
+
+/// The connection of a flow that waits, and the ID of the request that it left with.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_waiting(tx: &mut TenantTx, id: Uuid) -> Result<Option<(ConnectionId, String)>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let row = sqlx::query!(
+        r#"SELECT connection_id, request_id AS "request_id!" FROM auth.sso_flows
+           WHERE tenant_id = $1 AND id = $2 AND request_id IS NOT NULL AND browser_hash IS NOT NULL AND used_at IS NULL
+             AND expires_at > clock_timestamp()"#,
+        tenant,
+        id
+    )
+    .fetch_optional(tx.connection()?)
+    .await?;
+    Ok(row.map(|row| (row.connection_id.into(), row.request_id)))
+}
+
 /// Uses a flow up, for the browser that left with it; of any number of callers one gets it. Another browser changes nothing.
 ///
 /// # Errors

@@ -53,6 +53,10 @@ id_type!(
     UserId
 );
 id_type!(
+    /// A key pair of the platform's, for one SAML connection.
+    SamlKeyId
+);
+id_type!(
     /// A sign-in of one user: one refresh-token family.
     SessionId
 );

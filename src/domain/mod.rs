@@ -40,6 +40,7 @@ pub mod rating;
 pub mod recovery_code;
 pub mod refresh_token;
 pub mod row_token;
+pub mod saml;
 pub mod schedule;
 pub mod scim;
 pub mod scope;

@@ -20,7 +20,7 @@ const MFA_METHODS: &[&str] = &["mfa", "otp", "hwk", "swk", "fido", "sc", "ngcmfa
 pub enum ConnectionKind {
     /// OpenID Connect.
     Oidc,
-    /// SAML 2.0; not there yet.
+    /// SAML 2.0.
     Saml,
 }
 
@@ -117,9 +117,9 @@ impl RolePolicy {
         self.default == role || self.rules.iter().any(|rule| rule.role == role)
     }
 
-    /// Every mistake, as JSON pointer (RFC 6901) and sentence.
+    /// Every mistake, as JSON pointer (RFC 6901) and sentence. SAML has usual names for the claim, OpenID Connect has none.
     #[must_use]
-    pub fn mistakes(&self) -> Vec<(String, &'static str)> {
+    pub fn mistakes(&self, kind: ConnectionKind) -> Vec<(String, &'static str)> {
         let mut mistakes = Vec::new();
         let is_word = |text: &str| (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         if self.claim.as_ref().is_some_and(|claim| !is_word(claim) || claim.chars().count() > 100) {
@@ -128,7 +128,7 @@ impl RolePolicy {
         if self.rules.len() > MAX_ROLE_RULES {
             mistakes.push(("/role_map".to_owned(), "must have at most 200 entries"));
         }
-        if !self.rules.is_empty() && self.claim.is_none() {
+        if kind == ConnectionKind::Oidc && !self.rules.is_empty() && self.claim.is_none() {
             mistakes.push(("/role_claim".to_owned(), "is needed for role_map"));
         }
         for (index, rule) in self.rules.iter().enumerate() {
@@ -148,6 +148,19 @@ impl RolePolicy {
         }
         mistakes
     }
+}
+
+/// A person, as a provider that is believed describes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// What names them there for good.
+    pub subject: String,
+    /// Their e-mail address, and whether the provider says that it is theirs (`None` = it says nothing).
+    pub email: Option<(String, Option<bool>)>,
+    /// Their display name.
+    pub name: Option<String>,
+    /// What may mean a role.
+    pub role_values: Vec<String>,
 }
 
 /// What a provider said of how somebody proved who they are.

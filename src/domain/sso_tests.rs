@@ -23,20 +23,20 @@ fn no_provider_makes_an_operator_whatever_is_stored() {
     let policy = policy(&[("root", Role::Operator)], Role::Operator);
     assert_eq!(policy.role_of(&values(&["root"])), Role::Member);
     assert_eq!(policy.role_of(&[]), Role::Member);
-    let pointers: Vec<_> = policy.mistakes().into_iter().map(|(pointer, _)| pointer).collect();
+    let pointers: Vec<_> = policy.mistakes(ConnectionKind::Oidc).into_iter().map(|(pointer, _)| pointer).collect();
     assert_eq!(pointers, ["/role_map/0/role", "/default_role"]);
 }
 
 #[test]
 fn an_owner_is_made_by_a_rule_and_not_by_default() {
-    assert!(policy(&[("board", Role::Owner)], Role::Member).mistakes().is_empty());
-    assert_eq!(policy(&[], Role::Owner).mistakes().len(), 1);
+    assert!(policy(&[("board", Role::Owner)], Role::Member).mistakes(ConnectionKind::Oidc).is_empty());
+    assert_eq!(policy(&[], Role::Owner).mistakes(ConnectionKind::Oidc).len(), 1);
 }
 
 #[test]
 fn rules_need_a_claim() {
     let policy = RolePolicy { claim: None, ..policy(&[("it", Role::Admin)], Role::Member) };
-    assert_eq!(policy.mistakes().first().map(|(pointer, _)| pointer.as_str()), Some("/role_claim"));
+    assert_eq!(policy.mistakes(ConnectionKind::Oidc).first().map(|(pointer, _)| pointer.as_str()), Some("/role_claim"));
 }
 
 #[test]

@@ -93,11 +93,15 @@ pub fn configure(service: &mut ServiceConfig) {
     resource(service, "/auth/sso/identities", |r| r.route(get().to(sso::list_identities)));
     resource(service, "/auth/sso/identities/{connection}", |r| r.route(delete().to(sso::unlink)));
     resource(service, "/auth/sso/{connection}", |r| r.route(get().to(sso::start)));
+    resource(service, "/auth/sso/{connection}/metadata", |r| r.route(get().to(sso::metadata)));
     resource(service, "/sso/connections", |r| r.route(get().to(sso::list)).route(post().to(sso::create)));
     resource(service, "/sso/connections/{id}", |r| {
         r.route(get().to(sso::get)).route(patch().to(sso::update)).route(delete().to(sso::delete))
     });
     resource(service, "/sso/connections/{id}/test", |r| r.route(post().to(sso::test)));
+    resource(service, "/sso/connections/{id}/refresh", |r| r.route(post().to(sso::refresh)));
+    resource(service, "/sso/connections/{id}/keys", |r| r.route(post().to(sso::add_key)));
+    resource(service, "/sso/connections/{id}/keys/activate", |r| r.route(post().to(sso::activate_key)));
     resource(service, "/auth/invitations/accept", |r| r.route(post().to(invitations::accept)));
     resource(service, "/auth/password", |r| r.route(post().to(accounts::change_password)));
     resource(service, "/auth/password/forgot", |r| r.route(post().to(accounts::forgot)));

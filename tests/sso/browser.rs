@@ -26,17 +26,23 @@ impl Browser {
     }
 
     pub async fn get(&mut self, url: &str) -> Reply {
-        self.request(Method::GET, url, None).await
+        self.request(Method::GET, url, None, true).await
     }
 
     /// Sends a form.
     pub async fn submit(&mut self, url: &str, form: &[(&str, &str)]) -> Reply {
         let body = openidconnect::url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        self.request(Method::POST, url, Some(("application/x-www-form-urlencoded", body))).await
+        self.request(Method::POST, url, Some(("application/x-www-form-urlencoded", body)), true).await
+    }
+
+    /// Sends a form of another site's page: without the cookies, which are all `SameSite=Lax`.
+    pub async fn submit_from_elsewhere(&mut self, url: &str, form: &[(&str, &str)]) -> Reply {
+        let body = openidconnect::url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.request(Method::POST, url, Some(("application/x-www-form-urlencoded", body)), false).await
     }
 
     pub async fn post_json(&mut self, url: &str, body: &serde_json::Value) -> Reply {
-        self.request(Method::POST, url, Some(("application/json", body.to_string()))).await
+        self.request(Method::POST, url, Some(("application/json", body.to_string())), true).await
     }
 
     /// Follows redirects as long as they lead to this host; returns the first URL that leads away, or is not a redirect.
@@ -55,7 +61,7 @@ impl Browser {
         panic!("it goes round in circles: {url}");
     }
 
-    async fn request(&mut self, method: Method, url: &str, body: Option<(&str, String)>) -> Reply {
+    async fn request(&mut self, method: Method, url: &str, body: Option<(&str, String)>, with_cookies: bool) -> Reply {
         let parsed = Url::parse(url).unwrap();
         let host = parsed.host_str().unwrap().to_owned();
         // Names below localhost need no DNS: they are this machine's.
@@ -70,7 +76,7 @@ impl Browser {
             .filter(|((of, _), _)| *of == host)
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
-        if !cookies.is_empty() {
+        if with_cookies && !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
         }
         if let Some((kind, body)) = body {

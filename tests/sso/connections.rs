@@ -40,7 +40,7 @@ async fn a_connection_is_made_shown_changed_and_deleted_and_its_secret_never_com
 async fn every_mistake_is_named() {
     let world = World::new().await;
     let wrong = json!({
-        "name": "", "kind": "saml", "role_map": [{"value": "x", "role": "operator"}], "default_role": "owner",
+        "name": "", "kind": "oidc", "role_map": [{"value": "x", "role": "operator"}], "default_role": "owner",
         "domains": ["nonsense"],
         "oidc": {"client_id": "", "scopes": ["a b"], "post_logout_url": "javascript:x"},
     });
@@ -50,7 +50,6 @@ async fn every_mistake_is_named() {
         [
             "/default_role",
             "/domains/0",
-            "/kind",
             "/name",
             "/oidc/client_id",
             "/oidc/issuer",

@@ -19,6 +19,7 @@ mod outbound;
 mod provider;
 mod real;
 mod redis_sessions;
+mod saml;
 #[path = "../api/soft_key.rs"]
 mod soft_key;
 mod step_up;

@@ -16,16 +16,16 @@ pub struct Provider {
     _stdout: BufReader<ChildStdout>,
 }
 
-/// Where `scripts/setup.sh` has put the package.
-fn modules() -> PathBuf {
+/// Where `scripts/setup.sh` has put a package.
+pub fn modules(name: &str) -> PathBuf {
     let cache = std::env::var_os("BUSINESSOS_CACHE").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("a home directory"));
     let cache = cache.unwrap_or_else(|| {
         let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         xdg.unwrap_or_else(|| home().join(".cache")).join("businessos")
     });
-    let modules = cache.join("oidc-provider");
-    assert!(modules.join("node_modules").exists(), "{} is missing: run scripts/setup.sh test", modules.display());
+    let modules = cache.join(name);
+    assert!(modules.join("installed").exists(), "{} is missing: run scripts/setup.sh test", modules.display());
     modules
 }
 
@@ -40,7 +40,7 @@ impl Provider {
             .arg("--no-warnings")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sso/provider/provider.mjs"))
             .env("PROVIDER", settings.to_string())
-            .env("PROVIDER_MODULES", modules())
+            .env("PROVIDER_MODULES", modules("oidc-provider"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

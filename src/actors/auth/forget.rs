@@ -1,7 +1,7 @@
 //! Forgetting sign-ins that are over: rows of sessions and of half-made sign-ins name people, and nobody needs them any more.
 
 use crate::actors::tenants_in_turn::{self, ChoreError};
-use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, sessions, sso_flows};
+use crate::db::{Db, DbError, TenantTx, mfa_challenges, passkey_ceremonies, saml_assertions, sessions, sso_flows};
 use crate::domain::ids::TenantId;
 
 /// Sessions that are deleted at once.
@@ -24,6 +24,7 @@ async fn forget_of(db: &Db, tenant: TenantId) -> Result<u64, DbError> {
         n_deleted += mfa_challenges::delete_expired(&mut tx).await?;
         n_deleted += passkey_ceremonies::delete_expired(&mut tx).await?;
         n_deleted += sso_flows::delete_over(&mut tx).await?;
+        n_deleted += saml_assertions::delete_over(&mut tx).await?;
         tx.commit().await?;
         if n_sessions < BATCH.unsigned_abs() {
             return Ok(n_deleted);

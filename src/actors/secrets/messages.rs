@@ -6,7 +6,7 @@ use super::keys::{KeysError, TenantKeys};
 use crate::actors::ask::Request;
 use crate::db::totp_factors::SealedSecret;
 use crate::domain::audit::{AuditActor, AuditSource};
-use crate::domain::ids::{ConnectionId, FactorId, TenantId};
+use crate::domain::ids::{ConnectionId, FactorId, SamlKeyId, TenantId};
 use crate::domain::tenant_secret::SecretName;
 
 /// Query: a tenant's keys, opened. Sent by a tenant's supervisor when it (re)builds its state; a lost reply means asking again.
@@ -29,6 +29,8 @@ pub enum StoredSecret {
     Totp(FactorId),
     /// The platform's secret as a client of an identity provider.
     SsoClient(ConnectionId),
+    /// The private half of a key of the platform's, for a SAML connection.
+    SamlKey(SamlKeyId),
     /// One that the tenant gave the platform to use on its behalf.
     OfTenant(SecretName),
 }

@@ -9,7 +9,7 @@ use super::messages::{OpenSecret, SealSecret, StoredSecret};
 use crate::clients::kms::{MasterKey, random};
 use crate::db::data_keys::DataKeyRow;
 use crate::db::totp_factors::{self, SealedSecret};
-use crate::db::{Db, TenantTx, data_keys, sso_connections, tenant_secrets};
+use crate::db::{Db, TenantTx, data_keys, saml_keys, sso_connections, tenant_secrets};
 use crate::domain::envelope::{self, SALT_BYTES, SecretKey, SecretPlace};
 use crate::domain::ids::TenantId;
 use crate::domain::tenant_secret::{SecretName, TenantSecrets};
@@ -36,6 +36,7 @@ pub(super) async fn open(context: &SecretsContext, message: OpenSecret) -> Resul
     let stored = match &secret {
         StoredSecret::Totp(factor) => totp_factors::find_secret(&mut tx, *factor).await?,
         StoredSecret::SsoClient(connection) => sso_connections::find_sealed(&mut tx, *connection).await?,
+        StoredSecret::SamlKey(key) => saml_keys::find_sealed(&mut tx, *key).await?,
         StoredSecret::OfTenant(name) => tenant_secrets::find_sealed(&mut tx, name).await?,
     };
     let SealedSecret { sealed, key_version } = stored.ok_or(KeysError::Missing("such secret"))?;
@@ -99,6 +100,7 @@ fn row_of(secret: &StoredSecret) -> String {
     match secret {
         StoredSecret::Totp(factor) => factor.to_string(),
         StoredSecret::SsoClient(connection) => connection.to_string(),
+        StoredSecret::SamlKey(key) => key.to_string(),
         StoredSecret::OfTenant(name) => name.to_string(),
     }
 }
@@ -107,6 +109,7 @@ fn place<'a>(tenant: TenantId, secret: &StoredSecret, row: &'a str, key_version:
     let (purpose, table, column) = match secret {
         StoredSecret::Totp(_) => ("totp", "auth.totp_factors", "secret_enc"),
         StoredSecret::SsoClient(_) => ("sso-client", "auth.oidc_connections", "client_secret_enc"),
+        StoredSecret::SamlKey(_) => ("saml-key", "auth.saml_keys", "private_key_enc"),
         StoredSecret::OfTenant(_) => ("tenant-secret", "platform.tenant_secrets", "secret_enc"),
     };
     SecretPlace { tenant, purpose, table, column, row, key_version }

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::{SsoDesk, SsoError, event};
 use crate::actors::auth::revoke_here;
 use crate::actors::tenant::{TenantHandle, TenantView};
-use crate::clients::oidc::Claims;
 use crate::clock;
 use crate::db::email_domains;
 use crate::db::invitations::revoke_made_by;
@@ -22,6 +21,7 @@ use crate::domain::email_domain::EmailDomain;
 use crate::domain::identity::{EmailAddress, Role, parse_person_name};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::scim::standing::JustInTime;
+use crate::domain::sso::Person;
 
 /// Somebody who may go on, and what changed on the way.
 pub(super) struct Admitted {
@@ -36,25 +36,23 @@ impl Admitted {
 }
 
 /// The user that the person is here, found or made.
-#[expect(clippy::too_many_arguments, reason = "what is known of one sign-in")]
 pub(super) async fn admit(
     desk: &SsoDesk,
     view: &TenantView,
     tx: &mut TenantTx,
     connection: &Connection,
     flow: &Flow,
-    claims: &Claims,
-    subject: &str,
+    person: &Person,
     source: &AuditSource,
 ) -> Result<Admitted, SsoError> {
-    let known = sso_identities::find(tx, connection.id, subject).await?;
+    let known = sso_identities::find(tx, connection.id, &person.subject).await?;
     match (flow.purpose, flow.by, known) {
         (FlowPurpose::SignIn, _, Some(user)) => {
             let user = active(tx, user).await?;
-            sso_identities::touch(tx, connection.id, subject).await?;
-            sync_role(desk, tx, connection, user, claims, source).await
+            sso_identities::touch(tx, connection.id, &person.subject).await?;
+            sync_role(desk, tx, connection, user, person, source).await
         }
-        (FlowPurpose::SignIn, _, None) => admit_stranger(view, tx, connection, claims, subject, source).await,
+        (FlowPurpose::SignIn, _, None) => admit_stranger(view, tx, connection, person, source).await,
         (FlowPurpose::StepUp, Some((user, _)), Some(known)) if user == known => Ok(Admitted::unchanged(user)),
         (FlowPurpose::StepUp, _, _) => Err(SsoError::NoStepUp("it was another person")),
         // Whose it becomes is decided when the code is redeemed, by the user themselves.
@@ -76,12 +74,11 @@ async fn admit_stranger(
     view: &TenantView,
     tx: &mut TenantTx,
     connection: &Connection,
-    claims: &Claims,
-    subject: &str,
+    person: &Person,
     source: &AuditSource,
 ) -> Result<Admitted, SsoError> {
-    let (email, verified) = claims.email().ok_or(SsoError::LinkRequired)?;
-    if verified == Some(false) {
+    let (email, verified) = person.email.as_ref().ok_or(SsoError::LinkRequired)?;
+    if *verified == Some(false) {
         return Err(SsoError::LinkRequired);
     }
     let email = EmailAddress::parse(email).map_err(|_malformed| SsoError::LinkRequired)?;
@@ -108,10 +105,10 @@ async fn admit_stranger(
         None if standing::just_in_time(tx, &email).await? == JustInTime::Departed => {
             return Err(SsoError::NotAdmitted("the user was removed by SCIM"));
         }
-        None if connection.jit => make_user(tx, connection, claims, &email, source).await?,
+        None if connection.jit => make_user(tx, connection, person, &email, source).await?,
         None => return Err(SsoError::NotAdmitted("the connection makes no users")),
     };
-    if !sso_identities::link(tx, connection.id, subject, user).await? {
+    if !sso_identities::link(tx, connection.id, &person.subject, user).await? {
         return Err(SsoError::LinkRequired);
     }
     let detail = json!({ "connection": connection.id, "by": "verified_domain", "domain": domain.as_str() });
@@ -124,13 +121,13 @@ async fn admit_stranger(
 async fn make_user(
     tx: &mut TenantTx,
     connection: &Connection,
-    claims: &Claims,
+    person: &Person,
     email: &EmailAddress,
     source: &AuditSource,
 ) -> Result<UserId, SsoError> {
     let id: UserId = clock::new_id();
-    let name = claims.name().and_then(|name| parse_person_name(name).ok());
-    let role = role_of(connection, claims);
+    let name = person.name.as_deref().and_then(|name| parse_person_name(name).ok());
+    let role = connection.roles.role_of(&person.role_values);
     let new = NewUser { id, email, name: name.as_deref(), role, password_hash: None, is_verified: true };
     users::insert(tx, &new).await?;
     let detail = json!({ "email": email.as_str(), "role": role, "connection": connection.id });
@@ -139,21 +136,16 @@ async fn make_user(
     Ok(id)
 }
 
-fn role_of(connection: &Connection, claims: &Claims) -> Role {
-    let values = connection.roles.claim.as_ref().map(|claim| claims.values(claim)).unwrap_or_default();
-    connection.roles.role_of(&values)
-}
-
 /// Gives the role that the provider's claims mean now, where the connection says so. Owners and operators are made and unmade by people.
 async fn sync_role(
     desk: &SsoDesk,
     tx: &mut TenantTx,
     connection: &Connection,
     user: User,
-    claims: &Claims,
+    person: &Person,
     source: &AuditSource,
 ) -> Result<Admitted, SsoError> {
-    let role = role_of(connection, claims);
+    let role = connection.roles.role_of(&person.role_values);
     let is_guarded = [user.role, role].iter().any(|role| matches!(role, Role::Owner | Role::Operator));
     if !connection.sync_roles || is_guarded || role == user.role {
         return Ok(Admitted::unchanged(user.id));

@@ -4,13 +4,13 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{SsoDesk, SsoError, hash};
+use super::{SsoDesk, SsoError, hash, saml};
 use crate::actors::auth::{SignedInUser, lock_signed_in};
 use crate::actors::tenant::{TenantHandle, TenantView};
 use crate::clients::oidc::{self, Authorization};
 use crate::clock;
 use crate::db::TenantTx;
-use crate::db::sso_connections::{self, Connection};
+use crate::db::sso_connections::{self, Connection, OidcSettings, Protocol};
 use crate::db::sso_flows::{self, FlowPurpose, NewFlow};
 use crate::domain::ids::ConnectionId;
 use crate::domain::row_token::{self, RowTokenPurpose};
@@ -45,48 +45,83 @@ pub struct Start<'a> {
     pub browser: &'a str,
 }
 
-/// Writes a flow down and returns the provider's URL to send the browser to.
+/// How a browser leaves.
+#[derive(Debug)]
+pub enum Departure {
+    /// It is sent to this URL.
+    Redirect(String),
+    /// It posts a form.
+    Form {
+        /// Where to.
+        action: String,
+        /// Names and values, not escaped for HTML.
+        fields: Vec<(String, String)>,
+    },
+}
+
+/// Writes a flow down and returns how the browser leaves for the provider.
 ///
 /// # Errors
-/// [`SsoError::UnknownConnection`], [`SsoError::ReturnTo`], [`SsoError::InvalidState`] for a bad ticket, [`SsoError::Provider`], or the
-/// database's.
-pub async fn begin(desk: &SsoDesk, tenant: &TenantHandle, start: Start<'_>) -> Result<String, SsoError> {
+/// [`SsoError::UnknownConnection`], [`SsoError::ReturnTo`], [`SsoError::InvalidState`] for a bad ticket, [`SsoError::Provider`],
+/// [`SsoError::SamlRequest`], or the database's.
+pub async fn begin(desk: &SsoDesk, tenant: &TenantHandle, start: Start<'_>) -> Result<Departure, SsoError> {
     let view = tenant.view_full();
-    let Start { connection, ticket, wish, login_hint, browser } = start;
-    let connection = usable(desk, &view, connection).await?;
+    let connection = usable(desk, &view, start.connection).await?;
+    match &connection.protocol {
+        Protocol::Oidc(oidc) => begin_oidc(desk, &view, &connection, oidc, start).await,
+        Protocol::Saml(settings) => saml::begin(desk, &view, &connection, settings, start).await,
+    }
+}
+
+async fn begin_oidc(
+    desk: &SsoDesk,
+    view: &TenantView,
+    connection: &Connection,
+    oidc: &OidcSettings,
+    start: Start<'_>,
+) -> Result<Departure, SsoError> {
     // Before anything is written: a provider that is away leaves no row behind.
-    let provider = desk.providers.get(&connection.oidc.issuer).await?;
-    let browser = hash(browser);
+    let provider = desk.providers.get(&oidc.issuer).await?;
+    let login_hint = start.login_hint;
     let mut tx = TenantTx::begin(&desk.auth.db, view.tenant.id).await?;
-    let (id, purpose) = match ticket {
-        Some(ticket) => {
-            let id = row_token::decode(ticket, RowTokenPurpose::SsoTicket, view.tenant.id, &view.keys.rows)
-                .map_err(|_forged: row_token::RowTokenError| SsoError::InvalidState)?;
-            let flow = sso_flows::bind(&mut tx, id, &browser).await?;
-            let flow = flow.filter(|flow| flow.connection == connection.id).ok_or(SsoError::InvalidState)?;
-            (id, flow.purpose)
-        }
-        None => (
-            insert(desk, &view, &mut tx, &connection, FlowPurpose::SignIn, None, Some(&browser), wish).await?,
-            FlowPurpose::SignIn,
-        ),
-    };
+    let (id, purpose) = write_down(desk, view, &mut tx, connection, start).await?;
     tx.commit().await?;
-    let registration = desk.registration(&view, &connection).await?;
+    let registration = desk.registration(view, connection.id, oidc).await?;
     let state = row_token::encode(RowTokenPurpose::SsoState, id, view.tenant.id, &view.keys.rows);
     let fresh = match purpose {
-        FlowPurpose::StepUp => Some(connection.oidc.mfa_acr_values.as_slice()),
+        FlowPurpose::StepUp => Some(oidc.mfa_acr_values.as_slice()),
         FlowPurpose::SignIn | FlowPurpose::Link => None,
     };
     let authorization = Authorization {
         state: &state,
-        nonce: &nonce(&view, id),
-        verifier: &verifier(&view, id),
-        scopes: &connection.oidc.scopes,
+        nonce: &nonce(view, id),
+        verifier: &verifier(view, id),
+        scopes: &oidc.scopes,
         login_hint,
         fresh,
     };
-    Ok(oidc::authorization_url(&registration, &provider.discovery, &authorization)?)
+    Ok(Departure::Redirect(oidc::authorization_url(&registration, &provider.discovery, &authorization)?))
+}
+
+/// The flow that a browser leaves with: a new one, or the one of its ticket.
+pub(super) async fn write_down(
+    desk: &SsoDesk,
+    view: &TenantView,
+    tx: &mut TenantTx,
+    connection: &Connection,
+    start: Start<'_>,
+) -> Result<(Uuid, FlowPurpose), SsoError> {
+    let Start { connection: _, ticket, wish, login_hint: _, browser } = start;
+    let browser = hash(browser);
+    let Some(ticket) = ticket else {
+        let id = insert(desk, view, tx, connection, FlowPurpose::SignIn, None, Some(&browser), wish).await?;
+        return Ok((id, FlowPurpose::SignIn));
+    };
+    let id = row_token::decode(ticket, RowTokenPurpose::SsoTicket, view.tenant.id, &view.keys.rows)
+        .map_err(|_forged: row_token::RowTokenError| SsoError::InvalidState)?;
+    let flow = sso_flows::bind(tx, id, &browser).await?;
+    let flow = flow.filter(|flow| flow.connection == connection.id).ok_or(SsoError::InvalidState)?;
+    Ok((id, flow.purpose))
 }
 
 /// Writes a flow down for a signed-in user; returns the ticket that their browser leaves with.

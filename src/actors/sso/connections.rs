@@ -6,14 +6,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{SECRETS_DEADLINE, SsoDesk, SsoError, event};
+use super::{SECRETS_DEADLINE, SsoDesk, SsoError, event, saml};
 use crate::actors::accounts::Asker;
 use crate::actors::auth::revoke_here;
 use crate::actors::secrets::{SealSecret, StoredSecret};
 use crate::actors::tenant::TenantHandle;
 use crate::clients::oidc::end_session_url;
 use crate::clock;
-use crate::db::sso_connections::{self, Connection};
+use crate::db::saml_keys::SamlKeyState;
+use crate::db::sso_connections::{self, Connection, Protocol};
 use crate::db::totp_factors::SealedSecret;
 use crate::db::{TenantTx, audit, email_domains, factors, sso_sessions, tenants, user_admin};
 use crate::domain::email_domain::EmailDomain;
@@ -58,6 +59,10 @@ pub async fn create(
     check_owner(&asker, &connection)?;
     connection.id = clock::new_id();
     let sealed = seal(desk, tenant, connection.id, client_secret).await?;
+    let key = match &connection.protocol {
+        Protocol::Oidc(_) => None,
+        Protocol::Saml(_) => Some(saml::make_key(desk, tenant, connection.id, SamlKeyState::Active).await?),
+    };
     let mut tx = TenantTx::begin(&desk.auth.db, tenant.id()).await?;
     sso_connections::lock_all(&mut tx).await?;
     let n = sso_connections::list(&mut tx).await?.len();
@@ -65,6 +70,9 @@ pub async fn create(
         return Err(SsoError::TooMany);
     }
     sso_connections::insert(&mut tx, &connection, sealed.as_ref()).await?;
+    if let Some(key) = &key {
+        saml::insert_first(&mut tx, key).await?;
+    }
     bind(&mut tx, connection.id, &domains).await?;
     record(&mut tx, asker, "sso_connection.create", &connection, Some(&domains), sealed.is_some()).await?;
     let made = sso_connections::find(&mut tx, connection.id).await?.ok_or(SsoError::UnknownConnection)?;
@@ -191,10 +199,15 @@ pub async fn end_session(
     };
     tx.finish();
     let Some(connection) = connection else { return Ok(None) };
-    match desk.providers.get(&connection.oidc.issuer).await {
+    let oidc = match &connection.protocol {
+        Protocol::Oidc(oidc) => oidc,
+        // No message goes with it: what the provider does there is its own affair.
+        Protocol::Saml(settings) => return Ok(settings.logout_url.clone()),
+    };
+    match desk.providers.get(&oidc.issuer).await {
         Ok(provider) => {
-            let return_to = connection.oidc.post_logout_url.as_deref();
-            Ok(end_session_url(&provider.discovery, &connection.oidc.client_id, return_to))
+            let return_to = oidc.post_logout_url.as_deref();
+            Ok(end_session_url(&provider.discovery, &oidc.client_id, return_to))
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, connection.id = %connection.id, "no sign-out there");
@@ -204,7 +217,7 @@ pub async fn end_session(
 }
 
 /// Whoever can have a provider make owners is as good as one.
-fn check_owner(asker: &Asker, connection: &Connection) -> Result<(), SsoError> {
+pub(super) fn check_owner(asker: &Asker, connection: &Connection) -> Result<(), SsoError> {
     let may = matches!(asker.role, Role::Owner | Role::Operator) || !connection.roles.gives(Role::Owner);
     if may { Ok(()) } else { Err(SsoError::OwnersOnly) }
 }
@@ -255,12 +268,23 @@ async fn record(
     has_new_secret: bool,
 ) -> Result<(), SsoError> {
     let domains: Option<Vec<&str>> = domains.map(|domains| domains.iter().map(EmailDomain::as_str).collect());
-    let detail: Value = json!({
-        "name": connection.name, "issuer": connection.oidc.issuer, "client_id": connection.oidc.client_id,
+    let protocol = match &connection.protocol {
+        Protocol::Oidc(oidc) => json!({ "issuer": oidc.issuer, "client_id": oidc.client_id }),
+        Protocol::Saml(settings) => json!({
+            "entity_id": settings.idp_entity_id, "metadata_url": settings.metadata_url,
+            "n_certificates": settings.certificates.len(), "idp_initiated": settings.idp_initiated,
+            "want_encrypted": settings.want_encrypted,
+        }),
+    };
+    let mut detail: Value = json!({
+        "name": connection.name, "kind": connection.kind(),
         "is_enabled": connection.is_enabled, "jit": connection.jit, "trusts_mfa": connection.trusts_mfa,
         "default_role": connection.roles.default, "role_map": connection.roles.rules, "sync_roles": connection.sync_roles,
         "domains": domains, "new_secret": has_new_secret,
     });
+    if let (Value::Object(detail), Value::Object(protocol)) = (&mut detail, protocol) {
+        detail.extend(protocol);
+    }
     let target = ("sso_connection", connection.id.to_string());
     audit::insert(tx, &event(asker.actor, action, target, asker.source, detail)).await?;
     Ok(())

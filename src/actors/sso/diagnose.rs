@@ -1,10 +1,10 @@
 //! Saying what is wrong with a connection, before its people find out.
 
-use super::{SsoDesk, SsoError, redirect_uri};
-use crate::actors::tenant::TenantHandle;
+use super::{SsoDesk, SsoError, redirect_uri, saml};
+use crate::actors::tenant::{TenantHandle, TenantView};
 use crate::clients::oidc::{self, Discovery, OidcError};
 use crate::clients::outbound::OutboundError;
-use crate::db::sso_connections;
+use crate::db::sso_connections::{self, OidcSettings, Protocol};
 use crate::db::{TenantTx, email_domains};
 use crate::domain::ids::ConnectionId;
 
@@ -32,7 +32,7 @@ pub struct Check {
     pub detail: String,
 }
 
-fn check(name: &'static str, state: CheckState, detail: impl Into<String>) -> Check {
+pub(super) fn check(name: &'static str, state: CheckState, detail: impl Into<String>) -> Check {
     Check { name, state, detail: detail.into() }
 }
 
@@ -47,8 +47,6 @@ pub async fn diagnose(desk: &SsoDesk, tenant: &TenantHandle, id: ConnectionId) -
     let domains = email_domains::list(&mut tx).await?;
     tx.finish();
     let connection = connection.ok_or(SsoError::UnknownConnection)?;
-    // What was learnt is what sign-ins find too.
-    desk.providers.forget(&connection.oidc.issuer);
     let mut checks = Vec::new();
     let n_domains = domains.iter().filter(|domain| domain.connection_id == Some(id.uuid())).count();
     checks.push(match (connection.is_enabled, n_domains) {
@@ -65,10 +63,26 @@ pub async fn diagnose(desk: &SsoDesk, tenant: &TenantHandle, id: ConnectionId) -
         CheckState::Unknown,
         format!("register this with the provider, to the letter: {}", redirect_uri(&view)),
     ));
-    let discovery = match oidc::discover(&desk.outbound, &connection.oidc.issuer).await {
+    checks.extend(match &connection.protocol {
+        Protocol::Oidc(settings) => diagnose_oidc(desk, &view, id, settings).await?,
+        Protocol::Saml(settings) => saml::diagnose(desk, &view, &connection, settings).await,
+    });
+    Ok(checks)
+}
+
+async fn diagnose_oidc(
+    desk: &SsoDesk,
+    view: &TenantView,
+    id: ConnectionId,
+    settings: &OidcSettings,
+) -> Result<Vec<Check>, SsoError> {
+    // What was learnt is what sign-ins find too.
+    desk.providers.forget(&settings.issuer);
+    let mut checks = Vec::new();
+    let discovery = match oidc::discover(&desk.outbound, &settings.issuer).await {
         Ok(discovery) => discovery,
         Err(error) => {
-            checks.push(discovery_failure(&connection.oidc.issuer, &error));
+            checks.push(discovery_failure(&settings.issuer, &error));
             return Ok(checks);
         }
     };
@@ -79,7 +93,7 @@ pub async fn diagnose(desk: &SsoDesk, tenant: &TenantHandle, id: ConnectionId) -
     }
     checks.push(algorithms(&discovery));
     checks.push(pkce(&discovery));
-    let registration = desk.registration(&view, &connection).await?;
+    let registration = desk.registration(view, id, settings).await?;
     let probed = oidc::probe_client(&desk.outbound, &registration, &discovery).await;
     checks.push(client(probed));
     Ok(checks)

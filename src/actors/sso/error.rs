@@ -6,6 +6,8 @@ use crate::actors::secrets::KeysError;
 use crate::actors::sessions::SessionStoreError;
 use crate::clients::dns::DnsError;
 use crate::clients::oidc::{IdTokenError, OidcError};
+use crate::clients::outbound::OutboundError;
+use crate::clients::saml::{MetadataFault, RequestFault, SamlRefusal};
 use crate::db::DbError;
 use crate::domain::domain_claim::DomainClaimError;
 
@@ -30,6 +32,48 @@ pub enum SsoError {
     /// The provider's ID token is not believed.
     #[error("the provider's ID token is not valid")]
     IdToken(#[from] IdTokenError),
+    /// The provider's SAML response is not believed.
+    #[error("the provider's response is not valid")]
+    Saml(#[from] SamlRefusal),
+    /// The assertion was believed before.
+    #[error("replayed")]
+    Replayed,
+    /// No request could be made for the provider.
+    #[error("no request can be made for the identity provider")]
+    SamlRequest(#[from] RequestFault),
+    /// The person is said to have proved who they are at a time that is none, or that is still to come.
+    #[error("the time of the proof cannot be right")]
+    ProofTime,
+    /// The provider's metadata cannot be used.
+    #[error("the metadata cannot be used")]
+    Metadata(#[from] MetadataFault),
+    /// Browsers cannot be sent where the provider's metadata says.
+    #[error("the metadata has a sign-in address that cannot be used")]
+    MetadataAddress(#[source] OutboundError),
+    /// The metadata's URL was not called, or did not answer.
+    #[error("the metadata URL cannot be read")]
+    MetadataHttp(#[source] OutboundError),
+    /// The metadata's URL answered with something else.
+    #[error("the metadata URL answered with status {0}")]
+    MetadataStatus(u16),
+    /// The metadata is another provider's.
+    #[error("the metadata is of {found:?}, which is another provider")]
+    OtherProvider {
+        /// The entity id that it names.
+        found: String,
+    },
+    /// The connection has no metadata URL.
+    #[error("the connection has no metadata URL")]
+    NoMetadataUrl,
+    /// The connection speaks something else.
+    #[error("the connection is not one of SAML")]
+    NotSaml,
+    /// A rotation of keys has begun already (true), or has not (false).
+    #[error("a rotation is under way: {0}")]
+    KeyWaits(bool),
+    /// A computation broke off.
+    #[error("a computation broke off")]
+    Panicked(#[source] tokio::task::JoinError),
     /// The answer names another provider than the one that was asked (RFC 9207).
     #[error("the answer is another provider's")]
     MixUp,
@@ -113,6 +157,7 @@ impl From<DbError> for SsoError {
             Some("sso_connections_name_key") => Self::NameTaken,
             Some("verified_domains_domain_key" | "verified_hosts_host_key") => Self::DomainTaken,
             Some("users_email_key") => Self::LinkRequired,
+            Some("saml_keys_state_key") => Self::KeyWaits(true),
             Some(_) | None => Self::Db(error),
         }
     }

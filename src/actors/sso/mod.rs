@@ -12,8 +12,10 @@ mod diagnose;
 mod domains;
 mod error;
 mod identities;
+mod outcome;
 mod providers;
 mod redeem;
+pub mod saml;
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use aws_lc_rs::digest;
 use secrecy::SecretString;
 use serde_json::Value;
 
-pub use begin::{Start, Wish, begin, begin_for_user};
+pub use begin::{Departure, Start, Wish, begin, begin_for_user};
 pub use callback::{Back, come_back};
 pub use connections::{
     ConnectionChange, NewConnection, check_enforcement, connections_of_address, create, delete, end_session, update,
@@ -39,14 +41,15 @@ use super::tenant::TenantView;
 use crate::clients::dns::Dns;
 use crate::clients::oidc::Registration;
 use crate::clients::outbound::Outbound;
-use crate::db::sso_connections::Connection;
+use crate::clients::saml::{Saml, SamlVerifier};
+use crate::db::sso_connections::OidcSettings;
 use crate::domain::audit::{AuditActor, AuditEvent, AuditOutcome, AuditSource};
+use crate::domain::ids::ConnectionId;
 
 /// Longest wait for the secrets actor.
 const SECRETS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What sign-in by identity providers works with.
-#[derive(Debug)]
 pub struct SsoDesk {
     /// What any sign-in works with.
     pub auth: AuthContext,
@@ -54,7 +57,14 @@ pub struct SsoDesk {
     pub dns: Dns,
     /// Calls providers.
     pub outbound: Outbound,
+    saml: Arc<dyn SamlVerifier>,
     providers: Providers,
+}
+
+impl std::fmt::Debug for SsoDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SsoDesk").field("outbound", &self.outbound).finish_non_exhaustive()
+    }
 }
 
 impl SsoDesk {
@@ -62,13 +72,18 @@ impl SsoDesk {
     #[must_use]
     pub fn new(auth: AuthContext, dns: Dns, outbound: Outbound) -> Arc<Self> {
         let providers = Providers::new(outbound.clone(), auth.settings.sso.keys_cooldown_s);
-        Arc::new(Self { auth, dns, outbound, providers })
+        Arc::new(Self { auth, dns, outbound, saml: Arc::new(Saml), providers })
     }
 
     /// The platform as a client of a connection's provider.
-    async fn registration(&self, view: &TenantView, connection: &Connection) -> Result<Registration, SsoError> {
-        let client_secret = if connection.oidc.has_secret {
-            let secret = StoredSecret::SsoClient(connection.id);
+    async fn registration(
+        &self,
+        view: &TenantView,
+        id: ConnectionId,
+        oidc: &OidcSettings,
+    ) -> Result<Registration, SsoError> {
+        let client_secret = if oidc.has_secret {
+            let secret = StoredSecret::SsoClient(id);
             let bytes = self.auth.secrets.ask(OpenSecret { tenant: view.tenant.id, secret }, SECRETS_DEADLINE).await?;
             let text = std::str::from_utf8(&bytes).map_err(|_text: std::str::Utf8Error| SsoError::CorruptSecret)?;
             Some(SecretString::from(text))
@@ -76,8 +91,8 @@ impl SsoDesk {
             None
         };
         Ok(Registration {
-            issuer: connection.oidc.issuer.clone(),
-            client_id: connection.oidc.client_id.clone(),
+            issuer: oidc.issuer.clone(),
+            client_id: oidc.client_id.clone(),
             client_secret,
             redirect_uri: redirect_uri(view),
         })

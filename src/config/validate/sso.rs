@@ -14,6 +14,7 @@ pub(super) fn validate(settings: &SsoSettings) -> Vec<String> {
         keys_cooldown_s,
         domain_claim_ttl_s,
         domain_recheck_s,
+        metadata_refresh_s,
     } = settings;
     [
         ("sso.timeout_ms", *timeout_ms, 100, 30_000),
@@ -23,6 +24,7 @@ pub(super) fn validate(settings: &SsoSettings) -> Vec<String> {
         ("sso.keys_cooldown_s", *keys_cooldown_s, 1, 3_600),
         ("sso.domain_claim_ttl_s", *domain_claim_ttl_s, 60, 2_592_000),
         ("sso.domain_recheck_s", *domain_recheck_s, 60, 604_800),
+        ("sso.metadata_refresh_s", *metadata_refresh_s, 60, 604_800),
     ]
     .into_iter()
     .filter(|(_, value, min, max)| !(min..=max).contains(&value))

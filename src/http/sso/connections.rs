@@ -11,7 +11,7 @@ use super::views::{
 };
 use crate::actors::sso::{self, CheckState, SsoError};
 use crate::db::sso_connections::Connection;
-use crate::db::{TenantTx, email_domains, sso_connections};
+use crate::db::{TenantTx, email_domains, saml_keys, sso_connections};
 use crate::http::extract::{AdminOfTenant, Json, SteppedUp, Then};
 use crate::http::openapi;
 use crate::http::problem::Problem;
@@ -27,9 +27,10 @@ pub(in crate::http) async fn list(
     let mut tx = TenantTx::begin_read(&state.db, user.scope.tenant.id()).await?;
     let found = sso_connections::list(&mut tx).await?;
     let domains = email_domains::list(&mut tx).await?;
+    let keys = saml_keys::list(&mut tx).await?;
     tx.finish();
     let view = &user.scope.view;
-    let connections = found.into_iter().map(|found| ConnectionResponse::new(view, found, &domains)).collect();
+    let connections = found.into_iter().map(|found| ConnectionResponse::new(view, found, &domains, &keys)).collect();
     Ok(HttpResponse::Ok().json(ConnectionsResponse { connections }))
 }
 
@@ -56,13 +57,13 @@ pub(in crate::http) async fn create(
     Then(user, Json(body)): Then<SteppedUp<AdminOfTenant>, Json<CreateConnectionRequest>>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let new = new_connection(&state.sso.outbound, body)?;
+    let new = new_connection(&state.sso, body).await?;
     let made = sso::create(&state.sso, &user.scope.tenant, user.asker(), new).await?;
     let location = format!("/sso/connections/{}", made.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(shown(&state, &user, made).await?))
 }
 
-/// Change a connection. Its issuer, and what names people there, stay: who is known under it is known as that issuer's.
+/// Change a connection. Its provider, and what names people there, stay: who is known under it is known as that provider's.
 #[utoipa::path(patch, path = "/sso/connections/{id}", tag = "sso", operation_id = "sso_connection.update", security(("bearer" = [])),
     params(("id" = String, Path, description = "The connection's id")), request_body = UpdateConnectionRequest,
     responses((status = 200, description = "The connection after the change", body = ConnectionResponse),
@@ -74,7 +75,7 @@ pub(in crate::http) async fn update(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let found = find(&state, &user, &id).await?;
-    let change = changed_connection(found, body)?;
+    let change = changed_connection(&state.sso, found, body).await?;
     let changed = sso::update(&state.sso, &user.scope.tenant, user.asker(), change).await?;
     Ok(HttpResponse::Ok().json(shown(&state, &user, changed).await?))
 }
@@ -94,7 +95,8 @@ pub(in crate::http) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Find out what is wrong with a connection: asks the provider for its documents and keys, and whether it knows the client.
+/// Find out what is wrong with a connection: asks the provider for its documents and keys, and whether it knows the client; of a
+/// provider of SAML, whether its metadata can be read and says the same, how long its certificates last, and what time it is there.
 #[utoipa::path(post, path = "/sso/connections/{id}/test", tag = "sso", operation_id = "sso_connection.test", security(("bearer" = [])),
     params(("id" = String, Path, description = "The connection's id")),
     responses((status = 200, description = "What was found", body = TestResponse), openapi::ThingProblems))]
@@ -121,7 +123,7 @@ fn word(state: CheckState) -> &'static str {
     }
 }
 
-async fn find(state: &AppState, user: &AdminOfTenant, id: &str) -> Result<Connection, Problem> {
+pub(super) async fn find(state: &AppState, user: &AdminOfTenant, id: &str) -> Result<Connection, Problem> {
     let id = id_of(id)?;
     let mut tx = TenantTx::begin_read(&state.db, user.scope.tenant.id()).await?;
     let found = sso_connections::find(&mut tx, id).await;
@@ -129,9 +131,14 @@ async fn find(state: &AppState, user: &AdminOfTenant, id: &str) -> Result<Connec
     Ok(found?.ok_or(SsoError::UnknownConnection)?)
 }
 
-async fn shown(state: &AppState, user: &AdminOfTenant, connection: Connection) -> Result<ConnectionResponse, Problem> {
+pub(super) async fn shown(
+    state: &AppState,
+    user: &AdminOfTenant,
+    connection: Connection,
+) -> Result<ConnectionResponse, Problem> {
     let mut tx = TenantTx::begin_read(&state.db, user.scope.tenant.id()).await?;
     let domains = email_domains::list(&mut tx).await;
+    let keys = saml_keys::list_of(&mut tx, connection.id).await;
     tx.finish();
-    Ok(ConnectionResponse::new(&user.scope.view, connection, &domains?))
+    Ok(ConnectionResponse::new(&user.scope.view, connection, &domains?, &keys?))
 }

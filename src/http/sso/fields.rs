@@ -2,11 +2,12 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::saml_fields::{change, new_settings};
 use super::views::{CreateConnectionRequest, CreateOidcRequest, UpdateConnectionRequest, UpdateOidcRequest};
-use crate::actors::sso::{ConnectionChange, NewConnection};
+use crate::actors::sso::{ConnectionChange, NewConnection, SsoDesk};
 use crate::clients::outbound::{Outbound, OutboundError};
 use crate::clock;
-use crate::db::sso_connections::{Connection, OidcSettings};
+use crate::db::sso_connections::{Connection, OidcSettings, Protocol};
 use crate::domain::email_domain::{EmailDomain, EmailDomainError, MAX_DOMAINS};
 use crate::domain::identity::{Role, parse_person_name};
 use crate::domain::ids::ConnectionId;
@@ -17,12 +18,13 @@ use crate::http::problem::{FieldError, Problem};
 /// Entries of a list of words at most.
 const MAX_WORDS: usize = 20;
 
-/// A connection to be.
-pub(super) fn new_connection(outbound: &Outbound, body: CreateConnectionRequest) -> Result<NewConnection, Problem> {
+/// A connection to be. Metadata of SAML that has a URL is read for it.
+pub(super) async fn new_connection(desk: &SsoDesk, body: CreateConnectionRequest) -> Result<NewConnection, Problem> {
     let CreateConnectionRequest {
         name,
         kind,
         oidc,
+        saml,
         enabled,
         jit,
         trust_mfa,
@@ -33,18 +35,30 @@ pub(super) fn new_connection(outbound: &Outbound, body: CreateConnectionRequest)
         domains,
     } = body;
     let mut errors = Vec::new();
-    if kind == ConnectionKind::Saml {
-        errors.push(error("/kind", "SAML is not there yet: use oidc"));
-    }
-    let Some(oidc) = oidc else {
-        errors.push(error("/oidc", "is needed"));
-        return Err(Problem::invalid_fields(errors));
+    let mut client_secret = None;
+    let protocol = match (kind, oidc, saml) {
+        (ConnectionKind::Oidc, Some(oidc), None) => {
+            let (settings, secret) = new_oidc(&desk.outbound, &mut errors, oidc);
+            client_secret = secret;
+            Some(Protocol::Oidc(settings))
+        }
+        (ConnectionKind::Saml, None, Some(saml)) => {
+            new_settings(desk, &mut errors, saml).await.map(|settings| Protocol::Saml(Box::new(settings)))
+        }
+        (kind, oidc, saml) => {
+            for (own, pointer, is_there) in
+                [(ConnectionKind::Oidc, "/oidc", oidc.is_some()), (ConnectionKind::Saml, "/saml", saml.is_some())]
+            {
+                match (own == kind, is_there) {
+                    (true, false) => errors.push(error(pointer, "is needed")),
+                    (false, true) => errors.push(error(pointer, "is of another kind")),
+                    (true, true) | (false, false) => {}
+                }
+            }
+            None
+        }
     };
-    let CreateOidcRequest { issuer, client_id, client_secret, scopes, subject_from, mfa_acr_values, post_logout_url } =
-        oidc;
-    if let Err(why) = check_issuer(outbound, &issuer) {
-        errors.push(error("/oidc/issuer", why));
-    }
+    let Some(protocol) = protocol else { return Err(Problem::invalid_fields(errors)) };
     let now = clock::now();
     let connection = Connection {
         id: ConnectionId::from(uuid::Uuid::nil()),
@@ -54,15 +68,7 @@ pub(super) fn new_connection(outbound: &Outbound, body: CreateConnectionRequest)
         sync_roles,
         roles: RolePolicy { claim: role_claim, rules: role_map, default: default_role.unwrap_or(Role::Member) },
         trusts_mfa: trust_mfa,
-        oidc: OidcSettings {
-            subject_from: subject_from.unwrap_or_else(|| SubjectFrom::of_issuer(&issuer)),
-            issuer,
-            client_id,
-            has_secret: client_secret.is_some(),
-            scopes: scopes.unwrap_or_else(|| vec!["email".to_owned(), "profile".to_owned()]),
-            mfa_acr_values,
-            post_logout_url,
-        },
+        protocol,
         revision: 1,
         created_at: now,
         updated_at: now,
@@ -72,8 +78,31 @@ pub(super) fn new_connection(outbound: &Outbound, body: CreateConnectionRequest)
     Ok(NewConnection { connection, client_secret, domains })
 }
 
-/// A connection with a change.
-pub(super) fn changed_connection(
+fn new_oidc(
+    outbound: &Outbound,
+    errors: &mut Vec<FieldError>,
+    body: CreateOidcRequest,
+) -> (OidcSettings, Option<SecretString>) {
+    let CreateOidcRequest { issuer, client_id, client_secret, scopes, subject_from, mfa_acr_values, post_logout_url } =
+        body;
+    if let Err(why) = check_issuer(outbound, &issuer) {
+        errors.push(error("/oidc/issuer", why));
+    }
+    let settings = OidcSettings {
+        subject_from: subject_from.unwrap_or_else(|| SubjectFrom::of_issuer(&issuer)),
+        issuer,
+        client_id,
+        has_secret: client_secret.is_some(),
+        scopes: scopes.unwrap_or_else(|| vec!["email".to_owned(), "profile".to_owned()]),
+        mfa_acr_values,
+        post_logout_url,
+    };
+    (settings, client_secret)
+}
+
+/// A connection with a change. Metadata of SAML that has a new URL is read for it.
+pub(super) async fn changed_connection(
+    desk: &SsoDesk,
     mut connection: Connection,
     body: UpdateConnectionRequest,
 ) -> Result<ConnectionChange, Problem> {
@@ -88,9 +117,8 @@ pub(super) fn changed_connection(
         sync_roles,
         domains,
         oidc,
+        saml,
     } = body;
-    let UpdateOidcRequest { client_id, client_secret, scopes, mfa_acr_values, post_logout_url } =
-        oidc.unwrap_or_default();
     set(&mut connection.name, name);
     set(&mut connection.is_enabled, enabled);
     set(&mut connection.jit, jit);
@@ -99,23 +127,34 @@ pub(super) fn changed_connection(
     set(&mut connection.roles.rules, role_map);
     set(&mut connection.roles.default, default_role);
     set(&mut connection.sync_roles, sync_roles);
-    set(&mut connection.oidc.client_id, client_id);
-    set(&mut connection.oidc.scopes, scopes);
-    set(&mut connection.oidc.mfa_acr_values, mfa_acr_values);
-    set_or_clear(&mut connection.oidc.post_logout_url, post_logout_url);
     let mut errors = Vec::new();
+    let mut client_secret = None;
+    match (&mut connection.protocol, oidc, saml) {
+        (Protocol::Oidc(_) | Protocol::Saml(_), None, None) => {}
+        (Protocol::Oidc(settings), Some(oidc), None) => {
+            let UpdateOidcRequest { client_id, client_secret: secret, scopes, mfa_acr_values, post_logout_url } = oidc;
+            set(&mut settings.client_id, client_id);
+            set(&mut settings.scopes, scopes);
+            set(&mut settings.mfa_acr_values, mfa_acr_values);
+            set_or_clear(&mut settings.post_logout_url, post_logout_url);
+            client_secret = secret;
+        }
+        (Protocol::Saml(settings), None, Some(saml)) => change(desk, &mut errors, settings, saml).await,
+        (Protocol::Oidc(_), _, Some(_)) => errors.push(error("/saml", "is of another kind")),
+        (Protocol::Saml(_), Some(_), _) => errors.push(error("/oidc", "is of another kind")),
+    }
     let domains = domains.map(|domains| parse_domains(&mut errors, &domains));
     let connection = checked(connection, client_secret.as_ref(), errors)?;
     Ok(ConnectionChange { connection, client_secret, domains })
 }
 
-fn set<T>(field: &mut T, wish: Option<T>) {
+pub(super) fn set<T>(field: &mut T, wish: Option<T>) {
     if let Some(wish) = wish {
         *field = wish;
     }
 }
 
-fn set_or_clear(field: &mut Option<String>, wish: Option<String>) {
+pub(super) fn set_or_clear(field: &mut Option<String>, wish: Option<String>) {
     if let Some(wish) = wish {
         *field = Some(wish).filter(|text| !text.is_empty());
     }
@@ -130,8 +169,15 @@ fn checked(
         Ok(name) => connection.name = name,
         Err(why) => errors.push(error("/name", why)),
     }
-    errors.extend(connection.roles.mistakes().into_iter().map(|(pointer, why)| error(&pointer, why)));
-    let oidc = &connection.oidc;
+    let mistakes = connection.roles.mistakes(connection.kind());
+    errors.extend(mistakes.into_iter().map(|(pointer, why)| error(&pointer, why)));
+    if let Some(oidc) = connection.oidc() {
+        check_oidc(&mut errors, oidc, secret);
+    }
+    if errors.is_empty() { Ok(connection) } else { Err(Problem::invalid_fields(errors)) }
+}
+
+fn check_oidc(errors: &mut Vec<FieldError>, oidc: &OidcSettings, secret: Option<&SecretString>) {
     if !is_text(&oidc.client_id, 500) {
         errors.push(error("/oidc/client_id", "must be 1 to 500 characters without control characters"));
     }
@@ -151,7 +197,6 @@ fn checked(
         errors
             .push(error("/oidc/post_logout_url", "must be a URL such as https://app.example.com/, without a fragment"));
     }
-    if errors.is_empty() { Ok(connection) } else { Err(Problem::invalid_fields(errors)) }
 }
 
 /// An issuer that may be asked: a URL without query and fragment (OpenID Connect Discovery 1.0 §3).
@@ -183,10 +228,10 @@ fn parse_domains(errors: &mut Vec<FieldError>, texts: &[String]) -> Vec<EmailDom
     domains
 }
 
-fn is_text(text: &str, max: usize) -> bool {
+pub(super) fn is_text(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-fn error(pointer: &str, why: impl std::fmt::Display) -> FieldError {
+pub(super) fn error(pointer: &str, why: impl std::fmt::Display) -> FieldError {
     FieldError { pointer: pointer.to_owned(), detail: why.to_string() }
 }

@@ -1,20 +1,19 @@
-//! What browsers do: ask where to sign in, leave for the provider, come back.
+//! What browsers do: ask where to sign in, and leave for the provider.
 
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::kind_of;
+use super::saml::form_page;
 use super::{browser, id_of, own_host};
-use crate::actors::sso::{self, Back, Start, Wish};
+use crate::actors::sso::{self, Departure, Start, Wish};
 use crate::domain::identity::EmailAddress;
 use crate::domain::ids::ConnectionId;
 use crate::domain::sso::ConnectionKind;
-use crate::http::extract::{RawBody, TenantScope, Then, read_body};
+use crate::http::extract::{TenantScope, Then};
 use crate::http::openapi;
-use crate::http::problem::{Problem, kinds};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// Whose sign-in is looked for.
@@ -66,8 +65,8 @@ pub(in crate::http) async fn discover(
         .into_iter()
         .map(|connection| WayIn {
             id: connection.id,
+            kind: connection.kind(),
             name: connection.name,
-            kind: ConnectionKind::Oidc,
             start_url: format!("{origin}/auth/sso/{}", connection.id),
         })
         .collect();
@@ -99,6 +98,7 @@ pub(in crate::http) struct StartQuery {
 #[utoipa::path(get, path = "/auth/sso/{connection}", tag = "sso", operation_id = "sso.start",
     params(("connection" = String, Path, description = "The connection's id"), StartQuery),
     responses((status = 303, description = "To the provider", headers(("Location" = String), ("Set-Cookie" = String))),
+              (status = 200, description = "A page that posts itself to a provider of SAML that takes nothing else", body = String, content_type = "text/html", headers(("Set-Cookie" = String))),
               (status = 422, description = "`validation-failed`: `return_to` is not on the list", body = openapi::ProblemSchema, content_type = "application/problem+json"),
               openapi::TenantProblems))]
 pub(in crate::http) async fn start(
@@ -125,104 +125,12 @@ pub(in crate::http) async fn start(
         login_hint: login_hint.as_deref().filter(|hint| hint.len() <= 254),
         browser: &browser,
     };
-    let url = sso::begin(&state.sso, &scope.tenant, start).await?;
-    Ok(HttpResponse::SeeOther()
-        .insert_header((LOCATION, url))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((SET_COOKIE, browser::set(&state, &browser)?))
-        .finish())
-}
-
-/// What a provider sends a browser back with. Providers add words of their own.
-#[derive(Debug, Deserialize, Serialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::http) struct CallbackQuery {
-    /// Which flow it was.
-    state: String,
-    /// The provider's code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    /// Why there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    /// The provider (RFC 9207).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<String>,
-}
-
-/// Come back from the provider. A browser whose flow waits is sent on to `return_to`, with a `code` for `POST /auth/sso/token` or with an
-/// `error`, which is the `code` of a problem; any other is told here.
-#[utoipa::path(get, path = "/auth/sso/callback", tag = "sso", operation_id = "sso.callback", params(CallbackQuery),
-    responses((status = 303, description = "To `return_to`", headers(("Location" = String))),
-              openapi::TenantProblems))]
-pub(in crate::http) async fn callback(
-    Then(scope, web::Query(query)): Then<TenantScope, web::Query<CallbackQuery>>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let CallbackQuery { state: flow, code, error, iss } = query;
-    let browser = browser::of(&request, &state);
-    let back = Back {
-        state: &flow,
-        code: code.map(SecretString::from),
-        error: error.as_deref(),
-        issuer: iss.as_deref(),
-        browser: browser.as_deref(),
-    };
-    let source = scope.caller.source.clone();
-    let url = sso::come_back(&state.sso, &scope.tenant, back, &source, |error| kind_of(error).code).await?;
-    Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish())
-}
-
-/// The same by POST (`response_mode=form_post`). Browsers send no cookie along with another site's form, so the answer is a link to the
-/// same thing.
-#[utoipa::path(post, path = "/auth/sso/callback", tag = "sso", operation_id = "sso.callback_by_post",
-    request_body(content = CallbackForm, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 303, description = "To the same by GET", headers(("Location" = String))),
-              (status = 413, description = "`payload-too-large`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
-              (status = 408, description = "`request-timeout`", body = openapi::ProblemSchema, content_type = "application/problem+json"),
-              openapi::TenantProblems))]
-pub(in crate::http) async fn callback_by_post(
-    Then(_scope, RawBody(payload)): Then<TenantScope, RawBody>,
-) -> Result<HttpResponse, Problem> {
-    let body = read_body(payload, MAX_FORM).await?;
-    let malformed = || Problem::new(&kinds::MALFORMED_REQUEST, "the form has no state");
-    let text = std::str::from_utf8(&body).map_err(|_text: std::str::Utf8Error| malformed())?;
-    let form = web::Query::<CallbackQuery>::from_query(text).map_err(|_form| malformed())?.into_inner();
-    let mut url = String::from("/auth/sso/callback?");
-    url.push_str(&query_of(&form));
-    Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish())
-}
-
-/// Largest form that is read, in bytes.
-const MAX_FORM: usize = 16 * 1_024;
-
-/// The form of [`callback_by_post`].
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the form in the API document")]
-pub(in crate::http) struct CallbackForm {
-    /// Which flow it was.
-    state: String,
-    /// The provider's code.
-    code: Option<String>,
-    /// Why there is none.
-    error: Option<String>,
-    /// The provider (RFC 9207).
-    iss: Option<String>,
-}
-
-fn query_of(form: &CallbackQuery) -> String {
-    let CallbackQuery { state, code, error, iss } = form;
-    let pairs = [("state", Some(state)), ("code", code.as_ref()), ("error", error.as_ref()), ("iss", iss.as_ref())];
-    let mut query = form_urlencoded();
-    for (name, value) in pairs {
-        if let Some(value) = value {
-            query.append_pair(name, value);
+    let mut answer = match sso::begin(&state.sso, &scope.tenant, start).await? {
+        Departure::Redirect(url) => {
+            HttpResponse::SeeOther().insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish()
         }
-    }
-    query.finish()
-}
-
-fn form_urlencoded() -> openidconnect::url::form_urlencoded::Serializer<'static, String> {
-    openidconnect::url::form_urlencoded::Serializer::new(String::new())
+        Departure::Form { action, fields } => form_page(&action, &fields),
+    };
+    answer.headers_mut().insert(SET_COOKIE, browser::set(&state, &browser)?);
+    Ok(answer)
 }

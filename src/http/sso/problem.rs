@@ -13,7 +13,14 @@ pub(super) fn kind_of(error: &SsoError) -> &'static Kind {
         SsoError::InvalidState => &kinds::INVALID_SSO_STATE,
         SsoError::InvalidCode => &kinds::INVALID_SSO_CODE,
         SsoError::UnknownConnection | SsoError::UnknownDomain | SsoError::UnknownIdentity => &kinds::NOT_FOUND,
-        SsoError::ReturnTo | SsoError::UnprovedDomain | SsoError::Domain(_) => &kinds::VALIDATION_FAILED,
+        SsoError::ReturnTo
+        | SsoError::UnprovedDomain
+        | SsoError::Domain(_)
+        | SsoError::Metadata(_)
+        | SsoError::MetadataAddress(_)
+        | SsoError::MetadataHttp(_)
+        | SsoError::MetadataStatus(_)
+        | SsoError::OtherProvider { .. } => &kinds::VALIDATION_FAILED,
         SsoError::Provider(OidcError::Http(_) | OidcError::Status { .. }) | SsoError::Dns(_) => {
             &kinds::PROVIDER_UNAVAILABLE
         }
@@ -28,6 +35,10 @@ pub(super) fn kind_of(error: &SsoError) -> &'static Kind {
         )
         | SsoError::IdToken(_)
         | SsoError::MixUp
+        | SsoError::Saml(_)
+        | SsoError::Replayed
+        | SsoError::SamlRequest(_)
+        | SsoError::ProofTime
         | SsoError::NoSubject => &kinds::SSO_FAILED,
         SsoError::Declined(_) => &kinds::SSO_DECLINED,
         SsoError::NotAdmitted(_) => &kinds::SSO_NOT_ADMITTED,
@@ -38,10 +49,13 @@ pub(super) fn kind_of(error: &SsoError) -> &'static Kind {
         | SsoError::TooMany
         | SsoError::LastWay(_)
         | SsoError::Changed
+        | SsoError::NoMetadataUrl
+        | SsoError::NotSaml
+        | SsoError::KeyWaits(_)
         | SsoError::RecordMissing => &kinds::CONFLICT,
         SsoError::DomainTaken => &kinds::DOMAIN_TAKEN,
         SsoError::OwnersOnly => &kinds::FORBIDDEN,
-        SsoError::CorruptSecret | SsoError::Random => &kinds::INTERNAL,
+        SsoError::CorruptSecret | SsoError::Random | SsoError::Panicked(_) => &kinds::INTERNAL,
         SsoError::Secrets(_) | SsoError::Auth(_) | SsoError::Sessions(_) | SsoError::Db(_) => &kinds::UNAVAILABLE,
     }
 }
@@ -76,6 +90,23 @@ impl From<SsoError> for Problem {
             SsoError::IdToken(error) => {
                 Self::new(kind, format!("the identity provider's ID token is not valid: {error}"))
             }
+            // Whoever tries is not told how far they came: the audit log is.
+            SsoError::Saml(_) | SsoError::Replayed | SsoError::ProofTime => {
+                Self::new(kind, "the identity provider's answer is not valid; begin the sign-in again")
+            }
+            SsoError::SamlRequest(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no request for an identity provider");
+                Self::new(kind, "the organisation's identity provider cannot be used at the moment")
+            }
+            error @ (SsoError::Metadata(_)
+            | SsoError::MetadataAddress(_)
+            | SsoError::MetadataHttp(_)
+            | SsoError::MetadataStatus(_)
+            | SsoError::OtherProvider { .. }) => Self::invalid_field("/saml/metadata_url", metadata_text(&error)),
+            SsoError::NoMetadataUrl => Self::new(kind, "the connection has no metadata URL"),
+            SsoError::NotSaml => Self::new(kind, "the connection is not one of SAML"),
+            SsoError::KeyWaits(true) => Self::new(kind, "a key waits already: switch to it first"),
+            SsoError::KeyWaits(false) => Self::new(kind, "no key waits: add one first"),
             SsoError::MixUp => Self::new(kind, "the answer came from another identity provider"),
             SsoError::NoSubject => Self::new(kind, "the identity provider did not say who it is"),
             SsoError::Declined(_) => Self::new(kind, "the identity provider did not let the person in"),
@@ -92,7 +123,7 @@ impl From<SsoError> for Problem {
             SsoError::RecordMissing => Self::new(kind, "the TXT record was not found; DNS may take a while to show it"),
             SsoError::DomainTaken => Self::new(kind, "another organisation on this platform has proved this domain"),
             SsoError::OwnersOnly => Self::new(kind, "only an owner may have a provider make owners"),
-            SsoError::CorruptSecret | SsoError::Random => {
+            SsoError::CorruptSecret | SsoError::Random | SsoError::Panicked(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a sign-in by a provider failed on a bug");
                 Self::new(kind, "quote the request id to support")
             }
@@ -102,4 +133,9 @@ impl From<SsoError> for Problem {
             SsoError::Db(error) => error.into(),
         }
     }
+}
+
+/// What is wrong with metadata, with its cause: an admin reads it.
+pub(super) fn metadata_text(error: &SsoError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

@@ -5,10 +5,12 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::saml_views::{CreateSamlRequest, SamlResponse, UpdateSamlRequest};
 use crate::actors::sso::redirect_uri;
 use crate::actors::tenant::TenantView;
 use crate::db::email_domains::DomainRow;
-use crate::db::sso_connections::{Connection, OidcSettings};
+use crate::db::saml_keys::SamlKey;
+use crate::db::sso_connections::{Connection, OidcSettings, Protocol};
 use crate::domain::identity::Role;
 use crate::domain::ids::ConnectionId;
 use crate::domain::sso::{ConnectionKind, RoleRule, SubjectFrom};
@@ -38,9 +40,13 @@ pub(in crate::http) struct ConnectionResponse {
     sync_roles: bool,
     /// Proved domains whose people sign in by it.
     domains: Vec<String>,
-    /// The provider.
-    oidc: OidcResponse,
-    /// To be registered with the provider, to the letter.
+    /// The provider, if it is one of OpenID Connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oidc: Option<OidcResponse>,
+    /// The provider, if it is one of SAML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saml: Option<SamlResponse>,
+    /// To be registered with the provider, to the letter. For SAML it is the assertion consumer service (ACS) URL.
     redirect_uri: String,
     /// Where a browser is sent to sign in.
     start_url: String,
@@ -69,8 +75,17 @@ pub(in crate::http) struct OidcResponse {
     post_logout_url: Option<String>,
 }
 
+impl From<OidcSettings> for OidcResponse {
+    fn from(settings: OidcSettings) -> Self {
+        let OidcSettings { issuer, client_id, has_secret, scopes, subject_from, mfa_acr_values, post_logout_url } =
+            settings;
+        Self { issuer, client_id, has_client_secret: has_secret, scopes, subject_from, mfa_acr_values, post_logout_url }
+    }
+}
+
 impl ConnectionResponse {
-    pub(super) fn new(view: &TenantView, connection: Connection, domains: &[DomainRow]) -> Self {
+    pub(super) fn new(view: &TenantView, connection: Connection, domains: &[DomainRow], keys: &[SamlKey]) -> Self {
+        let kind = connection.kind();
         let Connection {
             id,
             name,
@@ -79,17 +94,19 @@ impl ConnectionResponse {
             sync_roles,
             roles,
             trusts_mfa,
-            oidc,
+            protocol,
             revision: _,
             created_at,
             updated_at,
         } = connection;
-        let OidcSettings { issuer, client_id, has_secret, scopes, subject_from, mfa_acr_values, post_logout_url } =
-            oidc;
+        let (oidc, saml) = match protocol {
+            Protocol::Oidc(settings) => (Some(OidcResponse::from(settings)), None),
+            Protocol::Saml(settings) => (None, Some(SamlResponse::new(view, id, *settings, keys))),
+        };
         let own = domains.iter().filter(|row| row.connection_id == Some(id.uuid()));
         Self {
             id,
-            kind: ConnectionKind::Oidc,
+            kind,
             name,
             enabled: is_enabled,
             jit,
@@ -99,15 +116,8 @@ impl ConnectionResponse {
             default_role: roles.default,
             sync_roles,
             domains: own.map(|row| row.domain.clone()).collect(),
-            oidc: OidcResponse {
-                issuer,
-                client_id,
-                has_client_secret: has_secret,
-                scopes,
-                subject_from,
-                mfa_acr_values,
-                post_logout_url,
-            },
+            oidc,
+            saml,
             redirect_uri: redirect_uri(view),
             start_url: format!("{}/auth/sso/{id}", view.issuer),
             created_at,
@@ -130,10 +140,12 @@ pub(in crate::http) struct CreateConnectionRequest {
     /// 1 to 200 characters, unique in the tenant.
     #[schema(example = "Acme Entra")]
     pub(super) name: String,
-    /// Only `oidc` so far.
+    /// What it speaks. It never changes.
     pub(super) kind: ConnectionKind,
-    /// The provider.
+    /// The provider, if it is one of OpenID Connect.
     pub(super) oidc: Option<CreateOidcRequest>,
+    /// The provider, if it is one of SAML.
+    pub(super) saml: Option<CreateSamlRequest>,
     /// What else is said of it.
     #[serde(default)]
     pub(super) enabled: Option<bool>,
@@ -143,7 +155,7 @@ pub(in crate::http) struct CreateConnectionRequest {
     /// Count second factors that the provider has seen; false if left out.
     #[serde(default)]
     pub(super) trust_mfa: bool,
-    /// Claim whose values mean roles, such as `groups`.
+    /// Claim (for SAML: attribute) whose values mean roles, such as `groups`. For SAML, the usual ones if left out.
     pub(super) role_claim: Option<String>,
     /// Which value means which role; the first that fits counts. `owner` is set by owners only.
     #[serde(default)]
@@ -203,8 +215,10 @@ pub(in crate::http) struct UpdateConnectionRequest {
     pub(super) sync_roles: Option<bool>,
     /// Proved domains whose people sign in by it.
     pub(super) domains: Option<Vec<String>>,
-    /// The provider.
+    /// The provider, if it is one of OpenID Connect.
     pub(super) oidc: Option<UpdateOidcRequest>,
+    /// The provider, if it is one of SAML.
+    pub(super) saml: Option<UpdateSamlRequest>,
 }
 
 /// What to change of a provider.

@@ -1,5 +1,6 @@
 //! The calls about identity providers: a tenant connects one, and somebody signs in by it.
 
+use businessos::clients::saml::SpKey;
 use serde_json::json;
 
 use super::Caller;
@@ -55,6 +56,29 @@ pub(super) async fn call(caller: &mut Caller, dns: &DnsServer, tenant: &str, own
     let password = "UPDATE auth.users SET password_hash = 'x' WHERE email_norm = 'ann@acme.example'";
     caller.app.db.as_admin(password).await;
     caller.call("DELETE /auth/sso/identities/{connection}", "acme", &[&id], Some(&ann), None).await;
+
+    let metadata = |place: &str| {
+        let made = SpKey::generate("provider", businessos::clock::now()).unwrap();
+        let certificate: String = made.certificate_pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        format!(
+            "<EntityDescriptor xmlns=\"urn:oasis:names:tc:SAML:2.0:metadata\" entityID=\"urn:idp\">\
+             <IDPSSODescriptor protocolSupportEnumeration=\"urn:oasis:names:tc:SAML:2.0:protocol\"><KeyDescriptor>\
+             <KeyInfo xmlns=\"http://www.w3.org/2000/09/xmldsig#\"><X509Data><X509Certificate>{certificate}</X509Certificate>\
+             </X509Data></KeyInfo></KeyDescriptor><SingleSignOnService Location=\"{place}/sso\" \
+             Binding=\"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect\"/></IDPSSODescriptor></EntityDescriptor>"
+        )
+    };
+    liar.set_jwks(&metadata(&liar.issuer));
+    let body = json!({"name": "saml", "kind": "saml", "saml": {"metadata_url": format!("{}/jwks", liar.issuer)}});
+    let saml = super::id_in(&caller.call("POST /sso/connections", "acme", &[], by, Some(body)).await);
+    liar.set_jwks(&metadata(&liar.issuer));
+    for operation in [
+        "POST /sso/connections/{id}/refresh",
+        "POST /sso/connections/{id}/keys",
+        "POST /sso/connections/{id}/keys/activate",
+    ] {
+        caller.call(operation, "acme", &[&saml], by, None).await;
+    }
 
     caller.call("DELETE /tenants/{id}/domains/{domain}", "acme", &[tenant, "acme.example"], by, None).await;
     caller.call("DELETE /sso/connections/{id}", "acme", &[&id], by, None).await;
