@@ -62,6 +62,17 @@ pub async fn set_missed(
     }
 }
 
+/// Notes that a proved name's record was looked for and nobody could say: its next turn comes with the others'.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_looked(tx: &mut TenantTx, claim: &DomainClaim) -> Result<(), DbError> {
+    match claim {
+        DomainClaim::Email(domain) => email_domains::set_looked(tx, domain).await,
+        DomainClaim::Host(host) => custom_hosts::set_looked(tx, host).await,
+    }
+}
+
 /// Gives a claim up; returns whether there was one.
 ///
 /// # Errors

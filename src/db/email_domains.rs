@@ -150,6 +150,22 @@ pub async fn set_missed(
     Ok(lost.unwrap_or(false))
 }
 
+/// Notes that it was looked for and nobody could say.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_looked(tx: &mut TenantTx, domain: &EmailDomain) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE auth.email_domains SET checked_at = clock_timestamp() WHERE tenant_id = $1 AND domain = $2 AND verified_at IS NOT NULL",
+        tenant,
+        domain.as_str()
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
 /// Gives a claim up; returns what it was, if there was one.
 ///
 /// # Errors

@@ -133,3 +133,19 @@ pub async fn delete_of(tx: &mut TenantTx, connection: ConnectionId, user: UserId
     .await?;
     Ok(result.rows_affected())
 }
+
+/// Whether somebody who can do everything, an owner or an operator, is linked to a connection.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn has_guarded(tx: &mut TenantTx, connection: ConnectionId) -> Result<bool, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM auth.sso_identities i JOIN auth.users u ON u.tenant_id = $1 AND u.id = i.user_id
+                         WHERE i.tenant_id = $1 AND i.connection_id = $2 AND u.role IN ('owner', 'operator')) AS "has!""#,
+        tenant,
+        connection.uuid()
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
+}

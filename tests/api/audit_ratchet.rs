@@ -382,7 +382,13 @@ async fn call_as_operator(caller: &mut Caller, tenant: &str) {
                 "INSERT INTO billing.invoices (tenant_id, id, number, kind, status, period_start, period_end, currency,
                      subtotal_minor, discount_minor, tax_minor, total_minor, issued_at, due_at, seller, buyer)
                  VALUES ('{tenant}', '{id}', 'T-{n}', 'cycle', 'open', '2025-0{month}-01', '2025-0{month}-28', 'USD',
-                         1, 0, 0, 1, now(), now(), '{{}}', '{{}}')",
+                         1, 0, 0, 1, now(), now(), '{{}}', '{{}}');
+                 INSERT INTO billing.invoice_lines (tenant_id, invoice_id, position, key, kind, description, quantity, unit_price,
+                     amount_minor, period_start, period_end, tax_category, tax_rate)
+                 VALUES ('{tenant}', '{id}', 1, 'plan:basic', 'plan', 'Plan', 1, '1', 1, '2025-0{month}-01',
+                         '2025-0{month}-28', 'O', 0);
+                 INSERT INTO billing.invoice_taxes (tenant_id, invoice_id, category, rate, basis_minor, amount_minor)
+                 VALUES ('{tenant}', '{id}', 'O', 0, 1, 0)",
                 month = n + 1
             ))
             .await;

@@ -89,11 +89,13 @@ async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
         (json!([{ "key": "none", "amount_minor": 1 }]), "/lines/0/key"),
         (json!([{ "key": "plan:basic", "amount_minor": 4_901 }]), "/lines/0/amount_minor"),
     ] {
-        let reply = call(paid, "credit", json!({ "reason": "too much", "lines": lines })).await;
+        let reply = call(paid, "credit", json!({ "reason": "too much", "lines": lines, "credited_minor": 0 })).await;
         assert_eq!((reply.status, reply.pointers()), (422, vec![pointer.to_owned()]), "{reply:?}");
     }
     let lines = json!([{ "key": "plan:basic", "amount_minor": 900 }]);
-    let back = call(paid, "credit", json!({ "reason": "a day without service", "lines": lines })).await.json();
+    let back = call(paid, "credit", json!({ "reason": "a day without service", "lines": lines, "credited_minor": 0 }))
+        .await
+        .json();
     assert_eq!(
         (&back["credits"], &back["refund_minor"], &back["transfer_minor"]),
         (&json!(paid), &json!(0), &back["total_minor"])

@@ -308,14 +308,15 @@ async fn a_credit_note_takes_back_the_whole_invoice_once() {
     let (metered, db) = subscribed("basic").await;
     let closed = close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
     let id = closed.invoice.unwrap();
-    let note = credit(&db, &metered.settings, metered.tenant, id, None, "billed by mistake", by()).await.unwrap();
+    let note =
+        credit(&db, &metered.settings, metered.tenant, id, (None, None), "billed by mistake", by()).await.unwrap();
     let Credited { note, refund_minor: 0, transfer_minor: 0 } = note else { panic!("nothing was paid: {note:?}") };
     let [(invoice, lines), (again, credited)] = &issued(&metered, &db).await[..] else { panic!("two documents") };
     assert_eq!((invoice.status.as_str(), again.id), ("credited", note.id));
     assert_eq!((again.total_minor, again.credits_id), (invoice.total_minor, Some(invoice.id)));
     assert_eq!(lines, credited);
     assert!(note.number.starts_with("CN-") && note.number.ends_with("-000001"), "{}", note.number);
-    let twice = credit(&db, &metered.settings, metered.tenant, id, None, "again", by()).await.unwrap_err();
+    let twice = credit(&db, &metered.settings, metered.tenant, id, (None, None), "again", by()).await.unwrap_err();
     assert!(matches!(twice, SettleError::Credit(CreditError::NothingLeft)), "{twice}");
 }
 
@@ -326,23 +327,27 @@ async fn credit_notes_take_an_invoice_back_in_parts_and_end_with_it() {
     let closed = close_period(&db, settings, metered.tenant, present()).await.unwrap().unwrap();
     let id = closed.invoice.unwrap();
     let part = |amount_minor| vec![Part { key: "plan:basic".to_owned(), amount_minor }];
-    let first = credit(&db, settings, metered.tenant, id, Some(&part(1_000)), "late", by()).await.unwrap();
+    let first = credit(&db, settings, metered.tenant, id, (Some(&part(1_000)), Some(0)), "late", by()).await.unwrap();
     assert_eq!((first.note.subtotal_minor, first.refund_minor, first.transfer_minor), (1_000, 0, 0));
     let invoice = &issued(&metered, &db).await[0].0;
     assert_eq!((invoice.status.as_str(), invoice.credited_minor), ("open", first.note.total_minor));
     assert_eq!(invoice.due_minor(), invoice.total_minor - first.note.total_minor);
-    let much = credit(&db, settings, metered.tenant, id, Some(&part(3_901)), "late", by()).await.unwrap_err();
+    let again =
+        credit(&db, settings, metered.tenant, id, (Some(&part(1_000)), Some(0)), "late", by()).await.unwrap_err();
+    assert!(matches!(again, SettleError::Changed { credited_minor: 1_000 }), "sent twice: {again}");
+    let seen = Some(first.note.total_minor);
+    let much = credit(&db, settings, metered.tenant, id, (Some(&part(3_901)), seen), "late", by()).await.unwrap_err();
     let left = CreditError::TooMuch { position: 0, left_minor: 3_900 };
     assert!(matches!(&much, SettleError::Credit(error) if *error == left), "{much}");
     // What is left is paid by transfer, and of that a part goes back the same way.
     mark_paid(&db, settings, metered.tenant, id, clock::now(), Some("TRX 7"), by()).await.unwrap();
-    let second = credit(&db, settings, metered.tenant, id, Some(&part(500)), "later", by()).await.unwrap();
+    let second = credit(&db, settings, metered.tenant, id, (Some(&part(500)), seen), "later", by()).await.unwrap();
     assert_eq!((second.refund_minor, second.transfer_minor), (0, second.note.total_minor));
-    let rest = credit(&db, settings, metered.tenant, id, None, "all of it", by()).await.unwrap();
+    let rest = credit(&db, settings, metered.tenant, id, (None, None), "all of it", by()).await.unwrap();
     let invoice = &issued(&metered, &db).await[0].0;
     assert_eq!((invoice.status.as_str(), invoice.credited_minor), ("paid", invoice.total_minor));
     assert_eq!(rest.note.number.rsplit('-').next(), Some("000003"));
-    let note = credit(&db, settings, metered.tenant, rest.note.id.into(), None, "no", by()).await.unwrap_err();
+    let note = credit(&db, settings, metered.tenant, rest.note.id.into(), (None, None), "no", by()).await.unwrap_err();
     assert!(matches!(note, SettleError::NotOpen), "a credit note is not taken back: {note}");
 }
 
@@ -351,7 +356,7 @@ async fn the_database_takes_no_more_back_than_was_asked_for() {
     let (metered, db) = subscribed("basic").await;
     let closed = close_period(&db, &metered.settings, metered.tenant, present()).await.unwrap().unwrap();
     let id = closed.invoice.unwrap();
-    credit(&db, &metered.settings, metered.tenant, id, None, "all of it", by()).await.unwrap();
+    credit(&db, &metered.settings, metered.tenant, id, (None, None), "all of it", by()).await.unwrap();
     let mut conn = metered.database.connect("postgres").await;
     let more = "INSERT INTO billing.invoices SELECT (jsonb_populate_record(n, jsonb_build_object(
                     'id', gen_random_uuid(), 'number', 'CN-more', 'subtotal_minor', 1, 'discount_minor', 0,

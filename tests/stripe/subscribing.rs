@@ -344,7 +344,11 @@ async fn a_coupon_that_leaves_nothing_to_pay_is_used_up_with_it() {
 async fn take_back(world: &World, operator: &Session, id: &str, amount_minor: i64) -> Value {
     let key = format!("SELECT key FROM billing.invoice_lines WHERE invoice_id = '{id}' AND position = 1");
     let key = world.text(&key).await;
-    let body = json!({ "reason": "a day without service", "lines": [{ "key": key, "amount_minor": amount_minor }] });
+    let credited =
+        format!("SELECT coalesce(sum(total_minor), 0)::bigint FROM billing.invoices WHERE credits_id = '{id}'");
+    let credited = world.app.count(&credited).await;
+    let lines = json!([{ "key": key, "amount_minor": amount_minor }]);
+    let body = json!({ "reason": "a day without service", "lines": lines, "credited_minor": credited });
     let reply =
         world.app.post("platform", &format!("/operator/invoices/{id}/credit")).token(operator).json(&body).await;
     assert_eq!(reply.status, 201, "{reply:?}");
@@ -408,5 +412,26 @@ async fn what_was_charged_goes_back_to_the_card_once_whatever_is_lost_on_the_way
     assert_eq!(books.sum("refund", "amount", |_| true), 300);
     // Nothing is left to do.
     drop(books);
+    assert_eq!(world.app.count("SELECT count(*) FROM billing.stripe_refunds WHERE NOT is_done").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_taken_off_before_a_payment_is_not_given_back_after_it() {
+    let world = World::new().await;
+    world.subscribe().await;
+    let customer = world.customer().await;
+    world.fake.books().declined.insert(customer.clone());
+    world.next_month();
+    world.quiesce().await;
+    let before = world.charged();
+    let id = world.text("SELECT id::text FROM billing.invoices WHERE status = 'open'").await.unwrap();
+    take_back(&world, &operator(&world).await, &id, 1_900).await;
+    // As a process leaves it that is killed between Stripe's answer and the note of it.
+    world.fake.books().declined.remove(&customer);
+    world.app.db.as_admin("UPDATE billing.stripe_refunds SET is_done = false").await;
+    world.fake.advance(5 * 86_400);
+    world.quiesce().await;
+    assert_eq!(world.charged() - before, 3_000);
+    assert_eq!(world.fake.books().all("credit_note").len(), 1);
     assert_eq!(world.app.count("SELECT count(*) FROM billing.stripe_refunds WHERE NOT is_done").await, 0);
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::dunning;
 use super::parties::{self, Parties};
-use super::payment::{By, SettleError, note};
+use super::payment::{self, By, SettleError, note};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::invoices::{self, InvoiceKind, InvoiceRow, NewInvoice};
@@ -28,7 +28,8 @@ pub struct Credited {
 }
 
 /// Takes `parts` of an invoice back, or all that is left of it: a credit note with its own number says why. What is not paid yet is
-/// not to be paid any more; what is paid goes back.
+/// not to be paid any more; what is paid goes back. With parts, `seen_minor` is what credit notes took back before, as whoever asks has
+/// seen it: so whoever asks twice is refused the second time.
 ///
 /// # Errors
 /// [`SettleError`].
@@ -37,7 +38,7 @@ pub async fn credit(
     settings: &Settings,
     tenant: TenantId,
     id: InvoiceId,
-    parts: Option<&[Part]>,
+    (parts, seen_minor): (Option<&[Part]>, Option<i64>),
     reason: &str,
     by: By,
 ) -> Result<Credited, SettleError> {
@@ -53,6 +54,9 @@ pub async fn credit(
     }
     let billed = crediting::credit(&read(&mut tx, &invoice).await?, &before, parts)?;
     let total_minor = billed.totals.total_minor;
+    if parts.is_some() && seen_minor != Some(invoice.credited_minor) {
+        return Err(SettleError::Changed { credited_minor: invoice.credited_minor });
+    }
     let is_whole = total_minor == invoice.due_minor();
     let (note_id, now) = (clock::new_id::<InvoiceId>(), clock::now());
     let new = NewInvoice {
@@ -70,15 +74,23 @@ pub async fn credit(
         credits: Some((id, reason)),
     };
     let number = invoices::insert(&mut tx, &new).await?;
-    let refund_minor = if is_whole {
-        invoices::set_credited(&mut tx, id).await?;
-        stripe_collections::withdraw(&mut tx, id, true).await?;
-        0
-    } else {
-        give_back(&mut tx, &invoice, note_id, total_minor).await?
-    };
     let is_paid = invoice.status == "paid";
-    let (refund_minor, transfer_minor) = if is_paid { (refund_minor, total_minor - refund_minor) } else { (0, 0) };
+    let given_back = if is_whole {
+        invoices::set_credited(&mut tx, id).await?;
+        let to_card = stripe_collections::sum_paid(&mut tx, invoice.id).await?;
+        stripe_collections::withdraw(&mut tx, id, true).await?;
+        GivenBack { by_stripe: to_card, to_card }
+    } else {
+        let given_back = give_back(&mut tx, &invoice, note_id, total_minor).await?;
+        let left = invoice.due_minor() - total_minor;
+        if !is_paid && left > 0 && stripe_collections::sum_paid(&mut tx, invoice.id).await? >= left {
+            // What is left was paid before, so no payment will come to say so.
+            payment::pay(&mut tx, settings, id, now, None, by.clone()).await?;
+        }
+        given_back
+    };
+    let refund_minor = given_back.to_card;
+    let transfer_minor = if is_paid { total_minor - given_back.by_stripe } else { 0 };
     let facts = json!({
         "invoice": note_id,
         "number": number,
@@ -112,16 +124,25 @@ async fn read(tx: &mut TenantTx, row: &InvoiceRow) -> Result<Billed, DbError> {
     Ok(Billed { lines: invoices::list_lines(tx, row.invoice_id()).await?, totals })
 }
 
-/// Notes from what the sum goes back at Stripe, and returns how much of it does.
+/// What of a sum goes back at Stripe.
+struct GivenBack {
+    /// All that is taken off what Stripe collects or has collected.
+    by_stripe: i64,
+    /// What of it was paid, and goes back to the card.
+    to_card: i64,
+}
+
+/// Notes from what the sum goes back at Stripe.
 async fn give_back(
     tx: &mut TenantTx,
     invoice: &InvoiceRow,
     note: InvoiceId,
     total_minor: i64,
-) -> Result<i64, SettleError> {
-    let mut left = total_minor;
+) -> Result<GivenBack, SettleError> {
+    let (mut left, mut to_card) = (total_minor, 0);
     for collection in stripe_collections::list_of(tx, invoice.invoice_id()).await? {
-        match collection.state()? {
+        let state = collection.state()?;
+        match state {
             // How much it collects in the end is not known.
             CollectionState::Wanted | CollectionState::Drafted if !collection.is_withdrawn => {
                 return Err(SettleError::InTransit);
@@ -132,6 +153,7 @@ async fn give_back(
                     let source = RefundSource::Collection(CollectionId::from(collection.id));
                     stripe_refunds::insert(tx, note, &source, amount).await?;
                     left -= amount;
+                    to_card += if state == CollectionState::Paid { amount } else { 0 };
                 }
             }
             _ => {}
@@ -145,7 +167,8 @@ async fn give_back(
         if amount > 0 {
             stripe_refunds::insert(tx, note, &RefundSource::Payment(payment.clone()), amount).await?;
             left -= amount;
+            to_card += amount;
         }
     }
-    Ok(total_minor - left)
+    Ok(GivenBack { by_stripe: total_minor - left, to_card })
 }

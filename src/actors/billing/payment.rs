@@ -24,6 +24,12 @@ pub enum SettleError {
     /// What is to be taken back is not there.
     #[error(transparent)]
     Credit(#[from] CreditError),
+    /// Another credit note was issued than whoever asks knows of.
+    #[error("credit notes take {credited_minor} minor units of the invoice back already")]
+    Changed {
+        /// What they take back, in the currency's smallest unit.
+        credited_minor: i64,
+    },
     /// Stripe is just told of it; a moment later it can be taken back in part.
     #[error("the invoice is on its way to Stripe")]
     InTransit,

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::db::saml_keys::SamlKeyState;
 use crate::db::sso_connections::{self, Connection, Protocol};
 use crate::db::totp_factors::SealedSecret;
-use crate::db::{TenantTx, audit, email_domains, factors, sso_sessions, tenants, user_admin};
+use crate::db::{TenantTx, audit, email_domains, factors, sso_identities, sso_sessions, tenants, user_admin};
 use crate::domain::email_domain::EmailDomain;
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{ConnectionId, SessionId};
@@ -101,6 +101,7 @@ pub async fn update(
     if before.revision != connection.revision {
         return Err(SsoError::Changed);
     }
+    check_keys_owner(&mut tx, &asker, &before, &connection).await?;
     sso_connections::update(&mut tx, &connection, sealed.as_ref()).await?;
     if let Some(domains) = &domains {
         bind(&mut tx, connection.id, domains).await?;
@@ -220,6 +221,22 @@ pub async fn end_session(
 pub(super) fn check_owner(asker: &Asker, connection: &Connection) -> Result<(), SsoError> {
     let may = matches!(asker.role, Role::Owner | Role::Operator) || !connection.roles.gives(Role::Owner);
     if may { Ok(()) } else { Err(SsoError::OwnersOnly) }
+}
+
+/// Whoever sets the keys of a SAML provider can sign anybody in who is linked there, with a second factor if the connection trusts the
+/// provider's: where an owner is, that is an owner's to change.
+async fn check_keys_owner(
+    tx: &mut TenantTx,
+    asker: &Asker,
+    before: &Connection,
+    after: &Connection,
+) -> Result<(), SsoError> {
+    let is_same = before.saml() == after.saml() && before.trusts_mfa == after.trusts_mfa;
+    let is_owner = matches!(asker.role, Role::Owner | Role::Operator);
+    if is_same || is_owner || before.saml().is_none() || !sso_identities::has_guarded(tx, before.id).await? {
+        return Ok(());
+    }
+    Err(SsoError::OwnersOnly)
 }
 
 async fn seal(

@@ -122,6 +122,9 @@ pub enum SsoError {
     /// The user is nobody at that connection's provider.
     #[error("there is no such identity")]
     UnknownIdentity,
+    /// As many documents as may be read at once are being read.
+    #[error("too many sign-ins are being checked")]
+    Busy,
     /// The domain cannot be claimed.
     #[error(transparent)]
     Domain(#[from] DomainClaimError),

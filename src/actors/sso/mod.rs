@@ -11,6 +11,7 @@ mod connections;
 mod diagnose;
 mod domains;
 mod error;
+mod failures;
 mod identities;
 mod outcome;
 mod providers;
@@ -34,6 +35,7 @@ pub use error::SsoError;
 pub use identities::unlink;
 pub use redeem::{Redeem, Redeemed, redeem};
 
+use self::failures::Failures;
 use self::providers::Providers;
 use super::auth::AuthContext;
 use super::secrets::{OpenSecret, StoredSecret};
@@ -59,6 +61,7 @@ pub struct SsoDesk {
     pub outbound: Outbound,
     saml: Arc<dyn SamlVerifier>,
     providers: Providers,
+    failures: Failures,
 }
 
 impl std::fmt::Debug for SsoDesk {
@@ -72,7 +75,7 @@ impl SsoDesk {
     #[must_use]
     pub fn new(auth: AuthContext, dns: Dns, outbound: Outbound) -> Arc<Self> {
         let providers = Providers::new(outbound.clone(), auth.settings.sso.keys_cooldown_s);
-        Arc::new(Self { auth, dns, outbound, saml: Arc::new(Saml), providers })
+        Arc::new(Self { auth, dns, outbound, saml: Arc::new(Saml), providers, failures: Failures::default() })
     }
 
     /// The platform as a client of a connection's provider.

@@ -14,7 +14,7 @@ use crate::db::invoices::{self, InvoiceKind};
 use crate::db::payment_events::{self, PaymentEventRow};
 use crate::db::stripe_collections::{self, CollectionState};
 use crate::db::{
-    DbError, TenantTx, stream_events, stripe_checkouts, stripe_customers, subscriptions as subscription_rows,
+    DbError, TenantTx, stream_events, stripe_checkouts, stripe_customers, subscriptions as subscription_rows, tenants,
 };
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::ids::{CheckoutId, CollectionId, InvoiceId, PaymentEventId, TenantId};
@@ -177,6 +177,8 @@ impl Desk {
         }
         let paid_at = fact.occurred_at;
         self.note_followed(tenant, fact, async |tx| {
+            // What is due is not changed by a credit note meanwhile.
+            tenants::lock_plan(tx).await?;
             let Some(collection) = stripe_collections::find(tx, &fact.object_id).await? else { return Ok(()) };
             let id = CollectionId::from(collection.id);
             stripe_collections::set_paid(tx, id).await?;

@@ -49,19 +49,25 @@ impl Desk {
             CollectionState::Wanted if collection.is_withdrawn => self.note_withdrawn(tenant, collection).await,
             CollectionState::Wanted | CollectionState::Drafted => self.place(tenant, collection).await,
             CollectionState::Placed | CollectionState::Paid if collection.is_withdrawn => {
+                self.give_back_excess(tenant, collection).await?;
                 // What credit notes took back before goes back by itself.
-                let all = collection.amount_minor + collection.excess_minor - collection.refunded_minor;
+                let all = collection.amount_minor - collection.refunded_minor;
                 self.give_back_of(tenant, collection, all, "all").await?;
                 self.note_withdrawn(tenant, collection).await
             }
-            CollectionState::Placed | CollectionState::Paid => {
-                self.give_back_of(tenant, collection, collection.excess_minor, "excess").await?;
-                let mut tx = TenantTx::begin(&self.db, tenant).await?;
-                stripe_collections::set_given_back(&mut tx, CollectionId::from(collection.id)).await?;
-                Ok(tx.commit().await?)
-            }
+            CollectionState::Placed | CollectionState::Paid => self.give_back_excess(tenant, collection).await,
             CollectionState::Withdrawn => Ok(()),
         }
+    }
+
+    async fn give_back_excess(&self, tenant: TenantId, collection: &CollectionRow) -> Result<(), PaymentError> {
+        if collection.excess_minor == 0 {
+            return Ok(());
+        }
+        self.give_back_of(tenant, collection, collection.excess_minor, "excess").await?;
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        stripe_collections::set_given_back(&mut tx, CollectionId::from(collection.id)).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn give_back_of(

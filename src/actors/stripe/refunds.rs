@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Desk, PaymentError};
 use crate::db::TenantTx;
 use crate::db::stripe_refunds::{self, RefundRow};
+use crate::db::stripe_requests;
 use crate::domain::ids::{RefundId, TenantId};
 use crate::domain::stripe::intent::{Intent, Operation};
 
@@ -73,13 +74,28 @@ impl Desk {
         amount_minor: i64,
         what: &str,
     ) -> Result<(), PaymentError> {
+        // It was asked for as one thing or as the other; what became of that is to be known first, and once is enough.
+        self.settle_first(tenant, &format!("credit:{what}:")).await?;
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        for status in ["open", "paid"] {
+            let before = stripe_requests::find(&mut tx, &format!("credit:{what}:{status}")).await?;
+            if before.is_some_and(|before| before.state == "done") {
+                tx.finish();
+                return Ok(());
+            }
+        }
+        tx.finish();
         let path = format!("/v1/invoices/{theirs}");
         // It may be paid between the look and the deed, and what is refused as one thing is asked for as the other.
         for _ in 0..2 {
             let now = self.fetch(&path).await?.ok_or(PaymentError::Malformed("invoice"))?;
             let status = now.get("status").and_then(Value::as_str).unwrap_or_default();
-            if !matches!(status, "open" | "paid") {
-                return Ok(());
+            match status {
+                "open" | "paid" => {}
+                // Nothing is owed on it any more.
+                "void" => return Ok(()),
+                // What is given up may be paid yet.
+                _ => return Err(PaymentError::Unsettled(None)),
             }
             let is_paid = status == "paid";
             let note = CreditNote {

@@ -4,6 +4,9 @@ use super::SamlRefusal;
 use super::names::{DS, ENVELOPED, EXCLUSIVE_C14N, SAML};
 use super::tree::Element;
 
+/// Bytes of a list of prefixes at most.
+const MAX_PREFIXES: usize = 256;
+
 /// Whether the element is signed.
 ///
 /// # Errors
@@ -64,7 +67,9 @@ fn check_reference(reference: &Element, id: &str) -> Result<(), SamlRefusal> {
         && form
             .children
             .iter()
-            .all(|child| child.is(EXCLUSIVE_C14N, "InclusiveNamespaces") && child.children.is_empty());
+            .all(|child| child.is(EXCLUSIVE_C14N, "InclusiveNamespaces") && child.children.is_empty())
+        // It is looked through for each element.
+        && form.children.iter().all(|child| child.attributes.iter().all(|prefixes| prefixes.value.len() <= MAX_PREFIXES));
     if is_known { Ok(()) } else { Err(SamlRefusal::AlgorithmRefused) }
 }
 

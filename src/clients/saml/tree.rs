@@ -11,8 +11,13 @@ use super::wire::is_xml_character;
 
 /// Elements in one another at most.
 const MAX_DEPTH: usize = 40;
-/// Elements of a document at most.
-const MAX_ELEMENTS: usize = 20_000;
+/// Elements of a message and of metadata at most. A message has some dozens.
+const MAX_MESSAGE: usize = 5_000;
+const MAX_METADATA: usize = 20_000;
+/// Bytes of a namespace's URI at most: each element and attribute has a copy of its own, and canonical forms compare them.
+const MAX_URI: usize = 256;
+/// Declarations of namespaces that are in force at one place at most: a canonical form looks through them for each element.
+const MAX_IN_SCOPE: usize = 64;
 /// Attributes of one element at most, declarations of namespaces included.
 const MAX_ATTRIBUTES: usize = 64;
 
@@ -83,6 +88,9 @@ impl Element {
 pub(super) fn parse(text: &str, kind: Kind) -> Result<Element, &'static str> {
     let mut reader = NsReader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
+    // How many declarations each open element has.
+    let mut declared: Vec<usize> = Vec::new();
+    let max_elements = if kind == Kind::Message { MAX_MESSAGE } else { MAX_METADATA };
     let mut root = None;
     let mut elements = 0_usize;
     loop {
@@ -90,20 +98,24 @@ pub(super) fn parse(text: &str, kind: Kind) -> Result<Element, &'static str> {
         match event {
             Event::Start(start) => {
                 elements += 1;
-                if root.is_some() || open.len() >= MAX_DEPTH || elements > MAX_ELEMENTS {
+                if root.is_some() || open.len() >= MAX_DEPTH || elements > max_elements {
                     return Err("it has several roots, or is too deep or too long");
                 }
-                open.push(element(&reader, &start, kind)?);
+                let (element, n_declared) = element(&reader, &start, kind)?;
+                declared.push(n_declared);
+                check_scope(&declared)?;
+                open.push(element);
             }
             Event::Empty(start) => {
                 elements += 1;
-                if root.is_some() || elements > MAX_ELEMENTS {
+                if root.is_some() || elements > max_elements {
                     return Err("it has several roots, or is too long");
                 }
-                close(element(&reader, &start, kind)?, &mut open, &mut root);
+                close(element(&reader, &start, kind)?.0, &mut open, &mut root);
             }
             Event::End(_) => {
                 let done = open.pop().ok_or("an end tag has no beginning")?;
+                declared.pop();
                 close(done, &mut open, &mut root);
             }
             Event::Text(piece) => {
@@ -128,6 +140,11 @@ pub(super) fn parse(text: &str, kind: Kind) -> Result<Element, &'static str> {
         return Err("it ends before its last end tag");
     }
     root.ok_or("it is empty")
+}
+
+fn check_scope(declared: &[usize]) -> Result<(), &'static str> {
+    let in_scope: usize = declared.iter().sum();
+    if in_scope > MAX_IN_SCOPE { Err("too many namespaces are declared in one another") } else { Ok(()) }
 }
 
 fn close(done: Element, open: &mut [Element], root: &mut Option<Element>) {
@@ -156,7 +173,9 @@ fn resolve(raw: &str) -> Result<String, &'static str> {
     }
 }
 
-fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, kind: Kind) -> Result<Element, &'static str> {
+/// An element, and how many namespaces it declares.
+fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, kind: Kind) -> Result<(Element, usize), &'static str> {
+    let mut n_declared = 0;
     let (namespace, local) = reader.resolver().resolve_element(start.name());
     let mut element = Element { namespace: uri(&namespace)?, local: name(local.into_inner())?, ..Element::default() };
     name_with_prefix(start.name().into_inner())?;
@@ -174,6 +193,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, kind: Kind) -> Resu
         let value = resolve(&raw.replace(['\t', '\r', '\n'], " "))?;
         if let Some(declared) = attribute.key.as_namespace_binding() {
             namespace_declaration(&declared, &value)?;
+            n_declared += 1;
             continue;
         }
         name_with_prefix(attribute.key.into_inner())?;
@@ -185,12 +205,15 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, kind: Kind) -> Resu
         }
         element.attributes.push(attribute);
     }
-    Ok(element)
+    Ok((element, n_declared))
 }
 
 /// What a declaration may say. Relative URIs make other canonicalisers give up, and sign nothing.
 fn namespace_declaration(declared: &PrefixDeclaration<'_>, value: &str) -> Result<(), &'static str> {
     let is_reserved = value == XML || value == XMLNS;
+    if value.len() > MAX_URI {
+        return Err("the name of a namespace is too long");
+    }
     match declared {
         PrefixDeclaration::Default if value.is_empty() => Ok(()),
         PrefixDeclaration::Named(b"xml" | b"xmlns") => Err("the prefixes xml and xmlns cannot be declared"),
@@ -204,6 +227,8 @@ fn namespace_declaration(declared: &PrefixDeclaration<'_>, value: &str) -> Resul
 fn uri(resolved: &ResolveResult<'_>) -> Result<String, &'static str> {
     match resolved {
         ResolveResult::Unbound => Ok(String::new()),
+        // It may be the element's own, which is looked at later.
+        ResolveResult::Bound(Namespace(uri)) if uri.len() > 6 * MAX_URI => Err("the name of a namespace is too long"),
         ResolveResult::Bound(Namespace(uri)) => {
             resolve(std::str::from_utf8(uri).map_err(|_encoding| "it is not UTF-8")?)
         }

@@ -47,7 +47,7 @@ fn depth_and_number_are_bounded() {
     let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
     assert!(parse(&deep(MAX_DEPTH), Message).is_ok());
     assert!(parse(&deep(MAX_DEPTH + 1), Message).is_err());
-    assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS)), Message).is_err());
+    assert!(parse(&format!("<a>{}</a>", "<b/>".repeat(MAX_MESSAGE)), Message).is_err());
 }
 
 #[test]
@@ -56,4 +56,22 @@ fn metadata_may_break_lines_where_messages_must_not() {
     assert!(parse(broken, Message).is_err());
     assert_eq!(parse(broken, Metadata).unwrap().attribute("b"), Some("1 2"));
     assert!(parse("<!DOCTYPE a><a/>", Metadata).is_err());
+}
+
+#[test]
+fn what_each_element_would_copy_or_compare_is_bounded() {
+    // Each element has its namespace: a long one, declared once, would be there as often as there are elements.
+    for (len, is_fine) in [(MAX_URI - 2, true), (MAX_URI, false)] {
+        let text = format!("<a xmlns='x:{}'><b/></a>", "y".repeat(len));
+        assert_eq!(parse(&text, Metadata).is_ok(), is_fine, "{len}");
+    }
+    let nested = |levels: usize| {
+        let open: String = (0..levels).map(|n| format!("<a xmlns:p{n}='urn:{n}' xmlns:q{n}='urn:q{n}'>")).collect();
+        format!("{open}{}", "</a>".repeat(levels))
+    };
+    assert!(parse(&nested(MAX_IN_SCOPE / 2), Message).is_ok());
+    assert!(parse(&nested(MAX_IN_SCOPE / 2 + 1), Message).is_err());
+    // Beside each other they are in force one after the other.
+    let beside = "<b xmlns:x='urn:x' xmlns:y='urn:y'/>".repeat(100);
+    assert!(parse(&format!("<a>{beside}</a>"), Message).is_ok());
 }

@@ -133,6 +133,8 @@ pub(in crate::http) struct CreditRequest {
     /// Parts of its lines, 1 to 100; all that is left of the invoice if left out.
     #[schema(min_items = 1, max_items = 100)]
     lines: Option<Vec<CreditPart>>,
+    /// `credited_minor` of the invoice as it was seen; needed with `lines`. A request that is sent twice is so refused the second time.
+    credited_minor: Option<i64>,
 }
 
 /// A part of a line.
@@ -171,7 +173,7 @@ pub(in crate::http) async fn credit_invoice(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = parse_id(&id)?;
-    let CreditRequest { reason, lines } = body;
+    let CreditRequest { reason, lines, credited_minor } = body;
     check_text("/reason", &reason)?;
     if reason.trim().is_empty() {
         return Err(Problem::invalid_field("/reason", "must not be empty"));
@@ -179,13 +181,21 @@ pub(in crate::http) async fn credit_invoice(
     if lines.as_ref().is_some_and(|lines| lines.is_empty() || lines.len() > MAX_PARTS) {
         return Err(Problem::invalid_field("/lines", format!("must be 1 to {MAX_PARTS} parts, or left out")));
     }
+    if lines.is_some() && credited_minor.is_none() {
+        return Err(Problem::invalid_field(
+            "/credited_minor",
+            "must say what credit notes took back so far, as it was seen",
+        ));
+    }
     let parts = lines.map(|lines| {
         lines.into_iter().map(|CreditPart { key, amount_minor }| Part { key, amount_minor }).collect::<Vec<_>>()
     });
     let by = By { actor: operator.audit_actor(), source: operator.scope.caller.source.clone() };
     let tenant = tenant_of(&state, id).await?;
     let Credited { note, refund_minor, transfer_minor } =
-        credit(&state.db, &state.settings, tenant, id, parts.as_deref(), &reason, by).await.map_err(refusal)?;
+        credit(&state.db, &state.settings, tenant, id, (parts.as_deref(), credited_minor), &reason, by)
+            .await
+            .map_err(refusal)?;
     Ok(HttpResponse::Created().json(CreditResponse { note: note.into(), refund_minor, transfer_minor }))
 }
 
@@ -206,6 +216,7 @@ fn refusal(error: SettleError) -> Problem {
     match error {
         SettleError::Unknown => not_found(),
         SettleError::NotOpen => Problem::new(&kinds::CONFLICT, "the invoice is not open: it was paid or taken back"),
+        SettleError::Changed { .. } => Problem::new(&kinds::CONFLICT, error.to_string()),
         SettleError::InTransit => Problem::new(
             &kinds::CONFLICT,
             "the invoice is on its way to Stripe: in a moment it can be taken back in part, and as a whole at any time",

@@ -4,6 +4,8 @@ use crate::actors::sso::SsoError;
 use crate::clients::oidc::OidcError;
 use crate::http::problem::{Kind, Problem, kinds};
 
+/// Seconds after which whoever came when too many did may try again.
+const RETRY_BUSY_S: u64 = 2;
 /// Seconds after which a provider that is away may be tried again.
 const RETRY_PROVIDER_S: u64 = 5;
 
@@ -55,6 +57,7 @@ pub(super) fn kind_of(error: &SsoError) -> &'static Kind {
         | SsoError::RecordMissing => &kinds::CONFLICT,
         SsoError::DomainTaken => &kinds::DOMAIN_TAKEN,
         SsoError::OwnersOnly => &kinds::FORBIDDEN,
+        SsoError::Busy => &kinds::OVERLOADED,
         SsoError::CorruptSecret | SsoError::Random | SsoError::Panicked(_) => &kinds::INTERNAL,
         SsoError::Secrets(_) | SsoError::Auth(_) | SsoError::Sessions(_) | SsoError::Db(_) => &kinds::UNAVAILABLE,
     }
@@ -122,7 +125,13 @@ impl From<SsoError> for Problem {
             SsoError::Changed => Self::new(kind, "somebody else has just changed it; look again"),
             SsoError::RecordMissing => Self::new(kind, "the TXT record was not found; DNS may take a while to show it"),
             SsoError::DomainTaken => Self::new(kind, "another organisation on this platform has proved this domain"),
-            SsoError::OwnersOnly => Self::new(kind, "only an owner may have a provider make owners"),
+            SsoError::OwnersOnly => Self::new(
+                kind,
+                "only an owner may have a provider make owners, or change the keys of one that an owner signs in by",
+            ),
+            SsoError::Busy => {
+                Self::new(kind, "too many sign-ins are being checked; try again soon").retry_after(RETRY_BUSY_S)
+            }
             SsoError::CorruptSecret | SsoError::Random | SsoError::Panicked(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a sign-in by a provider failed on a bug");
                 Self::new(kind, "quote the request id to support")

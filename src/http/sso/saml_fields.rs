@@ -32,7 +32,7 @@ pub(super) async fn new_settings(
     };
     let metadata_url = body.metadata_url;
     let provider = match (body.metadata_xml, &metadata_url, by_hand.is_empty()) {
-        (Some(xml), None, true) => read(desk, errors, &xml),
+        (Some(xml), None, true) => read(desk, errors, &xml).await,
         (None, Some(url), true) => fetch(desk, errors, url).await,
         (None, None, false) => by_hand.provider(desk, errors),
         (Some(_) | None, Some(_) | None, _) => {
@@ -97,7 +97,7 @@ pub(super) async fn change(
             fetch(desk, errors, &url).await
         }
         (None, _, true) => None,
-        (Some(xml), None, true) => read(desk, errors, &xml),
+        (Some(xml), None, true) => read(desk, errors, &xml).await,
         (None, None, false) => by_hand.over(settings).provider(desk, errors),
         (Some(_) | None, Some(_), _) => {
             errors.push(error(
@@ -123,8 +123,8 @@ fn adopt(errors: &mut Vec<FieldError>, settings: &mut SamlSettings, provider: Id
     }
 }
 
-fn read(desk: &SsoDesk, errors: &mut Vec<FieldError>, xml: &str) -> Option<IdentityProvider> {
-    or_error(errors, "/saml/metadata_xml", saml::read_metadata(desk, xml))
+async fn read(desk: &SsoDesk, errors: &mut Vec<FieldError>, xml: &str) -> Option<IdentityProvider> {
+    or_error(errors, "/saml/metadata_xml", saml::read_metadata(desk, xml).await)
 }
 
 async fn fetch(desk: &SsoDesk, errors: &mut Vec<FieldError>, url: &str) -> Option<IdentityProvider> {

@@ -125,3 +125,27 @@ async fn where_it_is_the_only_way_a_connection_of_saml_counts_as_one() {
     let reply = connect(&stage.world, &stage.idp, json!({ "name": name }), json!({})).await;
     reply.problem(409, "conflict");
 }
+
+#[tokio::test]
+async fn the_keys_of_a_provider_that_an_owner_signs_in_by_are_an_owners_to_change() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let admin = world.app.user("acme", "admin").await;
+    let admin = world.app.stepped_up("acme", &admin).await;
+    let path = format!("/sso/connections/{}", stage.id);
+    let keys = |pair: &Pair| json!({"saml": {"certificates": [pair.certificate]}});
+    let change = async |body: Value| world.app.patch("acme", &path).token(&admin).json(&body).await;
+    assert_eq!(change(keys(&Pair::new())).await.status, 200, "nobody is linked");
+    let linked = format!(
+        "INSERT INTO auth.sso_identities (tenant_id, connection_id, subject, user_id)
+         SELECT tenant_id, '{}', 'the-owner', id FROM auth.users WHERE role = 'owner'
+           AND tenant_id = (SELECT tenant_id FROM platform.tenants WHERE slug = 'acme')",
+        stage.id
+    );
+    world.app.db.as_admin(&linked).await;
+    for body in [keys(&Pair::new()), json!({"trust_mfa": true})] {
+        change(body).await.problem(403, "forbidden");
+    }
+    assert_eq!(change(json!({"name": "the same by another name"})).await.status, 200);
+    stage.change(keys(&Pair::new())).await;
+}

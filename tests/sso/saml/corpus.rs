@@ -12,6 +12,10 @@ use crate::provider::modules;
 /// Cases at least; fewer mean that the generator broke off.
 const MIN_CASES: usize = 60;
 
+/// Begin a second after what is allowed for clocks that differ: by the time that they get here, they are good. The verifier's own test
+/// of the corpus, whose time stands still, has them.
+const TIME_MENDS: [&str; 2] = ["conditions begin later", "confirmation begins later"];
+
 /// The provider of the corpus, and its cases, about a request of now.
 fn generate(stage: &Stage, request: &str, certificate: &str) -> (Value, Vec<Value>) {
     let files = tempfile::tempdir().unwrap();
@@ -51,7 +55,11 @@ async fn no_bad_response_of_the_corpus_lets_anybody_in() {
     for encrypted_only in [false, true] {
         let saml = json!({"certificates": provider["certificates"], "want_encrypted": encrypted_only});
         stage.change(json!({ "saml": saml })).await;
-        for case in cases.iter().filter(|case| case["encrypted_only"] == encrypted_only && case["expect"] == "refuse") {
+        let is_bad = |case: &&Value| {
+            let is_steady = TIME_MENDS.iter().all(|name| case["name"] != *name);
+            case["encrypted_only"] == encrypted_only && case["expect"] == "refuse" && is_steady
+        };
+        for case in cases.iter().filter(is_bad) {
             let relay_state = if case["solicited"] == true { &*left.relay_state } else { "" };
             let response = case["response_base64"].as_str().unwrap();
             let reply = stage.post(&mut browser, response, relay_state).await;
@@ -65,7 +73,12 @@ async fn no_bad_response_of_the_corpus_lets_anybody_in() {
     // The refusals mean something: good ones of the same corpus get on.
     stage.change(json!({"saml": {"want_encrypted": false}})).await;
     let mut n_good = 0;
-    for case in cases.iter().filter(|case| case["expect"] == "accept" && case["encrypted_only"] == false) {
+    // Nor are those good any more whose time is nearly over.
+    let is_good = |case: &&Value| {
+        let is_steady = case["name"].as_str().is_some_and(|name| !name.contains("within the skew"));
+        case["expect"] == "accept" && case["encrypted_only"] == false && is_steady
+    };
+    for case in cases.iter().filter(is_good) {
         let relay_state = if case["solicited"] == true { &*left.relay_state } else { "" };
         let reply = stage.post(&mut browser, case["response_base64"].as_str().unwrap(), relay_state).await;
         assert_eq!(reply.status, 303, "{}: {reply:?}", case["name"]);

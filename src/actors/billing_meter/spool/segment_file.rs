@@ -42,9 +42,13 @@ impl SegmentFile {
 
     /// Writes over what stands at `at`, in one go.
     pub(super) fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
-        write_whole(&self.file, bytes, at)?;
+        let written = write_whole(&self.file, bytes, at);
+        if written.is_err() {
+            // A part of it may be a whole line, of which its writer was told that it is not there.
+            let _best_effort = write_whole(&self.file, &vec![b' '; bytes.len()], at);
+        }
         self.n_writes += 1;
-        Ok(())
+        written
     }
 
     /// What is to be handed to the disk, if there is anything new: the file, and what to tell [`Self::synced`] when the disk has it.

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::super::outcome::{random_text, record_failure};
 use super::super::{SsoDesk, SsoError, begin, hash};
-use super::{blocking, entity_id, identity_provider, service_provider};
+use super::{blocking, entity_id, identity_provider, service_provider, without_keys};
 use crate::actors::tenant::{TenantHandle, TenantView};
-use crate::clients::saml::{Expectation, Peeked, VerifiedAssertion};
+use crate::clients::saml::{Expectation, Peeked, SamlRefusal, ServiceProvider, VerifiedAssertion};
 use crate::clock;
 use crate::db::saml_assertions::{self, Arrival};
 use crate::db::sso_connections::Connection;
@@ -60,7 +60,9 @@ pub async fn arrive(
     };
     let id = awaited.connection.id;
     let outcome = believe(desk, &view, awaited, response, relay_state).await;
-    if let Err(error) = &outcome {
+    if let Err(error) = &outcome
+        && desk.failures.take(view.tenant.id, clock::now_s())
+    {
         record_failure(desk, &view, id, FlowPurpose::SignIn, word(error), error, source.clone()).await?;
     }
     outcome
@@ -118,15 +120,21 @@ async fn believe(
 ) -> Result<String, SsoError> {
     let Awaited { connection, asked } = awaited;
     let settings = connection.saml().ok_or(SsoError::InvalidState)?;
-    let sp = service_provider(desk, view, connection.id).await?;
-    let (idp, want_encrypted) = (identity_provider(settings), settings.want_encrypted);
     let (flow, request_id) = asked.unzip();
-    let verifier = Arc::clone(&desk.saml);
-    let verified = blocking(move || {
-        let expect = Expectation { request_id: request_id.as_deref(), want_encrypted, now: clock::now() };
-        verifier.verify(&sp, &idp, &response, &expect)
-    });
-    let assertion = verified.await??;
+    let verify = async |sp: ServiceProvider| {
+        let (verifier, response, request_id) = (Arc::clone(&desk.saml), Arc::clone(&response), request_id.clone());
+        let (idp, want_encrypted) = (identity_provider(settings), settings.want_encrypted);
+        blocking(move || {
+            let expect = Expectation { request_id: request_id.as_deref(), want_encrypted, now: clock::now() };
+            verifier.verify(&sp, &idp, &response, &expect)
+        })
+        .await
+    };
+    // Our keys are opened for what is encrypted and looks as it should, and for nothing else that strangers post.
+    let assertion = match verify(without_keys(view, connection.id)).await? {
+        Err(SamlRefusal::DecryptionFailed) => verify(service_provider(desk, view, connection.id).await?).await?,
+        first => first,
+    }?;
     let VerifiedAssertion { assertion_id, keep_until, name_id, name_id_format, authn_instant, authn_context, .. } =
         assertion;
     let said = Said { name_id, name_id_format, authn_instant, authn_context, attributes: assertion.attributes };

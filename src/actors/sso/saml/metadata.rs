@@ -1,11 +1,14 @@
 //! Providers' metadata: read when a connection is made, and again as long as it has a URL.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use http::header::{ACCEPT, DATE};
 use http::{Request, Response};
 use serde_json::json;
 
 use super::super::{SsoDesk, SsoError, connections, event};
+use super::blocking;
 use crate::actors::accounts::Asker;
 use crate::actors::tenants_in_turn::{self, ChoreError};
 use crate::clients::outbound::OutboundError;
@@ -27,8 +30,9 @@ pub(super) struct Fetched {
 ///
 /// # Errors
 /// [`SsoError::Metadata`].
-pub fn read_metadata(desk: &SsoDesk, xml: &str) -> Result<IdentityProvider, SsoError> {
-    let provider = desk.saml.read_metadata(xml)?;
+pub async fn read_metadata(desk: &SsoDesk, xml: &str) -> Result<IdentityProvider, SsoError> {
+    let (verifier, text) = (Arc::clone(&desk.saml), xml.to_owned());
+    let provider = blocking(move || verifier.read_metadata(&text)).await??;
     // Browsers are sent to these addresses.
     for url in [&provider.sso_redirect_url, &provider.sso_post_url].into_iter().flatten() {
         desk.outbound.check_url(url).map_err(SsoError::MetadataAddress)?;
@@ -55,7 +59,7 @@ pub(super) async fn fetch(desk: &SsoDesk, url: &str) -> Result<Fetched, SsoError
     let date = date_of(&answer);
     let text = std::str::from_utf8(answer.body())
         .map_err(|_text: std::str::Utf8Error| MetadataFault::NotXml("it is not UTF-8"))?;
-    Ok(Fetched { provider: read_metadata(desk, text)?, date })
+    Ok(Fetched { provider: read_metadata(desk, text).await?, date })
 }
 
 pub(super) async fn get(desk: &SsoDesk, url: &str) -> Result<Response<Vec<u8>>, OutboundError> {

@@ -10,7 +10,10 @@ mod diagnose;
 mod keys;
 mod metadata;
 
+use std::time::Duration;
+
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 pub use arrive::{Posted, arrive};
 pub use collect::collect;
@@ -68,6 +71,11 @@ async fn service_provider(desk: &SsoDesk, view: &TenantView, id: ConnectionId) -
     Ok(side(view, id, keys))
 }
 
+/// The platform's side of a connection, which can read nothing that is encrypted.
+fn without_keys(view: &TenantView, id: ConnectionId) -> ServiceProvider {
+    side(view, id, Vec::new())
+}
+
 fn side(view: &TenantView, id: ConnectionId, keys: Vec<SpKey>) -> ServiceProvider {
     ServiceProvider { entity_id: entity_id(view, id), acs_url: redirect_uri(view), keys }
 }
@@ -84,7 +92,19 @@ pub(super) fn identity_provider(settings: &SamlSettings) -> IdentityProvider {
     }
 }
 
-/// Work for the processor, away from the threads that requests wait on.
+/// Documents that are read at once, and how long one waits for its turn.
+static READING: Semaphore = Semaphore::const_new(2);
+const TURN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Work for the processor, away from the threads that requests wait on. Strangers can ask for it: few at once, and the place is given
+/// back when the work is over, whether or not anybody waits for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SsoError> {
+    let turn = tokio::time::timeout(TURN_WITHIN, READING.acquire()).await;
+    let turn = turn.map_err(|_elapsed: tokio::time::error::Elapsed| SsoError::Busy)?;
+    let turn = turn.map_err(|_closed: tokio::sync::AcquireError| SsoError::Busy)?;
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(SsoError::Panicked)
 }
