@@ -1,5 +1,5 @@
 //! Connections to identity providers: `auth.sso_connections` and, for OpenID Connect, `auth.oidc_connections`. `app_rw` never reads the
-//! envelopes of client secrets. What is SAML's own is in [`saml_connections`](super::saml_connections).
+//! envelopes of client secrets. What is SAML's own is in [`saml_connections`].
 
 use std::collections::BTreeMap;
 

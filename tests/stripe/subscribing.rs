@@ -407,11 +407,9 @@ async fn what_was_charged_goes_back_to_the_card_once_whatever_is_lost_on_the_way
             assert_eq!((&note["refund_minor"], &note["transfer_minor"]), (&json!(100), &json!(0)), "{path} {note}");
         }
     }
-    let books = world.fake.books();
-    assert_eq!(books.sum("credit_note", "post_payment_amount", |_| true), 300);
-    assert_eq!(books.sum("refund", "amount", |_| true), 300);
+    assert_eq!(world.fake.books().sum("credit_note", "post_payment_amount", |_| true), 300);
+    assert_eq!(world.fake.books().sum("refund", "amount", |_| true), 300);
     // Nothing is left to do.
-    drop(books);
     assert_eq!(world.app.count("SELECT count(*) FROM billing.stripe_refunds WHERE NOT is_done").await, 0);
 }
 

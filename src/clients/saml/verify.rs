@@ -1,4 +1,4 @@
-//! What a response is worth: [`shape`](super::shape) first, then the crate in its strictest reading, then what only we know.
+//! What a response is worth: [`shape`] first, then the crate in its strictest reading, then what only we know.
 
 use std::time::Duration;
 

@@ -131,13 +131,12 @@ fn clocks(date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Check {
     };
     let seconds = (date - now).num_seconds();
     let (n, side) = (seconds.abs(), if seconds > 0 { "ahead of" } else { "behind" });
-    match n {
-        ..=CLOCK_WARN_S => check("clock", CheckState::Ok, "the provider's clock agrees with this one"),
-        ..=CLOCK_S => check("clock", CheckState::Warning, format!("the provider's clock is {n} s {side} this one")),
-        _ => check(
-            "clock",
-            CheckState::Failed,
-            format!("the provider's clock is {n} s {side} this one: its answers are refused"),
-        ),
+    let differs = format!("the provider's clock is {n} s {side} this one");
+    if n <= CLOCK_WARN_S {
+        check("clock", CheckState::Ok, "the provider's clock agrees with this one")
+    } else if n <= CLOCK_S {
+        check("clock", CheckState::Warning, differs)
+    } else {
+        check("clock", CheckState::Failed, format!("{differs}: its answers are refused"))
     }
 }

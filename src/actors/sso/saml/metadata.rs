@@ -140,7 +140,7 @@ async fn take_over(
         return Ok(());
     }
     let adopted = fetched.and_then(|provider| adopt(settings, provider));
-    let error = adopted.as_ref().err().map(|error| full_text(error));
+    let error = adopted.as_ref().err().map(full_text);
     if let Ok(true) = adopted {
         let detail = json!({ "entity_id": settings.idp_entity_id, "n_certificates": settings.certificates.len() });
         sso_connections::update(&mut tx, &connection, None).await?;
