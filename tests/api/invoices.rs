@@ -100,6 +100,10 @@ async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
         (&back["credits"], &back["refund_minor"], &back["transfer_minor"]),
         (&json!(paid), &json!(0), &back["total_minor"])
     );
+    // Sent twice, it is refused as that, also where the line has not as much left.
+    let lines = json!([{ "key": "plan:basic", "amount_minor": 4_500 }]);
+    let again = json!({ "reason": "a month without service", "lines": lines, "credited_minor": 0 });
+    call(paid, "credit", again).await.problem(409, "conflict");
     let shown = app.get("acme", &format!("/billing/invoice/{paid}")).token(&owner).await.json();
     assert_eq!(
         (&shown["status"], &shown["credited_minor"], &shown["due_minor"]),

@@ -48,15 +48,16 @@ pub async fn credit(
     if invoice.credits_id.is_some() {
         return Err(SettleError::NotOpen);
     }
+    // First of all: what is asked for twice may be refused for what the first time has changed.
+    if parts.is_some() && seen_minor != Some(invoice.credited_minor) {
+        return Err(SettleError::Changed { credited_minor: invoice.credited_minor });
+    }
     let mut before = Vec::new();
     for earlier in invoices::list_credit_notes(&mut tx, id).await? {
         before.push(read(&mut tx, &earlier).await?);
     }
     let billed = crediting::credit(&read(&mut tx, &invoice).await?, &before, parts)?;
     let total_minor = billed.totals.total_minor;
-    if parts.is_some() && seen_minor != Some(invoice.credited_minor) {
-        return Err(SettleError::Changed { credited_minor: invoice.credited_minor });
-    }
     let is_whole = total_minor == invoice.due_minor();
     let (note_id, now) = (clock::new_id::<InvoiceId>(), clock::now());
     let new = NewInvoice {

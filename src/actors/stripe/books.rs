@@ -225,9 +225,11 @@ impl Desk {
         if fact.detail.get("status").and_then(Value::as_str) == Some("canceled") {
             let seconds = fact.detail.get("ended_at").and_then(Value::as_i64);
             let ended_at = seconds.and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or(fact.occurred_at);
-            // What was agreed after that end is agreed: another subscription begins for it.
-            if last_change.is_none_or(|changed| changed <= ended_at) {
-                self.end_ours(tenant, false, ended_at.min(clock::now())).await?;
+            // What was agreed after that end is agreed: another subscription begins for it. Stripe tells whole seconds, so a
+            // change in the same second counts as one before the end.
+            let changed_at = last_change.unwrap_or(ended_at);
+            if changed_at.timestamp() <= ended_at.timestamp() {
+                self.end_ours(tenant, false, ended_at.max(changed_at).min(clock::now())).await?;
             }
             let ended = async |tx: &mut TenantTx| stripe_customers::end_subscription(tx, &fact.object_id).await;
             return self.note_followed(tenant, fact, ended).await;
