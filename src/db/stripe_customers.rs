@@ -17,6 +17,10 @@ pub struct StripeCustomerRow {
     pub n_subscriptions: i32,
     /// Whether we have Stripe's end with its period.
     pub is_ending: bool,
+    /// Customers that the tenant had so far, this one included.
+    pub n_customers: i32,
+    /// It was deleted at Stripe, by hand: whoever needs one makes another.
+    pub is_gone: bool,
 }
 
 /// Where the tenant is at Stripe; `None` if Stripe does not know it.
@@ -27,7 +31,7 @@ pub async fn find(tx: &mut TenantTx) -> Result<Option<StripeCustomerRow>, DbErro
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_as!(
         StripeCustomerRow,
-        "SELECT customer_id, payment_method, subscription_id, n_subscriptions, is_ending
+        "SELECT customer_id, payment_method, subscription_id, n_subscriptions, is_ending, n_customers, is_gone
          FROM billing.stripe_customers WHERE tenant_id = $1",
         tenant
     )
@@ -35,14 +39,35 @@ pub async fn find(tx: &mut TenantTx) -> Result<Option<StripeCustomerRow>, DbErro
     .await?)
 }
 
-/// Makes a customer the tenant's, unless it has one. A customer of another tenant is a [`DbError::Constraint`].
+/// Makes a customer the tenant's, unless it has one that is not gone. A customer of another tenant is a [`DbError::Constraint`].
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn insert(tx: &mut TenantTx, customer: &str) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO billing.stripe_customers (tenant_id, customer_id) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING",
+        "INSERT INTO billing.stripe_customers (tenant_id, customer_id) VALUES ($1, $2)
+         ON CONFLICT (tenant_id) DO UPDATE
+         SET customer_id = $2, is_gone = false, n_customers = stripe_customers.n_customers + 1
+         WHERE stripe_customers.is_gone",
+        tenant,
+        customer
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a customer was deleted at Stripe, with its card and its subscription; nothing if the tenant has another one by now.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_gone(tx: &mut TenantTx, customer: &str) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE billing.stripe_customers
+         SET is_gone = true, payment_method = NULL, charged_since = NULL, subscription_id = NULL, is_ending = false
+         WHERE tenant_id = $1 AND customer_id = $2",
         tenant,
         customer
     )

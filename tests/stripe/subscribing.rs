@@ -161,6 +161,34 @@ async fn what_is_ended_at_stripe_is_ended_here() {
 }
 
 #[tokio::test]
+async fn a_customer_that_was_deleted_at_stripe_is_replaced() {
+    for deleted_is_told_first in [false, true] {
+        let world = World::new().await;
+        world.subscribe().await;
+        let gone = world.text("SELECT customer_id FROM billing.stripe_customers").await.unwrap();
+        world.fake.books().delete_customer(&gone).unwrap();
+        if deleted_is_told_first {
+            let last = world.fake.events().pop().unwrap();
+            assert_eq!(last["type"], "customer.deleted");
+            world.deliver([&last]).await;
+            world.settle().await;
+        }
+        world.quiesce().await;
+        until("it has ended here", async || subscription(&world).await["status"] == "canceled").await;
+        world.subscribe().await;
+        let customer = world.text("SELECT customer_id FROM billing.stripe_customers").await.unwrap();
+        assert_ne!(customer, gone);
+        assert_eq!(subscription(&world).await["plan"], "basic");
+        // What comes late of the old one is the tenant's and changes nothing.
+        world.deliver(&world.fake.events()).await;
+        world.quiesce().await;
+        assert_eq!(subscription(&world).await["plan"], "basic");
+        assert_eq!(world.text("SELECT customer_id FROM billing.stripe_customers").await.unwrap(), customer);
+        world.assert_books_agree().await;
+    }
+}
+
+#[tokio::test]
 async fn a_draft_that_ran_out_is_completed_by_an_invoice_of_its_own() {
     let world = World::new().await;
     world.subscribe().await;

@@ -1,6 +1,6 @@
 //! Products, prices, customers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::books::{Books, Outcome, refusal};
 use super::form::text;
@@ -29,8 +29,29 @@ impl Books {
         Ok(customer)
     }
 
+    /// A customer that is not deleted.
+    pub fn customer(&self, id: &str) -> Outcome {
+        let customer = self.get("customer", id)?;
+        match customer["deleted"].as_bool() {
+            Some(true) => Err(refusal(404, "resource_missing", &format!("No such customer: '{id}'"))),
+            _ => Ok(customer),
+        }
+    }
+
+    /// Deletes a customer by hand, which ends its subscriptions.
+    pub fn delete_customer(&mut self, id: &str) -> Outcome {
+        let customer = self.customer(id)?;
+        for subscription in self.all("subscription") {
+            if subscription["customer"] == id && subscription["status"] != "canceled" {
+                self.cancel_subscription(subscription["id"].as_str().unwrap())?;
+            }
+        }
+        self.tell("customer.deleted", &customer);
+        Ok(self.change(id, |customer| *customer = json!({ "id": id, "object": "customer", "deleted": true })))
+    }
+
     pub fn update_customer(&mut self, id: &str, params: &Value) -> Outcome {
-        self.get("customer", id)?;
+        self.customer(id)?;
         let (card, metadata) =
             (text(params, "/invoice_settings/default_payment_method"), templates::metadata(params, "/metadata"));
         let customer = self.change(id, |customer| {

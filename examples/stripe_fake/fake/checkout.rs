@@ -9,7 +9,7 @@ use super::wire::{Reply, Request};
 
 impl Books {
     pub fn create_session(&mut self, params: &Value) -> Outcome {
-        self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        self.customer(text(params, "/customer").unwrap_or_default())?;
         let lines = list(params, "/line_items");
         let amount: i64 = lines.iter().filter_map(|line| number(line, "/price_data/unit_amount")).sum();
         match text(params, "/mode") {
@@ -82,7 +82,7 @@ impl Books {
     }
 
     pub fn create_portal(&mut self, params: &Value) -> Outcome {
-        self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        self.customer(text(params, "/customer").unwrap_or_default())?;
         let (id, now) = (self.id("bps"), self.now());
         let url = format!("{}/portal/{id}", self.url);
         Ok(self.add(templates::portal(&id, now, &url, params)))

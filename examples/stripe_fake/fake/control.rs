@@ -1,6 +1,7 @@
 //! What is said to the fake itself, and not to Stripe: `POST /_fake/…` with a form.
 //!
-//! `clock` (`advance_s`), `pay` (`session`), `decline` and `accept` (`customer`), `dispute` (`customer`), `mail` (`held`,
+//! `clock` (`advance_s`), `pay` (`session`), `decline` and `accept` (`customer`), `dispute` and `delete`
+//! (`customer`), `mail` (`held`,
 //! `copies`, `backwards`), `redeliver` (every event again), `fail` (`method`, `path`, `kind`); `GET /_fake/books` shows everything.
 
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ fn act(books: &mut Books, what: &str, form: &Value) -> Option<Value> {
         "decline" => drop(books.declined.insert(text(form, "/customer")?.to_owned())),
         "accept" => drop(books.declined.remove(text(form, "/customer")?)),
         "dispute" => return Some(books.dispute(text(form, "/customer")?)),
+        "delete" => return books.delete_customer(text(form, "/customer")?).ok(),
         "mail" => {
             books.mail.is_held = text(form, "/held") == Some("true");
             books.mail.is_backwards = text(form, "/backwards") == Some("true");

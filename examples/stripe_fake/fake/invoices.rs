@@ -14,7 +14,7 @@ const N_ATTEMPTS: i64 = 4;
 impl Books {
     /// A draft that no subscription made.
     pub fn create_invoice(&mut self, params: &Value) -> Outcome {
-        let customer = self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        let customer = self.customer(text(params, "/customer").unwrap_or_default())?;
         let (id, now) = (self.id("in"), self.now());
         let mut invoice = templates::invoice(&id, now, &Value::Null, "manual", (now, now));
         invoice["customer"] = customer["id"].clone();

@@ -10,7 +10,7 @@ use super::templates;
 impl Books {
     /// A subscription that charges nothing before its first whole period.
     pub fn create_subscription(&mut self, params: &Value) -> Outcome {
-        let customer = self.get("customer", text(params, "/customer").unwrap_or_default())?;
+        let customer = self.customer(text(params, "/customer").unwrap_or_default())?;
         if customer["invoice_settings"]["default_payment_method"].is_null() {
             let text = "This customer has no attached payment source or default payment method.";
             return Err(refusal(400, "resource_missing", text));

@@ -70,16 +70,7 @@ impl Desk {
                 self.note_trouble(tenant, fact).await
             }
             "subscription_changed" => self.follow_end(tenant, fact).await,
-            "customer_deleted" => {
-                self.note_followed(tenant, fact, async |tx| {
-                    stripe_customers::set_payment_method(tx, None).await?;
-                    match stripe_customers::find(tx).await?.and_then(|customer| customer.subscription_id) {
-                        Some(subscription) => stripe_customers::end_subscription(tx, &subscription).await,
-                        None => Ok(()),
-                    }
-                })
-                .await
-            }
+            "customer_deleted" => self.follow_loss(tenant, fact).await,
             // What was done by hand at Stripe is in the audit trail, and changes no invoice of ours.
             _ => self.note_followed(tenant, fact, async |_tx| Ok(())).await,
         }
@@ -239,6 +230,18 @@ impl Desk {
             return self.note_followed(tenant, fact, async |tx| stripe_customers::set_ending(tx, true).await).await;
         }
         self.note_followed(tenant, fact, async |_tx| Ok(())).await
+    }
+
+    /// Somebody deleted the customer there, and with it its card and its subscription, whichever of these is told first.
+    async fn follow_loss(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let customer = stripe_customers::find(&mut tx).await?;
+        tx.finish();
+        let customer = customer.filter(|customer| customer.customer_id == fact.object_id);
+        if customer.is_some_and(|customer| customer.subscription_id.is_some()) {
+            self.end_ours(tenant, false, clock::now()).await?;
+        }
+        self.note_followed(tenant, fact, async |tx| stripe_customers::set_gone(tx, &fact.object_id).await).await
     }
 
     /// Ends ours, with its period or at a moment.

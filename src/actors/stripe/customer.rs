@@ -17,21 +17,26 @@ pub struct CustomerFacts {
 }
 
 impl Desk {
-    /// Id of the tenant's customer, which is made if there is none.
+    /// Id of the tenant's customer, which is made if there is none, or none any more.
     ///
     /// # Errors
     /// [`PaymentError`].
     pub async fn ensure_customer(&self, tenant: TenantId, facts: &CustomerFacts) -> Result<String, PaymentError> {
-        if let Some(customer) = self.customer(tenant).await? {
-            return Ok(customer);
-        }
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let known = stripe_customers::find(&mut tx).await?;
+        tx.finish();
+        let key = match known {
+            None => "customer".to_owned(),
+            Some(gone) if gone.is_gone => format!("customer:{}", gone.n_customers),
+            Some(known) => return Ok(known.customer_id),
+        };
         let intent = Intent {
             operation: Operation::CreateCustomer,
             target: None,
             params: json!({
                 "name": facts.name, "email": facts.email, "metadata": { "tenant_id": tenant.to_string() },
             }),
-            key: "customer".to_owned(),
+            key,
         };
         let made = match self.perform(tenant, &intent).await {
             // It was begun under another name or address: that one goes on.
@@ -43,17 +48,6 @@ impl Desk {
         stripe_customers::insert(&mut tx, &customer).await?;
         tx.commit().await?;
         Ok(customer)
-    }
-
-    /// Id of the tenant's customer.
-    ///
-    /// # Errors
-    /// [`PaymentError::Db`].
-    pub async fn customer(&self, tenant: TenantId) -> Result<Option<String>, PaymentError> {
-        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let customer = stripe_customers::find(&mut tx).await?;
-        tx.finish();
-        Ok(customer.map(|row| row.customer_id))
     }
 
     /// A page on which the tenant changes its cards and addresses, and sees its invoices; returns its URL. It works for minutes,
