@@ -70,7 +70,7 @@ pub(super) async fn proxy(
         return Box::pin(call.open_tunnel(payload, &tenant)).await;
     }
     let mut response = match settings.kind {
-        RouteKind::Http if counted::is_counted(settings) => Box::pin(counted::forward_call(&call, payload)).await?,
+        RouteKind::Http if counted::is_counted(settings) => counted::forward_call(&call, payload).await?,
         RouteKind::Http => call.forward(payload).await?,
         RouteKind::OpenAi => Box::pin(openai::forward_call(&call, payload)).await?,
     };

@@ -91,7 +91,8 @@ pub(super) async fn set_aside(
     let limits = view.plan.meters.get(meter).filter(|limits| limits.hard.is_some());
     let Some(limits) = limits else { return Ok(None) };
     let ttl = std::time::Duration::from_secs(state.settings.metering.reservation_ttl_s);
-    match reservations::reserve(&state.db, view, meter, quantity, ttl).await {
+    // Boxed: few calls get here, and each would have room for it.
+    match Box::pin(reservations::reserve(&state.db, view, meter, quantity, ttl)).await {
         Ok(reserved) => Ok(reserved.id.map(|id| Held::new(state, view.tenant.id, id))),
         Err(ReserveError::Exceeded { limit: _, used, reserved, period }) => {
             let standing = Standing { period, used, reserved, limits: Some(limits.clone()), state: QuotaState::Hard };

@@ -296,4 +296,8 @@ async fn the_document_has_every_route_and_no_other() {
         table.split("resource(service, \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     assert!(routed.len() > 15, "the route table was not understood");
     assert_eq!(routed, documented);
+    let list = table.split_once("const OWN: ").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+    let own: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
+    let first: BTreeSet<_> = routed.iter().map(|path| path.split('/').nth(1).unwrap()).collect();
+    assert_eq!(own, first, "the first segments of the platform's own paths");
 }

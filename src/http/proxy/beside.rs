@@ -36,11 +36,14 @@ impl From<Problem> for Failed {
 /// What an exchange comes to: the answer, and how long its head took.
 type Outcome = Result<(HttpResponse, Duration), Failed>;
 
+/// The work of an exchange: it owns what it needs, and lies where it can stay when its request goes.
+pub(super) type Work = Pin<Box<dyn Future<Output = Outcome>>>;
+
 /// An exchange that is worked on with its request, and by itself once that has ended. A task of its own from the start would cost
 /// each call for what few calls need.
 struct Exchange {
     /// None = it is over.
-    work: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
+    work: Option<Work>,
     /// The request's places, which are given back when it is over.
     places: Places,
     drain: Arc<Drain>,
@@ -79,12 +82,9 @@ impl Drop for Exchange {
 ///
 /// # Errors
 /// What the exchange failed with.
-pub(super) async fn run(
-    call: &Call<'_>,
-    exchange: impl Future<Output = Outcome> + 'static,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn run(call: &Call<'_>, work: Work) -> Result<HttpResponse, Problem> {
     let places = call.context.places.borrow().clone();
-    match (Exchange { work: Some(Box::pin(exchange)), places, drain: Arc::clone(&call.state.drain) }).await {
+    match (Exchange { work: Some(work), places, drain: Arc::clone(&call.state.drain) }).await {
         Ok((response, latency)) => {
             call.context.upstream.set(Some(latency));
             Ok(response)

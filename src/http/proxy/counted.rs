@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 use http::HeaderValue;
 
 use super::Call;
-use super::beside::{self, Failed};
+use super::beside::{self, Work};
 use crate::clock;
 use crate::config::RouteSettings;
 use crate::domain::ids::TenantId;
@@ -58,11 +58,17 @@ pub(super) async fn begin(call: &Call<'_>) -> Result<Option<MeteredCall>, Proble
 /// `quota-exceeded`, `metering-unavailable`, or what is wrong with the service.
 pub(super) async fn forward_call(call: &Call<'_>, payload: Payload) -> Result<HttpResponse, Problem> {
     let metered = begin(call).await?.map(|metered| metered.named(idempotent_name(call)));
+    beside::run(call, exchange(call, payload, metered)).await
+}
+
+/// Made here and not where it is waited for, because a future is as large as all that it waits for: the request's own, which is moved
+/// about, is not to have this one in it.
+fn exchange(call: &Call<'_>, payload: Payload, metered: Option<MeteredCall>) -> Work {
     let (headers, authorization) = call.identity_headers();
     let settings = ForwardSettings::from(&call.state.settings.gateway);
     let (request, route, state) = (call.request.clone(), Arc::clone(call.route), call.state.clone());
     let tenant = call.view.tenant.id;
-    let exchange = async move {
+    Box::pin(async move {
         let make_headers = || hygiene::service_headers(&request, &headers, authorization, route.preserves_host());
         let answer = forward(&request, payload, &route, make_headers, &settings).await?;
         report(&state, tenant, route.settings(), &answer.usage)?;
@@ -71,9 +77,8 @@ pub(super) async fn forward_call(call: &Call<'_>, payload: Payload) -> Result<Ht
             None => response,
             Some(metered) => finish(route.settings(), request.method(), metered, response)?,
         };
-        Ok::<_, Failed>((response, upstream_latency))
-    };
-    beside::run(call, exchange).await
+        Ok((response, upstream_latency))
+    })
 }
 
 /// Has the call counted when its answer is complete. An answer that says that the call failed is not counted.

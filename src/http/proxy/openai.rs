@@ -95,8 +95,9 @@ async fn forward_counted(
         reported?;
         Ok::<_, Failed>((response, upstream_latency))
     };
-    beside::run(call, exchange).await
+    beside::run(call, Box::pin(exchange)).await
 }
+
 /// Has the answer read while it passes.
 fn watch(response: HttpResponse, version: Version, asked: TokenRequest, metered: MeteredCall) -> HttpResponse {
     if matches!(response.body().size(), BodySize::None | BodySize::Sized(0)) {
