@@ -19,7 +19,7 @@ pub mod spool;
 pub mod upkeep;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use ingest::{MeterContext, rules_of};
 pub use messages::{RecordUsage, RecordUsageError};
@@ -35,7 +35,10 @@ use crate::domain::usage::{UsageAnswer, UsageEvent};
 
 /// What waits and what is under way. At a few hundred bytes an event, all that waits is some tens of megabytes.
 const BOUNDS: Bounds = Bounds { n_running: 3, per_batch: 5_000, per_tenant: 20_000, in_total: 100_000 };
-/// A round is followed by so many times its length, so that rounds take a twentieth of the time,
+/// What a tenant's transaction takes of the processor, here and in the database, about. The time that it takes by the clock says less:
+/// where every core is busy, it is several times that.
+const TENANT_COST: Duration = Duration::from_millis(1);
+/// A round is followed by so many times what it takes, so that rounds take a twentieth of a core,
 const REST_FACTOR: u32 = 19;
 /// but by no more than this: so late are figures at worst.
 const MAX_REST: Duration = Duration::from_secs(10);
@@ -81,16 +84,15 @@ impl BillingMeter {
 
     fn settle_own(&mut self, ctx: &mut Ctx<'_, Self>) {
         let context = Arc::clone(&self.context);
-        let began = Instant::now();
-        ctx.spawn(async move { settle::own(&context).await }, move |actor, round, ctx| {
-            let wait = actor.wait_after(round, began.elapsed());
+        ctx.spawn(async move { settle::own(&context).await }, |actor, (round, n_tenants), ctx| {
+            let wait = actor.wait_after(round, n_tenants);
             ctx.run_later(wait, Self::settle_own);
         });
     }
 
-    /// Each tenant costs a transaction, so where many tenants are busy at once, rounds take long; then they come less often, and a
-    /// round adds up more. Counting calls must not cost what answering them needs.
-    fn wait_after(&mut self, round: Round, took: Duration) -> Duration {
+    /// Each tenant costs a transaction, so where many tenants are busy at once, rounds come less often, and a round adds up more.
+    /// Counting calls must not cost what answering them needs.
+    fn wait_after(&mut self, round: Round, n_tenants: u32) -> Duration {
         let every = Duration::from_millis(self.context.settings.metering.flush_ms);
         if round == Round::Failed {
             self.context.metrics.failed_rounds.inc();
@@ -98,7 +100,11 @@ impl BillingMeter {
             return self.back_off;
         }
         self.back_off = Duration::ZERO;
-        if round == Round::More { Duration::from_millis(1) } else { every.max((took * REST_FACTOR).min(MAX_REST)) }
+        if round == Round::More {
+            Duration::from_millis(1)
+        } else {
+            every.max((TENANT_COST * n_tenants.saturating_mul(REST_FACTOR)).min(MAX_REST))
+        }
     }
 
     fn settle_leftovers(&mut self, ctx: &mut Ctx<'_, Self>) {
@@ -112,10 +118,10 @@ impl BillingMeter {
         });
     }
 
-    /// Hands to the disk what rounds have not taken yet: they may be far apart.
+    /// Hands to the disk what is not counted yet: rounds may be far apart, or fail.
     fn sync_spool(&mut self, ctx: &mut Ctx<'_, Self>) {
         let spool = Arc::clone(&self.context.spool);
-        ctx.spawn(async move { settle::blocking(move || spool.sync_open()).await }, |_actor, synced, ctx| {
+        ctx.spawn(async move { settle::blocking(move || spool.sync()).await }, |_actor, synced, ctx| {
             if let Some(Err(error)) = synced {
                 tracing::warn!(%error, "the spool was not synced");
             }
@@ -146,7 +152,7 @@ impl ChildActor for BillingMeter {
     }
 
     async fn stopping(self) {
-        let rounds = async { while settle::own(&self.context).await == Round::More {} };
+        let rounds = async { while settle::own(&self.context).await.0 == Round::More {} };
         if tokio::time::timeout(LAST_ROUND, rounds).await.is_err() {
             tracing::warn!("usage is left in the spool; the next start counts it");
         }

@@ -1,4 +1,5 @@
-//! Counting what is in the spool: some segments a round, tenant by tenant, each file deleted when all of it is committed.
+//! Counting what is in the spool: some segments a round, tenant by tenant, each file deleted when all of it is committed and on the
+//! database's disk. The disk is waited for once a round and not once a tenant, which is most of what counting took.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -14,6 +15,7 @@ use super::messages::RecordUsageError;
 use super::metrics::Via;
 use super::spool::segment::Segment;
 use super::spool::{Spool, leftovers};
+use crate::db::{SystemReason, SystemTx};
 use crate::domain::ids::TenantId;
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 
@@ -37,14 +39,14 @@ pub(super) enum Round {
     Failed,
 }
 
-/// Counts what this process wrote.
-pub(super) async fn own(context: &Arc<MeterContext>) -> Round {
+/// Counts what this process wrote; also returns of how many tenants.
+pub(super) async fn own(context: &Arc<MeterContext>) -> (Round, u32) {
     let spool = Arc::clone(&context.spool);
     let sealed = blocking(move || {
         spool.seal_all();
         spool.sealed()
     });
-    let Some(paths) = sealed.await else { return Round::Failed };
+    let Some(paths) = sealed.await else { return (Round::Failed, 0) };
     let round = paths_round(context, paths).await;
     context.metrics.spool_bytes.set(i64::try_from(context.spool.n_bytes()).unwrap_or(i64::MAX));
     round
@@ -58,7 +60,7 @@ pub(super) async fn leftover(context: &Arc<MeterContext>) -> Round {
     for leftover in found {
         tracing::info!(n_segments = leftover.segments.len(), "counting usage that another process left");
         for paths in leftover.segments.chunks(SEGMENTS_AT_ONCE) {
-            if paths_round(context, paths.to_vec()).await != Round::Whole {
+            if paths_round(context, paths.to_vec()).await.0 != Round::Whole {
                 worst = Round::Failed;
                 // One segment or tenant must not hold up the others; without the database none can be counted.
                 if context.db.ping().await.is_err() {
@@ -74,28 +76,38 @@ pub(super) async fn leftover(context: &Arc<MeterContext>) -> Round {
     worst
 }
 
-async fn paths_round(context: &Arc<MeterContext>, mut paths: Vec<PathBuf>) -> Round {
+async fn paths_round(context: &Arc<MeterContext>, mut paths: Vec<PathBuf>) -> (Round, u32) {
     let has_more = paths.len() > SEGMENTS_AT_ONCE;
     paths.truncate(SEGMENTS_AT_ONCE);
     if paths.is_empty() {
-        return Round::Whole;
+        return (Round::Whole, 0);
     }
     let spool = Arc::clone(&context.spool);
     let Some(Readable { segments, n_unreadable }) = blocking(move || read(&spool, paths)).await else {
-        return Round::Failed;
+        return (Round::Failed, 0);
     };
     let settled = count(context, &segments).await;
+    let n_tenants = settled.n_tenants;
+    if let Err(error) = SystemTx::new(&context.db, SystemReason::LetGoOfSpool).flush().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "counted usage may not be on the disk; it is counted again"
+        );
+        segments.iter().for_each(|segment| context.spool.postpone(&segment.path));
+        return (Round::Failed, n_tenants);
+    }
     let (context_, n_segments) = (Arc::clone(context), segments.len());
     let Some(n_finished) = blocking(move || finish(&context_, &segments, &settled)).await else {
-        return Round::Failed;
+        return (Round::Failed, n_tenants);
     };
-    match (n_finished == n_segments && n_unreadable == 0, has_more) {
+    let round = match (n_finished == n_segments && n_unreadable == 0, has_more) {
         (true, false) => Round::Whole,
         (true, true) => Round::More,
         // What is in the way was postponed, so those behind it are next.
         (false, true) if n_finished > 0 => Round::More,
         (false, _) => Round::Failed,
-    }
+    };
+    (round, n_tenants)
 }
 
 /// What reading some segments gave.
@@ -127,6 +139,7 @@ fn read(spool: &Spool, paths: Vec<PathBuf>) -> Readable {
 /// What came of a round's segments, by their places.
 #[derive(Default)]
 struct Settled {
+    n_tenants: u32,
     /// Have events that were not counted.
     unsettled: BTreeSet<usize>,
     /// Events that never will be, as lines for people.
@@ -146,6 +159,7 @@ async fn count(context: &MeterContext, segments: &[Segment]) -> Settled {
     let work = by_tenant.into_iter().map(|(tenant, events)| count_tenant(context, tenant, events));
     let parts: Vec<Settled> = stream::iter(work).buffer_unordered(TENANTS_AT_ONCE).collect().await;
     parts.into_iter().fold(Settled::default(), |mut all, part| {
+        all.n_tenants = all.n_tenants.saturating_add(part.n_tenants);
         all.unsettled.extend(part.unsettled);
         all.rejected.extend(part.rejected);
         all
@@ -153,7 +167,7 @@ async fn count(context: &MeterContext, segments: &[Segment]) -> Settled {
 }
 
 async fn count_tenant(context: &MeterContext, tenant: TenantId, events: Vec<Placed>) -> Settled {
-    let mut settled = Settled::default();
+    let mut settled = Settled { n_tenants: 1, ..Settled::default() };
     for chunk in events.chunks(EVENTS_AT_ONCE) {
         match count_chunk(context, tenant, chunk).await {
             Ok(answers) => {
