@@ -88,7 +88,13 @@ async fn what_a_dead_server_left_running_is_adopted_and_stopped_in_order() {
     assert_eq!(*second.state().borrow(), EmbeddedState::Running { pid, adopted: true });
     assert_eq!(read(&second).await, 42);
     second.stop().await.unwrap();
-    assert!(!is_running(pid));
+    // It serves nothing any more; of a process that is no child of the server, the kernel may still be clearing away what is left.
+    let gone = async {
+        while is_running(pid) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
 }
 
 #[tokio::test]
