@@ -19,7 +19,7 @@ pub mod spool;
 pub mod upkeep;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use ingest::{MeterContext, rules_of};
 pub use messages::{RecordUsage, RecordUsageError};
@@ -35,9 +35,9 @@ use crate::domain::usage::{UsageAnswer, UsageEvent};
 
 /// What waits and what is under way. At a few hundred bytes an event, all that waits is some tens of megabytes.
 const BOUNDS: Bounds = Bounds { n_running: 3, per_batch: 5_000, per_tenant: 20_000, in_total: 100_000 };
-/// What a tenant's transaction takes of the processor, here and in the database, about. The time that it takes by the clock says less:
-/// where every core is busy, it is several times that.
-const TENANT_COST: Duration = Duration::from_millis(1);
+/// What a tenant's transaction takes of the processor at most, here and in the database, about. By the clock it takes less where cores
+/// are free, and several times that where all are busy.
+const TENANT_COST: Duration = Duration::from_millis(2);
 /// A round is followed by so many times what it takes, so that rounds take a twentieth of a core,
 const REST_FACTOR: u32 = 19;
 /// but by no more than this: so late are figures at worst.
@@ -84,15 +84,17 @@ impl BillingMeter {
 
     fn settle_own(&mut self, ctx: &mut Ctx<'_, Self>) {
         let context = Arc::clone(&self.context);
-        ctx.spawn(async move { settle::own(&context).await }, |actor, (round, n_tenants), ctx| {
-            let wait = actor.wait_after(round, n_tenants);
+        let began = Instant::now();
+        ctx.spawn(async move { settle::own(&context).await }, move |actor, (round, n_tenants), ctx| {
+            let cost = began.elapsed().min(TENANT_COST * n_tenants);
+            let wait = actor.wait_after(round, cost);
             ctx.run_later(wait, Self::settle_own);
         });
     }
 
     /// Each tenant costs a transaction, so where many tenants are busy at once, rounds come less often, and a round adds up more.
     /// Counting calls must not cost what answering them needs.
-    fn wait_after(&mut self, round: Round, n_tenants: u32) -> Duration {
+    fn wait_after(&mut self, round: Round, cost: Duration) -> Duration {
         let every = Duration::from_millis(self.context.settings.metering.flush_ms);
         if round == Round::Failed {
             self.context.metrics.failed_rounds.inc();
@@ -103,7 +105,7 @@ impl BillingMeter {
         if round == Round::More {
             Duration::from_millis(1)
         } else {
-            every.max((TENANT_COST * n_tenants.saturating_mul(REST_FACTOR)).min(MAX_REST))
+            every.max(cost.saturating_mul(REST_FACTOR).min(MAX_REST))
         }
     }
 
