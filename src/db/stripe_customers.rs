@@ -48,8 +48,9 @@ pub async fn insert(tx: &mut TenantTx, customer: &str) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO billing.stripe_customers (tenant_id, customer_id) VALUES ($1, $2)
          ON CONFLICT (tenant_id) DO UPDATE
-         SET customer_id = $2, is_gone = false, n_customers = stripe_customers.n_customers + 1
-         WHERE stripe_customers.is_gone",
+         SET customer_id = $2, is_gone = false, n_customers = stripe_customers.n_customers + 1,
+             payment_method = NULL, charged_since = NULL, subscription_id = NULL, is_ending = false
+         WHERE stripe_customers.is_gone AND stripe_customers.customer_id <> $2",
         tenant,
         customer
     )
@@ -76,36 +77,47 @@ pub async fn set_gone(tx: &mut TenantTx, customer: &str) -> Result<(), DbError> 
     Ok(())
 }
 
-/// Notes what is charged from now on; none = nothing is collected any more. Stripe's subscription is looked after again.
+/// Notes the card that is charged from now on, unless it was shown by a customer that the tenant has no more; without `customer`,
+/// nobody knows whose it is, and the tenant's present one has it. Stripe's subscription is looked after again.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_payment_method(tx: &mut TenantTx, payment_method: Option<&str>) -> Result<(), DbError> {
+pub async fn set_payment_method(
+    tx: &mut TenantTx,
+    payment_method: &str,
+    customer: Option<&str>,
+) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE billing.stripe_customers
-         SET payment_method = $2,
-             charged_since = CASE WHEN $2::text IS NULL THEN NULL ELSE coalesce(charged_since, clock_timestamp()) END
-         WHERE tenant_id = $1",
+         SET payment_method = $2, charged_since = coalesce(charged_since, clock_timestamp())
+         WHERE tenant_id = $1 AND NOT is_gone AND customer_id = coalesce($3, customer_id)",
         tenant,
-        payment_method
+        payment_method,
+        customer
     )
     .execute(tx.connection()?)
     .await?;
     Ok(())
 }
 
-/// Notes the subscription that was begun at Stripe, unless there is one.
+/// Notes the subscription that was begun at Stripe for a customer, unless there is one, or another customer by now.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn set_subscription(tx: &mut TenantTx, subscription: &str, is_ending: bool) -> Result<(), DbError> {
+pub async fn set_subscription(
+    tx: &mut TenantTx,
+    customer: &str,
+    subscription: &str,
+    is_ending: bool,
+) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE billing.stripe_customers
-         SET subscription_id = $2, is_ending = $3, n_subscriptions = n_subscriptions + 1
-         WHERE tenant_id = $1 AND subscription_id IS NULL",
+         SET subscription_id = $3, is_ending = $4, n_subscriptions = n_subscriptions + 1
+         WHERE tenant_id = $1 AND customer_id = $2 AND NOT is_gone AND subscription_id IS NULL",
         tenant,
+        customer,
         subscription,
         is_ending
     )

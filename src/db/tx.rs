@@ -99,21 +99,8 @@ impl TenantTx {
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn commit(self) -> Result<(), DbError> {
-        self.end("COMMIT").await
-    }
-
-    /// Commits without waiting for the disk: others see it at once, and a crash of the database within the next second may undo it.
-    /// For what is done again unless [`SystemTx::flush`] has succeeded after it.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub async fn commit_unflushed(self) -> Result<(), DbError> {
-        self.end("SET LOCAL synchronous_commit = off; COMMIT").await
-    }
-
-    async fn end(mut self, sql: &'static str) -> Result<(), DbError> {
-        let result = self.connection()?.execute(sqlx::raw_sql(sql)).await;
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        let result = self.connection()?.execute("COMMIT").await;
         match result {
             Ok(_) => {
                 // Back to the pool: the transaction is over, so nothing of the tenant is left in the session.
@@ -195,8 +182,6 @@ pub enum SystemReason {
     FindInvoices,
     /// Finding whose an object of Stripe's is, and whose requests and payments wait.
     StripeWebhook,
-    /// Waiting for the disk before files of usage that was counted are deleted.
-    LetGoOfSpool,
 }
 
 impl SystemReason {
@@ -219,7 +204,6 @@ impl SystemReason {
             Self::CloseBilling => "close_billing",
             Self::FindInvoices => "find_invoices",
             Self::StripeWebhook => "stripe_webhook",
-            Self::LetGoOfSpool => "let_go_of_spool",
         }
     }
 }
@@ -237,15 +221,5 @@ impl<'db> SystemTx<'db> {
     pub fn new(db: &'db Db, reason: SystemReason) -> Self {
         tracing::trace!(reason = reason.as_str(), "system access");
         Self { pool: &db.auth }
-    }
-
-    /// Waits until the disk has all that was committed before, by whomever. Commits reach it in their order, so a commit that waits is
-    /// enough, and one waits only if it has something to write: an empty message that nobody reads.
-    ///
-    /// # Errors
-    /// [`DbError`]; then nobody knows.
-    pub async fn flush(&self) -> Result<(), DbError> {
-        sqlx::query!("SELECT pg_logical_emit_message(true, 'flush', ''::text)::text").fetch_one(self.pool).await?;
-        Ok(())
     }
 }

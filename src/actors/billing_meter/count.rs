@@ -76,14 +76,11 @@ pub(super) async fn count(
         reservations::give_back(&mut tx, &given_back).await?;
     }
     let changes = add_up(&mut tx, &items, &fresh, &locked).await?;
-    let is_told = !changes.is_empty() && limits::announce(&mut tx, &view, &changes).await?;
-    let answers = items.iter().map(|item| answer(item, &fresh, &known)).collect::<Result<_, _>>()?;
-    // What the spool still has is counted again if the database loses it, and whoever counts it flushes before it is deleted there.
-    if via == Via::Spool && !is_told {
-        tx.commit_unflushed().await?
-    } else {
-        tx.commit().await?
+    if !changes.is_empty() {
+        limits::announce(&mut tx, &view, &changes).await?;
     }
+    let answers = items.iter().map(|item| answer(item, &fresh, &known)).collect::<Result<_, _>>()?;
+    tx.commit().await?;
     let quotas = changes.into_iter().filter(|change| change.now.period.contains(now));
     Ok(Counted { answers, quotas: quotas.map(|change| (change.meter, change.now)).collect() })
 }

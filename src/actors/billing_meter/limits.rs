@@ -20,11 +20,11 @@ use crate::domain::quota::{Judged, QuotaStatus};
 
 /// Announces what `changes` of the present period mean under the tenant's plan, each once. The counters' rows are locked by the
 /// caller. Takes the head of the tenant's stream, so nothing of the tenant may be locked after it. When there is nothing to
-/// announce, it asks the database nothing. Returns whether there was anything: that must be on the disk before anybody hears of it.
+/// announce, it asks the database nothing.
 ///
 /// # Errors
 /// [`DbError`]; then nothing of the transaction may be committed.
-pub async fn announce(tx: &mut TenantTx, view: &TenantView, changes: &[CounterChange]) -> Result<bool, DbError> {
+pub async fn announce(tx: &mut TenantTx, view: &TenantView, changes: &[CounterChange]) -> Result<(), DbError> {
     let present = Period::containing(clock::now());
     let to_judge: Vec<&CounterChange> = changes
         .iter()
@@ -32,20 +32,18 @@ pub async fn announce(tx: &mut TenantTx, view: &TenantView, changes: &[CounterCh
         .filter(|change| change.now.is_to_judge(view.plan.meters.get(&change.meter).map(Arc::as_ref), change.before))
         .collect();
     if to_judge.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     if tenants::find_plan(tx).await?.as_deref() != Some(&view.plan.name) {
         // Another process has just changed the plan. This view may not speak for the new one; the next event's will.
         let meters: Vec<_> = to_judge.iter().map(|change| change.meter.to_string()).collect();
-        usage_counters::distrust(tx, &meters, present).await?;
-        return Ok(true);
+        return usage_counters::distrust(tx, &meters, present).await;
     }
     let mut news = News::new(Terms::of(view));
     for change in to_judge {
         judge(tx, &mut news, &change.meter, &change.now).await?;
     }
-    news.publish(tx).await?;
-    Ok(true)
+    news.publish(tx).await
 }
 
 /// Says what is new about one meter: thresholds that nobody has announced under these limits, and whether calls are refused for it

@@ -120,10 +120,10 @@ impl BillingMeter {
         });
     }
 
-    /// Hands to the disk what is not counted yet: rounds may be far apart, or fail.
+    /// Hands to the disk what rounds have not taken yet: they may be far apart.
     fn sync_spool(&mut self, ctx: &mut Ctx<'_, Self>) {
         let spool = Arc::clone(&self.context.spool);
-        ctx.spawn(async move { settle::blocking(move || spool.sync()).await }, |_actor, synced, ctx| {
+        ctx.spawn(async move { settle::blocking(move || spool.sync_open()).await }, |_actor, synced, ctx| {
             if let Some(Err(error)) = synced {
                 tracing::warn!(%error, "the spool was not synced");
             }

@@ -1,5 +1,4 @@
-//! Counting what is in the spool: some segments a round, tenant by tenant, each file deleted when all of it is committed and on the
-//! database's disk. The disk is waited for once a round and not once a tenant, which is most of what counting took.
+//! Counting what is in the spool: some segments a round, tenant by tenant, each file deleted when all of it is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -15,7 +14,6 @@ use super::messages::RecordUsageError;
 use super::metrics::Via;
 use super::spool::segment::Segment;
 use super::spool::{Spool, leftovers};
-use crate::db::{SystemReason, SystemTx};
 use crate::domain::ids::TenantId;
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 
@@ -88,14 +86,6 @@ async fn paths_round(context: &Arc<MeterContext>, mut paths: Vec<PathBuf>) -> (R
     };
     let settled = count(context, &segments).await;
     let n_tenants = settled.n_tenants;
-    if let Err(error) = SystemTx::new(&context.db, SystemReason::LetGoOfSpool).flush().await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "counted usage may not be on the disk; it is counted again"
-        );
-        segments.iter().for_each(|segment| context.spool.postpone(&segment.path));
-        return (Round::Failed, n_tenants);
-    }
     let (context_, n_segments) = (Arc::clone(context), segments.len());
     let Some(n_finished) = blocking(move || finish(&context_, &segments, &settled)).await else {
         return (Round::Failed, n_tenants);

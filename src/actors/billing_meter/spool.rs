@@ -2,7 +2,7 @@
 //!
 //! A line is written before the last byte of the metered answer is handed on. So whatever a client has seen completed is in
 //! a file, and killing the process loses none of it: the kernel keeps what was written. A power cut, or a crash of the kernel,
-//! may lose what no disk has yet: once a second, files are handed to the disk unless they are counted by then, so that is
+//! may lose what no disk has yet: files are handed to the disk when the meter takes them, and once a second besides, so that is
 //! about the last second, and more only while the disk is slow or refuses (then the log says so).
 //!
 //! A record is a line of its own. Calls that only add up, which are most, share lines that grow in place (`sums`).
@@ -22,7 +22,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -75,8 +75,8 @@ impl Slot {
 struct Sealed {
     path: PathBuf,
     len: u64,
-    /// Until the disk has it.
-    unsynced: Option<Arc<File>>,
+    /// Until it has been handed to the disk.
+    unsynced: Option<File>,
 }
 
 /// The files of this process.
@@ -201,7 +201,8 @@ impl Spool {
         self.leftover_bytes.store(n, Ordering::Relaxed);
     }
 
-    /// Takes all segments with lines out of the writers' hands.
+    /// Takes all segments with lines out of the writers' hands. Blocks for as long as the disk takes to have what they hold; a
+    /// disk that refuses that is told about in the log, and the lines are counted all the same.
     pub(super) fn seal_all(&self) {
         for slot in &self.slots {
             let mut slot = lock(slot);
@@ -209,13 +210,21 @@ impl Spool {
             self.seal(lines.take_if(|file| file.len() > 0));
             self.seal(sums.take_if(|sums| sums.file.len() > 0).map(|sums| sums.file));
         }
+        let unsynced: Vec<File> = lock(&self.sealed).iter_mut().filter_map(|sealed| sealed.unsynced.take()).collect();
+        if unsynced.is_empty() {
+            return;
+        }
+        let synced = unsynced.iter().try_for_each(File::sync_data).and_then(|()| sync_names(&self.dir));
+        if let Err(error) = synced {
+            tracing::warn!(%error, "segments of the spool were not synced");
+        }
     }
 
-    /// Hands to the disk what segments hold that it does not have yet; returns of how many. Blocks, but no writer: they go on meanwhile.
+    /// Hands to the disk what segments that are being written hold; returns of how many. Blocks, but no writer: they go on meanwhile.
     ///
     /// # Errors
     /// The disk refuses; what it refused may be tried again.
-    pub(super) fn sync(&self) -> io::Result<usize> {
+    pub(super) fn sync_open(&self) -> io::Result<usize> {
         let (mut n_synced, mut has_new) = (0, false);
         for slot in &self.slots {
             let begun: Vec<_> = lock(slot).files().map(|file| file.unsynced()).collect::<io::Result<_>>()?;
@@ -226,18 +235,6 @@ impl Spool {
                 if let Some(open) = lock(slot).files().find(|open| open.path == path) {
                     has_new |= open.synced(n_writes);
                 }
-            }
-        }
-        let sealed: Vec<(PathBuf, Arc<File>)> = lock(&self.sealed)
-            .iter()
-            .filter_map(|sealed| Some((sealed.path.clone(), Arc::clone(sealed.unsynced.as_ref()?))))
-            .collect();
-        for (path, file) in sealed {
-            file.sync_data()?;
-            n_synced += 1;
-            has_new = true;
-            if let Some(sealed) = lock(&self.sealed).iter_mut().find(|sealed| sealed.path == path) {
-                sealed.unsynced = None;
             }
         }
         if has_new {
@@ -271,7 +268,7 @@ impl Spool {
 
     fn seal(&self, file: Option<SegmentFile>) {
         if let Some((path, file, len)) = file.map(SegmentFile::into_parts) {
-            lock(&self.sealed).push(Sealed { path, len, unsynced: Some(Arc::new(file)) });
+            lock(&self.sealed).push(Sealed { path, len, unsynced: Some(file) });
         }
     }
 

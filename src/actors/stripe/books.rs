@@ -103,6 +103,7 @@ impl Desk {
         };
         let card = self.card_of(&fact.detail).await?;
         let reference = fact.detail.get("payment_intent").and_then(Value::as_str);
+        let customer = fact.detail.get("customer").and_then(Value::as_str);
         let paid_minor = fact.amount_minor.unwrap_or(0);
         let paid_at = fact.occurred_at;
         self.note_followed(tenant, fact, async |tx| {
@@ -129,7 +130,7 @@ impl Desk {
                 let invoice = issue(tx, &self.settings, &new).await?;
                 pay(tx, &self.settings, invoice, paid_at, reference, stripe()).await?;
             }
-            stripe_customers::set_payment_method(tx, Some(&card)).await
+            stripe_customers::set_payment_method(tx, &card, customer).await
         })
         .await
     }

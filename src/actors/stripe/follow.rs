@@ -149,7 +149,8 @@ impl Desk {
             other => other?,
         };
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
-        stripe_customers::set_subscription(&mut tx, &text(&begun, "id", "subscription")?, *is_ending).await?;
+        let begun = text(&begun, "id", "subscription")?;
+        stripe_customers::set_subscription(&mut tx, &customer.customer_id, &begun, *is_ending).await?;
         Ok(tx.commit().await?)
     }
 

@@ -99,6 +99,11 @@ impl Desk {
         let id = CollectionId::from(collection.id);
         let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
         let customer = stripe_customers::find(&mut tx).await?.ok_or(DbError::Corrupt("stripe_collections"))?;
+        if customer.is_gone {
+            tx.finish();
+            // A refusal now would stand for the one that is made after it, too.
+            return Err(PaymentError::Unsettled(None));
+        }
         let ours = match collection.invoice_id {
             Some(invoice) => Some(read(&mut tx, InvoiceId::from(invoice)).await?),
             None => None,

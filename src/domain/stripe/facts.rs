@@ -142,6 +142,7 @@ impl Seen<'_> {
         let detail = json!({
             "payment_status": payment_status, "payment_intent": id_at(self.object, "/payment_intent"),
             "setup_intent": id_at(self.object, "/setup_intent"), "metadata": self.object.get("metadata"),
+            "customer": id_at(self.object, "/customer"),
         });
         match self.status() {
             // Some ways to pay take days: until then, nothing is paid.
