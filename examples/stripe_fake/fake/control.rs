@@ -1,8 +1,8 @@
 //! What is said to the fake itself, and not to Stripe: `POST /_fake/…` with a form.
 //!
-//! `clock` (`advance_s`), `pay` (`session`), `decline` and `accept` (`customer`), `dispute` and `delete`
-//! (`customer`), `mail` (`held`,
-//! `copies`, `backwards`), `redeliver` (every event again), `fail` (`method`, `path`, `kind`); `GET /_fake/books` shows everything.
+//! `clock` (`advance_s`), `pay` (`session`), `decline` and `accept` (`customer`), `dispute` and `delete` (`customer`), `mail`
+//! (`held`, `copies`, `backwards`), `redeliver` (every event again), `fail` (`method`, `path`, `kind`); `GET /_fake/books` shows
+//! everything.
 
 use serde_json::{Value, json};
 
