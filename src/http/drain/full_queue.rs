@@ -6,6 +6,7 @@
 //! connections of our own. As long as it is full the kernel drops what asks for a connection. Then we look at who is in it, and
 //! at handshakes that have begun. If there is anybody but ourselves, the framework takes them and we try again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -101,8 +102,10 @@ fn connect(listener: SocketAddr) -> io::Result<Vec<Socket>> {
 /// What the kernel holds for a listening socket.
 #[derive(Debug, PartialEq, Eq)]
 struct Queue {
-    /// The far ends of connections that nobody has accepted, as the kernel writes them.
-    waiting: Vec<String>,
+    /// The far ends of connections that nobody has accepted, as the kernel writes them. A set, since the table is read page by
+    /// page, and while connections come and go the kernel may begin a page with what it has listed already. It may also leave
+    /// some out: the queue is sure to be full of our own only if each of its places is seen to hold one of them.
+    waiting: BTreeSet<String>,
     /// Handshakes that lack the client's last packet.
     n_handshakes: usize,
 }
@@ -122,7 +125,7 @@ impl Queue {
         // A socket for all addresses gets connections to any.
         let local =
             if listener.ip().is_unspecified() { format!(":{:04X}", listener.port()) } else { kernel_form(listener) };
-        let mut queue = Self { waiting: Vec::new(), n_handshakes: 0 };
+        let mut queue = Self { waiting: BTreeSet::new(), n_handshakes: 0 };
         for line in table.lines() {
             let mut columns = line.split_whitespace().skip(1);
             let (Some(near), Some(far), Some(state), inode) =
@@ -133,7 +136,9 @@ impl Queue {
             match state {
                 _ if !near.ends_with(&local) => {}
                 HANDSHAKE => queue.n_handshakes += 1,
-                ESTABLISHED | CLOSED_BY_CLIENT if inode == Some("0") => queue.waiting.push(far.to_owned()),
+                ESTABLISHED | CLOSED_BY_CLIENT if inode == Some("0") => {
+                    queue.waiting.insert(far.to_owned());
+                }
                 _ => {}
             }
         }
