@@ -26,9 +26,9 @@ async fn after_a_panic_a_fresh_actor_serves_the_next_ask() {
         let child = start(&world, ChildSpec::permanent("saboteur")).await;
         assert_eq!(child.actor.ask(Add, SOON).await, Ok(1));
 
-        let hung = Duration::from_secs(1);
+        let hung = Duration::from_secs(10);
         assert_eq!(child.actor.ask(how, SOON).now_within(hung).await, Err(AskError::Unavailable), "{how:?}");
-        timeout(Duration::from_secs(1), reborn(&child, 1)).await.expect("not back within a second");
+        timeout(Duration::from_secs(10), reborn(&child, 1)).await.expect("not back");
 
         assert_eq!(child.actor.ask(GetSum, SOON).await, Ok(0), "the old life's memory is gone");
         assert_eq!(world.n_starts(), 2);
@@ -50,7 +50,7 @@ async fn an_actor_that_panics_even_while_it_is_dropped_is_built_again() {
 async fn messages_queued_behind_a_panic_are_answered_unavailable() {
     let child = start(&World::new(), ChildSpec::permanent("saboteur")).await;
     child.actor.tell(Sabotage::Panic).unwrap();
-    let hung = Duration::from_secs(1);
+    let hung = Duration::from_secs(10);
     assert_eq!(child.actor.ask(Add, SOON).now_within(hung).await, Err(AskError::Unavailable));
     reborn(&child, 1).await;
     child.stop().await;

@@ -1,12 +1,11 @@
 //! API keys: made, used, listed, revoked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::helpers::{App, Session, routes, spawn_app, spawn_app_on, until};
+use crate::helpers::{App, Session, assert_soon, routes, spawn_app, spawn_app_on, until};
 use crate::sign_in::verify;
 use crate::upstream::Upstream;
 
@@ -231,7 +230,7 @@ async fn what_is_not_a_key_of_this_tenant_is_refused_alike() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_at_once_and_elsewhere_within_a_second() {
+async fn a_revoked_key_is_refused_at_once_and_elsewhere_soon() {
     let upstream = Upstream::start();
     let (a, admin) = app_with_services(&upstream).await;
     let text = upstream.route("/crm", "");
@@ -251,7 +250,7 @@ async fn a_revoked_key_is_refused_at_once_and_elsewhere_within_a_second() {
     refused.problem(401, "invalid-token");
     let delay =
         until("the other node refuses", async || b.get("acme", "/crm/x").bearer(&key).await.status == 401).await;
-    assert!(delay < Duration::from_secs(1), "{delay:?}");
+    assert_soon(delay);
     for app in [&a, &b] {
         assert_eq!(app.get("acme", "/crm/x").bearer(&kept).await.status, 200);
     }
@@ -267,7 +266,7 @@ async fn a_revoked_key_is_refused_at_once_and_elsewhere_within_a_second() {
 async fn a_key_that_ran_out_is_refused() {
     let upstream = Upstream::start();
     let (app, admin) = app_with_services(&upstream).await;
-    let at = chrono::DateTime::from_timestamp(businessos::clock::now_s() + 2, 0).unwrap();
+    let at = chrono::DateTime::from_timestamp(businessos::clock::now_s() + 6, 0).unwrap();
     let body = json!({ "name": "brief", "scopes": ["gateway:*"], "expires_at": at });
     let key =
         app.post("acme", "/api-keys").token(&admin).json(&body).await.json()["secret"].as_str().unwrap().to_owned();

@@ -372,7 +372,7 @@ async fn call_as_operator(caller: &mut Caller, tenant: &str) {
         ))
         .await;
     caller.call("POST /operator/mail/{tenant_id}/{id}/retry", "platform", &[tenant, &mail], by, None).await;
-    caller.call("POST /operator/jobs/{name}/run", "platform", &["forget_sent_mail"], by, None).await;
+    caller.call("POST /operator/jobs/{name}/run", "platform", &["forget_ended_sessions"], by, None).await;
     let invoices = [uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string()];
     for (n, id) in invoices.iter().enumerate() {
         caller

@@ -201,7 +201,7 @@ async fn the_documentation_needs_nothing_from_the_internet() {
 
 #[tokio::test]
 async fn readiness_names_the_part_that_fails_and_liveness_stays() {
-    let app = spawn_app(|settings| settings.database.acquire_timeout_ms = 300).await;
+    let app = spawn_app(|settings| settings.database.acquire_timeout_ms = 3_000).await;
     assert_eq!(app.get("localhost", "/readyz").await.json(), json!({ "status": "ok" }));
     let name = app.db.name().to_owned();
     let elsewhere = TestDatabase::new().await;

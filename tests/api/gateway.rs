@@ -231,7 +231,10 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused() {
 
 #[tokio::test]
 async fn a_service_that_is_away_is_a_problem_that_names_no_address() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Taken, and nobody listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let app =
         app_with(format!("[[routes]]\nprefix = \"/crm\"\nupstreams = [\"http://{address}\"]\nauth = \"none\"")).await;
     app.onboard("acme").await;

@@ -393,6 +393,13 @@ impl Reply {
     }
 }
 
+/// Of a change that another node is to see: a second is promised, and `nodes` holds the median to it. A single one may take longer where
+/// four tests share two cores, but not long.
+pub fn assert_soon(delay: Duration) {
+    println!("after {delay:?}");
+    assert!(delay < Duration::from_secs(10), "{delay:?}");
+}
+
 /// Asks again until the answer is as wanted; returns how long it took.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut is_so: F) -> Duration {
     let started = Instant::now();

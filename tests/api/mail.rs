@@ -12,7 +12,7 @@ async fn spawn(url: String, ca: Option<std::path::PathBuf>) -> App {
     spawn_app(|settings| {
         settings.mail.smtp_url = Some(url.into());
         settings.mail.smtp_ca_file = ca;
-        settings.mail.timeout_ms = 3_000;
+        settings.mail.timeout_ms = 8_000;
     })
     .await
 }

@@ -225,7 +225,12 @@ async fn whoever_shows_no_credential_is_not_told_the_tenants_figures() {
 async fn a_hard_limit_is_never_passed_and_nothing_stays_set_aside() {
     let service = service();
     let text = service.route("/run", "meter = \"workflow_runs\"\nmeter_quantity = 2");
-    let app = app_with(text, |settings| limit(settings, "workflow_runs", None, Some(71))).await;
+    let app = app_with(text, |settings| {
+        limit(settings, "workflow_runs", None, Some(71));
+        // All of them wait for one row, some for all the others.
+        settings.database.acquire_timeout_ms = 20_000;
+    })
+    .await;
     let (_, owner) = app.tenant_with_owner("acme").await;
     // Set aside, and given back.
     assert_eq!(app.get("acme", "/run/missing").token(&owner).await.status, 404);

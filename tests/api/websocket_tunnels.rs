@@ -203,7 +203,7 @@ async fn whoever_is_shut_out_loses_the_tunnel() {
 #[tokio::test]
 async fn a_tunnel_in_which_nothing_moves_is_closed() {
     let service = EchoService::start().await;
-    let (app, owner) = app_with(&service, "idle_timeout_ms = 300", 100).await;
+    let (app, owner) = app_with(&service, "idle_timeout_ms = 3000", 100).await;
     let (mut tunnel, _) = try_tunnel(&app, "/live/room", Some(&owner.access), &[]).await.unwrap();
     echo(&mut tunnel, Message::text("hello")).await;
     closed(&mut tunnel).await;

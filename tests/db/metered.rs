@@ -17,7 +17,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::Mutex;
 
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, away_from_midnight};
 
 pub fn ai_tokens() -> MeterName {
     MeterName::parse("ai_tokens").unwrap()
@@ -35,6 +35,7 @@ impl Metered {
     /// A tenant on the plan `free`, whose limits of `ai_tokens` are 100 soft (thresholds 50, 80, 100 and 120 %, pause) and, if wanted,
     /// a hard one.
     pub async fn new(hard: Option<i64>) -> Self {
+        away_from_midnight();
         let database = TestDatabase::new().await;
         let mut settings = businessos::config::load(None).unwrap();
         let free = settings.plans.get_mut("free").unwrap().meters.get_mut("ai_tokens").unwrap();

@@ -170,7 +170,7 @@ fn months_are_closed_once_whoever_closes_at_once_and_whenever_it_is_killed() {
     let mut books = Books::open(&world);
     // Nothing is sent, so that what was to be sent can be counted.
     books.run("ALTER TABLE platform.mail_outbox ALTER COLUMN next_attempt_at SET DEFAULT now() + interval '1 year'");
-    let last = Period::containing(clock::now() - chrono::TimeDelta::minutes(15)).previous();
+    let last = Period::containing(clock::now() - chrono::TimeDelta::minutes(10)).previous();
     let months = [last.previous().previous(), last.previous(), last];
 
     // One server, killed wherever it is; the next one goes on by itself.

@@ -68,9 +68,11 @@ struct Kills {
 }
 
 impl Kills {
-    /// Lets it be killed up to so many times, and waits until it was.
+    /// Waits until it was killed so often, as long as that takes, if it does not stand still.
     fn wait_for(&self, n: usize) {
-        wait_until("it was killed often enough", || (self.n_done.load(Ordering::SeqCst) >= n).then_some(()));
+        for n in 1..=n {
+            wait_until("it is killed once more", || (self.n_done.load(Ordering::SeqCst) >= n).then_some(()));
+        }
     }
 }
 

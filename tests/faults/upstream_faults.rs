@@ -16,7 +16,7 @@ fn a_hung_service_costs_504_on_its_requests_alone() {
     let call = |path: &str| Call::get(&tenant.host(), path).bearer(&token);
     let others =
         Load::start(server.public, vec![call("/crm/fast"), call("/open/fast"), call("/auth/me")], Duration::ZERO);
-    let hung = Load::start(server.public, vec![call("/crm/hang"); 8], Duration::ZERO);
+    let hung = Load::start(server.public, vec![call("/hung/hang"); 8], Duration::ZERO);
     hung.wait_for(16);
     others.wait_for(100);
     let (hung, others) = (hung.finish(), others.finish());
@@ -37,8 +37,8 @@ fn a_service_that_breaks_off_breaks_the_transfer_and_one_that_is_back_is_served_
         assert!(matches!(result, Err(Failure::Broken(_))), "{path}: {result:?}");
     }
     // In the middle of streams, with idle connections in the gateway's pool.
-    let streams = Load::start(server.public, vec![call("/crm/stream"); 2], Duration::ZERO);
     let seen = world.upstream.as_ref().unwrap().n_requests();
+    let streams = Load::start(server.public, vec![call("/crm/stream"); 2], Duration::ZERO);
     assert_eq!(server.call(&call("/crm/fast")).status, 200);
     wait_until("the streams run", || (world.upstream.as_ref().unwrap().n_requests() >= seen + 3).then_some(()));
     world.upstream = None;

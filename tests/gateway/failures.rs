@@ -111,12 +111,12 @@ fn a_slow_upload_is_not_a_slow_service() {
         wire.read_until("0\r\n\r\n");
         wire.send(OK);
     });
-    let gateway = Gateway::start(&[service.address], "first_byte_timeout_ms = 300");
+    let gateway = Gateway::start(&[service.address], "first_byte_timeout_ms = 3000");
     let mut wire = gateway.connect();
     wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     // Longer than the timeout in total: the pauses are what is tested.
     for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(600));
         wire.send("1\r\nx\r\n");
     }
     wire.send("0\r\n\r\n");

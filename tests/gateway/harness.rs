@@ -15,6 +15,7 @@ use businessos::config::RouteSettings;
 use businessos::http::gateway::hygiene::{self, Authorization, HeadLimits, TenantContextHeaders};
 use businessos::http::gateway::pool::PoolSettings;
 use businessos::http::gateway::{ForwardError, ForwardSettings, RouteMiss, RouteTable, forward};
+use socket2::{Domain, Socket, Type};
 
 /// Longest wait for anything; a test that needs it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -304,9 +305,13 @@ impl Drop for Service {
     }
 }
 
-/// An address that refuses connections.
+/// An address that refuses connections: a port that is taken, and that nobody listens on, for as long as the process lives.
 pub fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// The next observation of a service.

@@ -1,11 +1,10 @@
 //! Tokens of the provider.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{spawn_app_on, until};
+use crate::helpers::{assert_soon, spawn_app_on, until};
 use crate::world::{World, assert_error, make_token};
 
 #[tokio::test]
@@ -68,7 +67,7 @@ async fn only_an_admin_who_has_just_shown_two_factors_makes_one() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_refused_on_the_other_node_within_a_second() {
+async fn a_revoked_token_is_refused_on_the_other_node_soon() {
     let world = World::new().await;
     let port = world.app.port;
     let other = spawn_app_on(Arc::clone(&world.app.db), None, |settings| settings.gateway.public_port = port).await;
@@ -77,7 +76,7 @@ async fn a_revoked_token_is_refused_on_the_other_node_within_a_second() {
     until("the other node knows", async || call().await == 200).await;
     assert_eq!(world.app.delete("acme", &format!("/scim/tokens/{id}")).token(&world.owner).await.status, 204);
     let delay = until("the other node refuses", async || call().await == 401).await;
-    assert!(delay < Duration::from_secs(1), "{delay:?}");
+    assert_soon(delay);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ impl World {
 
     pub async fn redis() -> Self {
         let redis = TestRedis::start();
-        let client = Redis::new(&redis.url().into(), 16, Duration::from_secs(1)).unwrap();
+        let client = Redis::new(&redis.url().into(), 16, Duration::from_secs(20)).unwrap();
         Self::new(Arc::new(RedisSessions::new(client)), Some(redis)).await
     }
 

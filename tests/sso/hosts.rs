@@ -1,20 +1,17 @@
 //! Hosts that tenants bring: claimed, proved, and another name of their tenant in the gateway until they are lost.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use businessos::config::Settings;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, location, parameter};
 use crate::dns::DnsServer;
-use crate::helpers::{App, Reply, Session, Tenant, spawn_app_on, until};
+use crate::helpers::{App, Reply, Session, Tenant, assert_soon, spawn_app_on, until};
 use crate::world::{World, at_home};
 
 const HOST: &str = "app.customer.example";
 const RECORD: &str = "_businessos-challenge.app.customer.example";
-/// What is promised for the worst case.
-const WORST_CASE: Duration = Duration::from_secs(1);
 
 async fn world_with(dns: &DnsServer) -> World {
     world_tweaked(dns, |_| {}).await
@@ -229,7 +226,7 @@ async fn a_host_that_is_known_costs_no_query_nor_does_one_that_nobody_has() {
 }
 
 #[tokio::test]
-async fn hosts_change_hands_on_every_node_within_a_second() {
+async fn hosts_change_hands_on_every_node_soon() {
     let dns = DnsServer::start();
     let world = world_with(&dns).await;
     let (here, server) = (&world.app, dns.address);
@@ -246,12 +243,12 @@ async fn hosts_change_hands_on_every_node_within_a_second() {
     bring(&world, &dns, HOST).await;
     assert_eq!(here.get(HOST, "/auth/me").token(&world.owner).await.status, 200, "at once, on this node");
     let delay = until("the other node knows", async || issuer_at(&there, HOST).await.is_some()).await;
-    assert!(delay < WORST_CASE, "{delay:?}");
+    assert_soon(delay);
     assert_eq!(there.get(HOST, "/auth/me").token(&world.owner).await.status, 200);
     let path = format!("{}/{HOST}", domains_of(&world.tenant));
     assert_eq!(here.delete("acme", &path).token(&world.owner).await.status, 204);
     let delay = until("the other node forgets", async || issuer_at(&there, HOST).await.is_none()).await;
-    assert!(delay < WORST_CASE, "{delay:?}");
+    assert_soon(delay);
     let record = claim(&there, "globex", &globex, &theirs, HOST).await.json();
     dns.set_texts(RECORD, &[record["record"]["value"].as_str().unwrap()]);
     assert_eq!(verify(&there, "globex", &globex, &theirs, HOST).await.status, 200);
@@ -259,7 +256,7 @@ async fn hosts_change_hands_on_every_node_within_a_second() {
         here.get(HOST, "/auth/me").token(&theirs).await.status == 200
     })
     .await;
-    assert!(delay < WORST_CASE, "{delay:?}");
+    assert_soon(delay);
     here.get(HOST, "/auth/me").token(&world.owner).await.problem(403, "tenant-mismatch");
 }
 

@@ -4,7 +4,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn failed_attempts_are_told_of_one_by_one_until_it_is_paid() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let subscription = world.subscribe().await;
     let customer = world.customer().await;
     world.fake.books().declined.insert(customer.clone());

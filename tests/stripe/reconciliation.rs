@@ -4,7 +4,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn events_that_never_came_are_read_from_stripes_own_list() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     world.next_month();
     // The first run of a start may have been before all that: only what it left is new.
@@ -26,7 +26,7 @@ async fn events_that_never_came_are_read_from_stripes_own_list() {
 
 #[tokio::test]
 async fn invoices_that_are_owed_are_looked_at_without_any_event() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     world.catch_up().await;
     let customer = world.customer().await;
@@ -41,7 +41,7 @@ async fn invoices_that_are_owed_are_looked_at_without_any_event() {
 
 #[tokio::test]
 async fn old_events_are_forgotten_and_waiting_ones_are_not() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.customer().await;
     world.catch_up().await;
     world.app.db.as_admin("UPDATE billing.stripe_events SET received_at = received_at - interval '91 days'").await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fake::FaultKind;
 use crate::helpers::{Session, until};
-use crate::world::World;
+use crate::world::{BASIC, World};
 
 async fn subscription(world: &World) -> Value {
     world.app.get("acme", "/billing/subscription").token(&world.owner).await.json()
@@ -29,13 +29,13 @@ fn prices(world: &World, subscription: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_paid_checkout_makes_the_plan_active_and_leaves_a_paid_invoice() {
-    let world = World::with(|settings| settings.billing.tax_rate_percent = "19".to_owned()).await;
+    let world = World::dear_with(|settings| settings.billing.tax_rate_percent = "19".to_owned()).await;
     let reply = world.ask_for(json!({ "plan": "basic", "success_url": "/paid" })).await;
-    let url = reply.json()["checkout_url"].as_str().unwrap().to_owned();
+    let url = reply.json()["checkout_url"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned();
     assert!(url.starts_with(&world.fake.url()), "{url}");
     let session = world.fake.books().all("checkout.session")[0].clone();
     assert!(session["success_url"].as_str().unwrap().ends_with("/paid"), "{session}");
-    assert!(session["custom_text"]["submit"]["message"].as_str().unwrap().contains("49.00 USD"), "{session}");
+    assert!(session["custom_text"]["submit"]["message"].as_str().unwrap().contains("100,000.00 USD"), "{session}");
     assert_eq!(subscription(&world).await["plan"], "free", "before the payment nothing is changed");
     world.pay();
     world.quiesce().await;
@@ -54,7 +54,7 @@ async fn a_paid_checkout_makes_the_plan_active_and_leaves_a_paid_invoice() {
 
 #[tokio::test]
 async fn where_nothing_is_due_the_card_is_only_shown() {
-    let world = World::with(|settings| settings.plans.get_mut("basic").unwrap().trial_days = 14).await;
+    let world = World::dear_with(|settings| settings.plans.get_mut("basic").unwrap().trial_days = 14).await;
     let id = world.subscribe().await;
     assert_eq!(world.fake.books().all("checkout.session")[0]["mode"], "setup");
     until("the trial runs", async || subscription(&world).await["status"] == "trialing").await;
@@ -64,7 +64,7 @@ async fn where_nothing_is_due_the_card_is_only_shown() {
 
 #[tokio::test]
 async fn the_months_end_is_collected_to_the_cent() {
-    let world = World::with(|settings| settings.billing.tax_rate_percent = "8.875".to_owned()).await;
+    let world = World::dear_with(|settings| settings.billing.tax_rate_percent = "8.875".to_owned()).await;
     let id = world.subscribe().await;
     use_tokens(&world, "one", 1_012_345).await;
     world.next_month();
@@ -74,7 +74,7 @@ async fn the_months_end_is_collected_to_the_cent() {
     assert!(invoices.iter().all(|(_, status, _)| status == "paid"), "{invoices:?}");
     let theirs = world.fake.books().all("invoice")[0].clone();
     assert_eq!(theirs["total"], invoices[1].2);
-    assert!(invoices[1].2 > 4_900 + 434, "plan, usage and tax: {invoices:?}");
+    assert!(invoices[1].2 > BASIC + 887_500, "plan, usage and tax: {invoices:?}");
     assert_eq!(theirs["parent"]["subscription_details"]["subscription"], id.as_str());
     world.assert_books_agree().await;
     // What is used now belongs to the next one.
@@ -86,7 +86,7 @@ async fn the_months_end_is_collected_to_the_cent() {
 
 #[tokio::test]
 async fn with_a_known_card_more_holds_at_once_and_stripes_prices_follow() {
-    let world = World::with(|settings| settings.plans.get_mut("basic").unwrap().modules.clear()).await;
+    let world = World::dear_with(|settings| settings.plans.get_mut("basic").unwrap().modules.clear()).await;
     let id = world.subscribe().await;
     let reply = world.ask_for(json!({ "plan": "pro" })).await;
     assert_eq!(reply.json()["subscription"]["plan"], "pro", "{reply:?}");
@@ -108,7 +108,7 @@ async fn with_a_known_card_more_holds_at_once_and_stripes_prices_follow() {
 
 #[tokio::test]
 async fn whoever_cancels_is_charged_for_the_last_usage_and_no_more() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let id = world.subscribe().await;
     use_tokens(&world, "one", 1_500_000).await;
     let reply = world.app.post("acme", "/billing/cancel").token(&world.owner).json(&json!({})).await;
@@ -137,7 +137,7 @@ async fn whoever_cancels_is_charged_for_the_last_usage_and_no_more() {
 
 #[tokio::test]
 async fn what_is_ended_at_stripe_is_ended_here() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let id = world.subscribe().await;
     let end = world.fake.books().objects[&id]["items"]["data"][0]["current_period_end"].as_i64().unwrap();
     let change = json!({ "cancel_at": end });
@@ -163,7 +163,7 @@ async fn what_is_ended_at_stripe_is_ended_here() {
 #[tokio::test]
 async fn a_customer_that_was_deleted_at_stripe_is_replaced() {
     for deleted_is_told_first in [false, true] {
-        let world = World::new().await;
+        let world = World::dear().await;
         world.subscribe().await;
         let gone = world.text("SELECT customer_id FROM billing.stripe_customers").await.unwrap();
         world.fake.books().delete_customer(&gone).unwrap();
@@ -190,7 +190,7 @@ async fn a_customer_that_was_deleted_at_stripe_is_replaced() {
 
 #[tokio::test]
 async fn a_draft_that_ran_out_is_completed_by_an_invoice_of_its_own() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     use_tokens(&world, "one", 1_600_000).await;
     world.next_month();
@@ -205,7 +205,7 @@ async fn a_draft_that_ran_out_is_completed_by_an_invoice_of_its_own() {
 
 #[tokio::test]
 async fn what_stripe_drafts_and_nobody_owes_comes_to_nothing() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     // Ended at once, and the draft was made before Stripe heard of it.
     world.next_month();
@@ -218,7 +218,7 @@ async fn what_stripe_drafts_and_nobody_owes_comes_to_nothing() {
 
 #[tokio::test]
 async fn a_card_that_fails_leads_to_a_warning_until_it_is_paid() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let customer = world.customer().await;
     world.fake.books().declined.insert(customer.clone());
@@ -239,7 +239,7 @@ async fn a_card_that_fails_leads_to_a_warning_until_it_is_paid() {
 
 #[tokio::test]
 async fn a_dispute_is_trouble_until_it_is_won() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let customer = world.customer().await;
     let dispute = world.fake.books().dispute(&customer)["id"].as_str().unwrap().to_owned();
@@ -256,7 +256,7 @@ async fn a_dispute_is_trouble_until_it_is_won() {
 
 #[tokio::test]
 async fn two_tenants_pay_for_themselves_only() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let (_, globex) = world.app.tenant_with_owner("globex").await;
     let shown = world.app.get("globex", "/billing/subscription").token(&globex).await.json();
@@ -267,7 +267,7 @@ async fn two_tenants_pay_for_themselves_only() {
 
 #[tokio::test]
 async fn the_portal_is_for_admins_who_have_stepped_up() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let (_, weak) = world.app.tenant_with_owner("globex").await;
     let portal = world.app.post("globex", "/billing/portal").token(&weak);
     portal.await.problem(401, "insufficient_user_authentication");
@@ -283,7 +283,7 @@ async fn the_portal_is_for_admins_who_have_stepped_up() {
 async fn whatever_fails_once_on_the_way_nothing_is_charged_twice_or_not_at_all() {
     use FaultKind::{Busy, FailAfter, FailBefore, LoseAnswer, LoseRequest, TurnAway};
     for kind in [LoseAnswer, LoseRequest, FailBefore, FailAfter, TurnAway, Busy] {
-        let world = World::new().await;
+        let world = World::dear().await;
         for path in ["customers", "checkout/", "products", "prices", "customers/", "subscriptions"] {
             world.fake.fail("POST", &format!("/v1/{path}"), kind);
         }
@@ -312,7 +312,7 @@ async fn whatever_fails_once_on_the_way_nothing_is_charged_twice_or_not_at_all()
 
 #[tokio::test]
 async fn what_was_paid_by_transfer_is_not_charged_as_well() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let customer = world.customer().await;
     world.fake.books().declined.insert(customer.clone());
@@ -334,7 +334,7 @@ async fn what_was_paid_by_transfer_is_not_charged_as_well() {
 
 #[tokio::test]
 async fn what_an_operator_takes_back_is_taken_back_at_stripe() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let customer = world.customer().await;
     world.fake.books().declined.insert(customer.clone());
@@ -357,7 +357,7 @@ async fn what_an_operator_takes_back_is_taken_back_at_stripe() {
 
 #[tokio::test]
 async fn a_coupon_that_leaves_nothing_to_pay_is_used_up_with_it() {
-    let world = World::with(|settings| {
+    let world = World::dear_with(|settings| {
         settings.coupons = toml::from_str("GIFT = { percent_off = 100, months = 1 }").unwrap();
     })
     .await;
@@ -393,7 +393,7 @@ async fn operator(world: &World) -> Session {
 #[tokio::test]
 async fn a_part_of_what_is_owed_is_taken_back_and_the_rest_is_charged() {
     for is_collected in [true, false] {
-        let world = World::new().await;
+        let world = World::dear().await;
         world.subscribe().await;
         let customer = world.customer().await;
         world.fake.books().declined.insert(customer.clone());
@@ -413,7 +413,7 @@ async fn a_part_of_what_is_owed_is_taken_back_and_the_rest_is_charged() {
         world.fake.books().declined.remove(&customer);
         world.fake.advance(5 * 86_400);
         world.quiesce().await;
-        assert_eq!(world.charged() - before, 3_000, "is_collected: {is_collected}");
+        assert_eq!(world.charged() - before, BASIC - 1_900, "is_collected: {is_collected}");
         let paid = format!("SELECT count(*) FROM billing.invoices WHERE id = '{id}' AND status = 'paid'");
         assert_eq!(world.app.count(&paid).await, 1);
     }
@@ -421,7 +421,7 @@ async fn a_part_of_what_is_owed_is_taken_back_and_the_rest_is_charged() {
 
 #[tokio::test]
 async fn what_was_charged_goes_back_to_the_card_once_whatever_is_lost_on_the_way() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     world.next_month();
     world.quiesce().await;
@@ -443,7 +443,7 @@ async fn what_was_charged_goes_back_to_the_card_once_whatever_is_lost_on_the_way
 
 #[tokio::test]
 async fn what_was_taken_off_before_a_payment_is_not_given_back_after_it() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     let customer = world.customer().await;
     world.fake.books().declined.insert(customer.clone());
@@ -457,7 +457,7 @@ async fn what_was_taken_off_before_a_payment_is_not_given_back_after_it() {
     world.app.db.as_admin("UPDATE billing.stripe_refunds SET is_done = false").await;
     world.fake.advance(5 * 86_400);
     world.quiesce().await;
-    assert_eq!(world.charged() - before, 3_000);
+    assert_eq!(world.charged() - before, BASIC - 1_900);
     assert_eq!(world.fake.books().all("credit_note").len(), 1);
     assert_eq!(world.app.count("SELECT count(*) FROM billing.stripe_refunds WHERE NOT is_done").await, 0);
 }

@@ -8,7 +8,7 @@ use crate::world::{SECRET, World};
 
 #[tokio::test]
 async fn only_what_stripe_signed_now_is_taken_in() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let event =
         json!({ "id": "evt_1", "type": "coffee.made", "data": { "object": { "object": "coffee", "id": "c_1" } } });
     let event = event.to_string();
@@ -38,7 +38,7 @@ async fn without_an_account_there_is_nobody_to_believe() {
 
 #[tokio::test]
 async fn what_nobody_knows_is_kept_and_does_no_harm() {
-    let world = World::new().await;
+    let world = World::dear().await;
     let bodies = [
         json!({ "id": "evt_1", "type": "coffee.made", "data": { "object": { "object": "coffee", "id": "c_1" } } }).to_string(),
         json!({ "id": "evt_2", "type": "invoice.paid", "data": { "object": { "object": "invoice", "id": "../../x" } } }).to_string(),
@@ -81,7 +81,7 @@ async fn a_story(world: &World) {
 
 #[tokio::test]
 async fn order_repetition_and_replay_do_not_matter() {
-    let world = World::new().await;
+    let world = World::dear().await;
     a_story(&world).await;
     let mut events = world.fake.events();
     // Backwards, every event twice, and then everything once more in an order that is neither.
@@ -111,7 +111,7 @@ async fn order_repetition_and_replay_do_not_matter() {
 
 #[tokio::test]
 async fn many_who_look_at_once_keep_the_latest_picture() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     world.next_month();
     world.deliver(&world.fake.events()).await;
@@ -133,7 +133,7 @@ async fn many_who_look_at_once_keep_the_latest_picture() {
 
 #[tokio::test]
 async fn an_object_that_cannot_be_fetched_is_looked_at_later() {
-    let world = World::new().await;
+    let world = World::dear().await;
     world.subscribe().await;
     world.next_month();
     for _ in 0..3 {
@@ -146,7 +146,7 @@ async fn an_object_that_cannot_be_fetched_is_looked_at_later() {
 
 #[tokio::test]
 async fn events_that_come_by_themselves_doubled_and_the_latest_first_end_in_the_same_books() {
-    let world = World::new().await;
+    let world = World::dear().await;
     {
         let mut books = world.fake.books();
         (books.mail.copies, books.mail.is_backwards, books.mail.is_held) = (2, true, true);

@@ -21,9 +21,13 @@ use uuid::Uuid;
 use crate::contract;
 use crate::fake::{Fake, sign};
 use crate::helpers::{App, Reply, Session, spawn_app, until};
+use crate::support::away_from_midnight;
 
 /// Signing secret of the world's webhooks.
 pub const SECRET: &str = "whsec_test";
+
+/// The price of `basic` in a dear world, a month, in cents.
+pub const BASIC: i64 = 10_000_000;
 
 /// Settings for a fake. Answers are not waited for long, and nobody pauses.
 pub fn settings(fake: &Fake) -> StripeSettings {
@@ -58,7 +62,23 @@ impl World {
         Self::with(|_| {}).await
     }
 
+    /// A world whose plans are so dear that something is due of the rest of the month even in its last minute.
+    pub async fn dear() -> Self {
+        Self::dear_with(|_| {}).await
+    }
+
+    pub async fn dear_with(change: impl Fn(&mut Settings)) -> Self {
+        Self::with(|settings| {
+            for (plan, price_minor) in [("basic", BASIC), ("pro", 4 * BASIC)] {
+                settings.plans.get_mut(plan).unwrap().price_minor = price_minor;
+            }
+            change(settings);
+        })
+        .await
+    }
+
     pub async fn with(change: impl Fn(&mut Settings)) -> Self {
+        away_from_midnight();
         let fake = Fake::start(0);
         let stripe = settings(&fake);
         let app = spawn_app(|settings| {

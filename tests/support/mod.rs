@@ -39,6 +39,14 @@ pub fn database_settings() -> DatabaseSettings {
     }
 }
 
+/// Waits until no day, and so no month, turns within a minute: for tests that look at the present one more than once.
+pub fn away_from_midnight() {
+    const DAY_S: i64 = 86_400;
+    while !(10..DAY_S - 60).contains(&businessos::clock::now_s().rem_euclid(DAY_S)) {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 /// A directory that the user PostgreSQL runs as may pass through.
 pub fn open_tempdir() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bos").permissions(Permissions::from_mode(0o755)).tempdir().unwrap()

@@ -95,9 +95,12 @@ impl Hasher {
         let (sender, answer) = oneshot::channel();
         self.queue.0.push(Box::new(move |memory| {
             // The place goes with the work: a caller who leaves does not make room that is not there.
-            let _admitted: OwnedSemaphorePermit = admitted;
+            let admitted: OwnedSemaphorePermit = admitted;
+            let answer = work(memory);
+            // First the place: who has its answer and asks again is not to be refused for its own work.
+            drop(admitted);
             // Nobody may wait for the answer any more.
-            let _ = sender.send(work(memory));
+            let _ = sender.send(answer);
         }));
         answer.await.map_err(|_panicked: oneshot::error::RecvError| HasherError::Failed)?
     }
@@ -226,6 +229,8 @@ mod tests {
         let hasher = Hasher::start(1, 1).expect("threads");
         let calls = (0..5).map(|_| hasher.verify("x".into(), None));
         let answers = futures_util::future::join_all(calls).await;
-        assert_eq!(answers.iter().filter(|answer| **answer == Err(HasherError::Overloaded)).count(), 3);
+        // One is being hashed and one waits; a machine that is slow to ask may find that the first is done.
+        let n_refused = answers.iter().filter(|answer| **answer == Err(HasherError::Overloaded)).count();
+        assert!((1..=3).contains(&n_refused), "{answers:?}");
     }
 }

@@ -16,8 +16,10 @@ const free = () => new Promise((resolve) => {
     server.close(() => resolve(port))
   })
 })
+const {runServer} = require('saml-idp')
+// As late as possible: until the server listens, the port is anybody's.
 const port = wanted ?? await free()
-require('saml-idp').runServer({
+runServer({
   host: '127.0.0.1',
   port,
   // The form of before PKCS #8, which is all that it takes.

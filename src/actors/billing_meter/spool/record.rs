@@ -1,6 +1,7 @@
 //! A record as a line: the CRC-32 of what follows as eight hexadecimal digits, a space, JSON, a line feed.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,15 @@ struct Written<'r> {
     d: Option<&'r BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    c: Option<u64>,
+}
+
+/// What never changes of a figure.
+#[derive(Serialize)]
+struct WrittenFigure<'r> {
+    t: Uuid,
+    m: &'r MeterName,
+    s: &'r str,
+    c: u64,
 }
 
 /// The same as it is read.
@@ -66,6 +74,7 @@ pub(super) struct Decoded {
 pub(super) fn encode(record: &UsageRecord) -> Vec<u8> {
     let UsageRecord { tenant, meter, quantity, occurred_at, key, source, dims, reservation } = record;
     let mut line = Vec::with_capacity(160);
+    line.extend_from_slice(&[b' '; HEAD]);
     let written = Written {
         t: tenant.uuid(),
         m: meter,
@@ -75,42 +84,37 @@ pub(super) fn encode(record: &UsageRecord) -> Vec<u8> {
         k: key.as_deref(),
         d: Some(dims).filter(|dims| !dims.is_empty()),
         r: reservation.map(|id| id.uuid()),
-        c: None,
     };
-    write(&mut line, 0, &written);
+    // These types always serialise, and JSON has no line feed inside.
+    let _ = serde_json::to_writer(&mut line, &written);
+    put_checksum(&mut line);
     line.push(b'\n');
     line
 }
 
+/// What every line of a figure begins with, behind the checksum, up to its quantity.
+pub(super) fn sum_prefix(tenant: TenantId, meter: &MeterName, figure: u64) -> Box<[u8]> {
+    let figure = WrittenFigure { t: tenant.uuid(), m: meter, s: GATEWAY, c: figure };
+    let mut prefix = serde_json::to_vec(&figure).unwrap_or_default();
+    prefix.pop();
+    prefix.extend_from_slice(b",\"q\":");
+    prefix.into()
+}
+
 /// Writes the line of a figure into `place`, which is empty, so that with the blanks behind it, it is `len` bytes with its line feed.
-pub(super) fn encode_sum(
-    place: &mut Vec<u8>,
-    len: usize,
-    (tenant, meter, quantity): (TenantId, &MeterName, i64),
-    at: DateTime<Utc>,
-    figure: u64,
-) {
-    let written = Written {
-        t: tenant.uuid(),
-        m: meter,
-        q: quantity,
-        at: at.timestamp_micros(),
-        s: GATEWAY,
-        k: None,
-        d: None,
-        r: None,
-        c: Some(figure),
-    };
-    write(place, len - 1, &written);
+/// By hand, for this is done for each call that is counted.
+pub(super) fn encode_sum(place: &mut Vec<u8>, len: usize, prefix: &[u8], quantity: i64, at: DateTime<Utc>) {
+    place.extend_from_slice(&[b' '; HEAD]);
+    place.extend_from_slice(prefix);
+    // A vector takes whatever is written.
+    let _ = write!(place, "{quantity},\"at\":{}}}", at.timestamp_micros());
+    place.resize(place.len().max(len - 1), b' ');
+    put_checksum(place);
     place.push(b'\n');
 }
 
-/// A line without its line feed, of at least `len` bytes.
-fn write(line: &mut Vec<u8>, len: usize, written: &Written<'_>) {
-    line.extend_from_slice(&[b' '; HEAD]);
-    // These types always serialise, and JSON has no line feed inside.
-    let _ = serde_json::to_writer(&mut *line, written);
-    line.resize(line.len().max(len), b' ');
+/// Puts the checksum of a line, which has room for it and no line feed yet, at its beginning.
+fn put_checksum(line: &mut [u8]) {
     if let Some((head, json)) = line.split_at_mut_checked(HEAD) {
         let crc = crc32fast::hash(json);
         for (place, digit) in head.iter_mut().zip((0..8).rev().map(|n| crc >> (4 * n) & 0xf)) {

@@ -31,6 +31,8 @@ struct Cell {
     number: u64,
     /// Which of its places is written next.
     is_second: bool,
+    /// What its lines begin with.
+    prefix: Box<[u8]>,
 }
 
 /// A segment of figures.
@@ -66,18 +68,19 @@ impl Sums {
         place.clear();
         if let Some(cell) = cells.iter_mut().find(fits) {
             let quantity = cell.quantity + quantity;
-            record::encode_sum(place, PLACE, (tenant, meter, quantity), at, cell.number);
+            record::encode_sum(place, PLACE, &cell.prefix, quantity, at);
             let first = cell.number * PAIR;
             file.overwrite(place, if cell.is_second { first + PLACE as u64 } else { first })?;
             (cell.quantity, cell.is_second) = (quantity, !cell.is_second);
         } else {
             make_room()?;
-            record::encode_sum(place, PLACE, (tenant, meter, quantity), at, *n_cells);
+            let (number, prefix) = (*n_cells, record::sum_prefix(tenant, meter, *n_cells));
+            record::encode_sum(place, PLACE, &prefix, quantity, at);
             // The other place is blank: no line yet.
             place.resize(2 * PLACE - 1, b' ');
             place.push(b'\n');
             file.append(place)?;
-            cells.push(Cell { meter: meter.clone(), hour, quantity, number: *n_cells, is_second: true });
+            cells.push(Cell { meter: meter.clone(), hour, quantity, number, is_second: true, prefix });
             *n_cells += 1;
         }
         Ok(())
