@@ -1,11 +1,14 @@
 //! What services are told about a request: the tenant, the user, and a context that the platform signed.
 //!
 //! All of it is the same for every request of one credential while the tenant's view stays, so it is prepared once and kept with the
-//! verified credential. A context lives a minute and is used for half of it, so that it outlives the slowest hop.
+//! verified credential, and for callers without one with their tenant. A context lives a minute and is used for half of it, so that it outlives the slowest hop.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use quick_cache::unsync::Cache;
 
 use super::credential::Identity;
 use super::gateway::hygiene::TenantContextHeaders;
@@ -13,8 +16,33 @@ use crate::actors::tenant::TenantView;
 use crate::clock;
 use crate::domain::api_key::ApiKey;
 use crate::domain::identity::Role;
+use crate::domain::ids::TenantId;
 use crate::domain::scope::Scope;
 use crate::domain::token::{self, AccessClaims, CONTEXT_TTL_S, ContextClaims};
+
+/// Tenants of whose nameless callers each worker keeps the headers.
+const TENANTS_KEPT: usize = 256;
+
+thread_local! {
+    static OF_NOBODY: RefCell<Cache<TenantId, Prepared>> = RefCell::new(Cache::new(TENANTS_KEPT));
+}
+
+/// A place for prepared headers.
+pub type Prepared = Rc<RefCell<Option<PreparedHeaders>>>;
+
+/// The place for headers about a tenant's callers who prove nothing. Without it each of their calls would cost a signature, which is
+/// more than all the rest of it.
+#[must_use]
+pub fn of_nobody(tenant: TenantId) -> Prepared {
+    OF_NOBODY.with_borrow_mut(|kept| {
+        if let Some(place) = kept.get(&tenant) {
+            return Rc::clone(place);
+        }
+        let place = Prepared::default();
+        kept.insert(tenant, Rc::clone(&place));
+        place
+    })
+}
 
 /// Whom the headers are about.
 #[derive(Debug, Clone, Copy)]

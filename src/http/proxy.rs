@@ -4,7 +4,6 @@ mod beside;
 mod counted;
 mod openai;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -15,7 +14,7 @@ use super::context::RequestContext;
 use super::credential::{self, Identity};
 use super::gateway::hygiene::{self, Authorization, TenantContextHeaders};
 use super::gateway::{ForwardError, ForwardSettings, Forwarded, Route, RouteMiss, forward, tunnel};
-use super::gateway_identity::{PreparedHeaders, Subject, value};
+use super::gateway_identity::{self, PreparedHeaders, Subject, value};
 use super::problem::{Problem, kinds};
 use super::quota;
 use super::state::AppState;
@@ -232,8 +231,14 @@ fn context_headers(
     caller: Option<&Identity>,
 ) -> TenantContextHeaders {
     let subject = Subject::of(caller);
-    let anonymous = RefCell::new(None);
-    let prepared = caller.map_or(&anonymous, Identity::prepared);
+    let of_nobody: gateway_identity::Prepared;
+    let prepared = match caller {
+        Some(caller) => caller.prepared(),
+        None => {
+            of_nobody = gateway_identity::of_nobody(view.tenant.id);
+            &*of_nobody
+        }
+    };
     let mut prepared = prepared.borrow_mut();
     let prepared = match prepared.take().filter(|known| known.is_for(view)) {
         Some(known) => prepared.insert(known),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helpers::{App, onboard_body, routes, spawn_app};
+use crate::helpers::{App, onboard_body, routes, spawn_app, until};
 use crate::sign_in::verify;
 use crate::upstream::Upstream;
 
@@ -91,6 +91,38 @@ async fn a_context_can_be_bound_to_its_request() {
         let context = verify(&app, "acme", seen(&answer, "x-tenant-context"), "/crm").await;
         assert_eq!(context["request_id"], id);
     }
+}
+
+#[tokio::test]
+async fn nameless_callers_of_a_tenant_share_a_context_until_the_tenant_changes() {
+    let upstream = Upstream::start();
+    let app =
+        app_with(upstream.route("/crm", "auth = \"optional\"") + &upstream.route("/open", "auth = \"none\"")).await;
+    let (acme, owner) = app.tenant_with_owner("acme").await;
+    let (globex, _) = app.tenant_with_owner("globex").await;
+    let context = async |tenant: &str, path: &str| {
+        let answer = app.get(tenant, path).await.json();
+        seen(&answer, "x-tenant-context").to_owned()
+    };
+    let first = context("acme", "/crm/x").await;
+    assert_eq!(context("acme", "/crm/y").await, first, "signed once");
+    for (tenant, id, path, route) in [
+        ("acme", &acme.id, "/crm/x", "/crm"),
+        ("acme", &acme.id, "/open/x", "/open"),
+        ("globex", &globex.id, "/crm/x", "/crm"),
+    ] {
+        let told = verify(&app, tenant, &context(tenant, path).await, route).await;
+        assert_eq!((&told["tid"], &told["aud"], &told["sub"]), (&json!(id), &json!(route), &Value::Null), "{path}");
+    }
+    let known = app.get("acme", "/crm/x").token(&owner).await.json();
+    assert_ne!(seen(&known, "x-tenant-context"), first, "whoever has a name has a context of their own");
+    assert_eq!(context("acme", "/crm/x").await, first, "and leaves the others theirs");
+    let path = format!("/tenants/{}/config", acme.id);
+    let version = app.get("acme", &path).token(&owner).await.header("etag").to_owned();
+    let body = json!({ "limits": { "requests_per_minute": 1000 } });
+    let reply = app.put("acme", &path).token(&owner).header("if-match", &version).json(&body).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    until("it is signed anew", async || context("acme", "/crm/x").await != first).await;
 }
 
 #[tokio::test]
