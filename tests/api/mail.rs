@@ -133,6 +133,10 @@ async fn a_server_that_comes_back_gets_what_waited() {
     let sink = SmtpSink::start("plain", None);
     let port = sink.port;
     drop(sink);
+    // Nobody else gets the port meanwhile, and nobody listens on it.
+    let kept = tokio::net::TcpSocket::new_v4().unwrap();
+    kept.set_reuseaddr(true).unwrap();
+    kept.bind(([127, 0, 0, 1], port).into()).unwrap();
     let app = spawn(format!("smtp://127.0.0.1:{port}"), None).await;
     let (_, owner) = app.tenant_with_owner("acme").await;
     invite(&app, &owner, "ann@acme.test").await;
