@@ -120,6 +120,8 @@ def demo(work):
     for first in invoices:
         print(f"   Invoice {first['number']} over the rest of the month, {money(first['total_minor'])}, is paid.")
     if not invoices:
+        [page] = books("checkout.session")
+        assert page["mode"] == "setup", page
         print("   So little is left of the month that nothing is charged for it; the page has only taken the card.")
     paid_so_far = sum(one["total_minor"] for one in invoices)
 

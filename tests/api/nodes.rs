@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::helpers::{App, assert_soon, spawn_app, spawn_app_on, until};
 
-/// What is promised for the worst case, a lost notification included.
+/// What is promised. It is held to by the median: other tests share the machine.
 const PROMISED: Duration = Duration::from_secs(1);
 
 async fn two_nodes() -> (App, App) {
@@ -42,7 +42,6 @@ async fn a_change_of_configuration_is_seen_on_the_other_node() {
     delays.sort_unstable();
     let (median, longest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
     println!("config change on the other node: p50 {median:?}, longest {longest:?}");
-    // Not the longest: other tests share the machine.
     assert!(median < PROMISED, "{delays:?}");
     assert_soon(longest);
 }
@@ -51,14 +50,20 @@ async fn a_change_of_configuration_is_seen_on_the_other_node() {
 async fn a_logout_holds_on_the_other_node() {
     let (a, b) = two_nodes().await;
     let (_, here) = a.tenant_with_owner("acme").await;
-    let there = a.sign_in("acme", "owner@acme.test").await;
+    let mut delays = Vec::new();
+    for _ in 0..9 {
+        let there = a.sign_in("acme", "owner@acme.test").await;
+        assert_eq!(b.get("acme", "/auth/me").token(&there).await.status, 200);
+        assert_eq!(a.post("acme", "/auth/logout").token(&there).await.status, 204);
+        let refused = async || b.get("acme", "/auth/me").token(&there).await.status == 401;
+        delays.push(until("the other node refuses", refused).await);
+        b.refresh("acme", &there.refresh).await.problem(401, "session-revoked");
+    }
+    delays.sort_unstable();
+    println!("a logout on the other node: p50 {:?}, longest {:?}", delays[4], delays[8]);
+    assert!(delays[4] < PROMISED, "{delays:?}");
+    assert_soon(delays[8]);
     assert_eq!(b.get("acme", "/auth/me").token(&here).await.status, 200);
-    assert_eq!(a.post("acme", "/auth/logout").token(&here).await.status, 204);
-    let delay =
-        until("the other node refuses", async || b.get("acme", "/auth/me").token(&here).await.status == 401).await;
-    assert_soon(delay);
-    b.refresh("acme", &here.refresh).await.problem(401, "session-revoked");
-    assert_eq!(b.get("acme", "/auth/me").token(&there).await.status, 200);
 }
 
 #[tokio::test]

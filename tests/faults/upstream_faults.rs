@@ -14,8 +14,11 @@ fn a_hung_service_costs_504_on_its_requests_alone() {
     let tenant = server.onboard("acme");
     let token = server.login("acme").access;
     let call = |path: &str| Call::get(&tenant.host(), path).bearer(&token);
-    let others =
-        Load::start(server.public, vec![call("/crm/fast"), call("/open/fast"), call("/auth/me")], Duration::ZERO);
+    let others = Load::start(
+        server.public,
+        vec![call("/hung/fast"), call("/crm/fast"), call("/open/fast"), call("/auth/me")],
+        Duration::ZERO,
+    );
     let hung = Load::start(server.public, vec![call("/hung/hang"); 8], Duration::ZERO);
     hung.wait_for(16);
     others.wait_for(100);

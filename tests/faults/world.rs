@@ -145,7 +145,7 @@ prefix = "/hung"
 upstreams = ["http://{upstream}"]
 strip_prefix = true
 auth = "required"
-first_byte_timeout_ms = 1500
+first_byte_timeout_ms = 5000
 [[gateway.routes]]
 prefix = "/open"
 upstreams = ["http://{upstream}"]
@@ -166,8 +166,6 @@ auth = "none"
         let mut command = Command::new(program);
         command.args(arguments).arg("--config").arg(config).stdin(Stdio::null()).current_dir(self.dir.path());
         command.env_clear();
-        // One is used from a test's beginning to its end.
-        command.env("BUSINESSOS__AUTH__ACCESS_TOKEN_TTL_S", "3600");
         for name in ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -190,7 +188,8 @@ auth = "none"
         let admin = free_address();
         let config = self.configuration(public, admin, database);
         let mut command = self.command(&config, &["serve"]);
-        command.envs(environment.iter().copied());
+        // One is used from a test's beginning to its end.
+        command.env("BUSINESSOS__AUTH__ACCESS_TOKEN_TTL_S", "3600").envs(environment.iter().copied());
         self.launch(command, public, admin, config)
     }
 

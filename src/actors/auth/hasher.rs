@@ -227,10 +227,23 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let hasher = Hasher::start(1, 1).expect("threads");
-        let calls = (0..5).map(|_| hasher.verify("x".into(), None));
-        let answers = futures_util::future::join_all(calls).await;
-        // One is being hashed and one waits; a machine that is slow to ask may find that the first is done.
-        let n_refused = answers.iter().filter(|answer| **answer == Err(HasherError::Overloaded)).count();
-        assert!((1..=3).contains(&n_refused), "{answers:?}");
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let mut held = Box::pin(hasher.run(move |_memory| Ok(gate.recv().is_ok())));
+        let mut waiting = Box::pin(hasher.verify("x".into(), None));
+        assert!(futures_util::poll!(held.as_mut()).is_pending());
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        for _ in 0..3 {
+            assert_eq!(hasher.verify("x".into(), None).await, Err(HasherError::Overloaded));
+        }
+        open.send(()).expect("the thread waits");
+        assert_eq!((held.await, waiting.await), (Ok(true), Ok(false)));
+    }
+
+    #[tokio::test]
+    async fn who_has_an_answer_is_not_refused_for_its_own_work() {
+        let hasher = Hasher::start(1, 0).expect("threads");
+        for n in 0..2_000 {
+            assert_eq!(hasher.run(move |_memory| Ok(n)).await, Ok(n));
+        }
     }
 }

@@ -32,9 +32,13 @@ const TAKE: Duration = Duration::from_millis(300);
 /// connections, until what is returned is dropped; where that cannot be had, the log says so.
 pub async fn fill(listener: &TcpListener, server: &ServerHandle) -> Vec<Socket> {
     match try_to_fill(listener, server).await {
-        Ok((own, n_others)) => {
+        Ok(Filled { own, n_others, is_full }) => {
             if n_others > 0 {
                 tracing::warn!(n_others, "connections are reset: more arrive than can be let in first");
+            } else if !is_full {
+                tracing::warn!(
+                    "connections that arrive in this moment may be reset: the queue was not seen to be full"
+                );
             }
             own
         }
@@ -47,8 +51,17 @@ pub async fn fill(listener: &TcpListener, server: &ServerHandle) -> Vec<Socket> 
     }
 }
 
-/// Our connections, and how many of others wait beside them or have begun their handshake.
-async fn try_to_fill(listener: &TcpListener, server: &ServerHandle) -> io::Result<(Vec<Socket>, usize)> {
+/// How far filling it came.
+struct Filled {
+    /// Our connections.
+    own: Vec<Socket>,
+    /// How many of others wait beside them or have begun their handshake.
+    n_others: usize,
+    /// Whether ours were seen in all of its places.
+    is_full: bool,
+}
+
+async fn try_to_fill(listener: &TcpListener, server: &ServerHandle) -> io::Result<Filled> {
     let address = listener.local_addr()?;
     SockRef::from(listener).listen(BACKLOG)?;
     let mut tries = 1;
@@ -58,10 +71,10 @@ async fn try_to_fill(listener: &TcpListener, server: &ServerHandle) -> io::Resul
         tokio::time::sleep(PAUSE).await;
         let queue = Queue::look(address)?;
         let n_others = queue.n_others(&own);
-        let is_full_of_own = queue.waiting.len() == PLACES && n_others == 0;
-        if is_full_of_own || tries == TRIES {
+        let is_full = queue.waiting.len() == PLACES;
+        if is_full && n_others == 0 || tries == TRIES {
             tracing::info!(tries, n_others, "the port is closed");
-            return Ok((own, n_others));
+            return Ok(Filled { own, n_others, is_full });
         }
         tries += 1;
         drop(own);
