@@ -396,7 +396,6 @@ impl Reply {
 /// Of a change that another node is to see: a second is promised, and `nodes` holds the median to it. A single one may take longer where
 /// four tests share two cores, but not long.
 pub fn assert_soon(delay: Duration) {
-    println!("after {delay:?}");
     assert!(delay < Duration::from_secs(10), "{delay:?}");
 }
 
