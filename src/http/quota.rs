@@ -65,7 +65,9 @@ pub(super) fn check(
         is_shown,
     };
     let shut = route.pauses_with.iter().map(of).find(|quota| quota.standing.state >= QuotaState::Paused);
-    if let Some(quota) = shut {
+    // What a service will report is not known before, so nothing of it can be set aside; at the limit nothing more is begun.
+    let spent = || route.usage_header.iter().map(of).find(|quota| quota.standing.state == QuotaState::Hard);
+    if let Some(quota) = shut.or_else(spent) {
         return Err(quota.exceeded(state));
     }
     let Some(meter) = &route.meter else { return Ok(None) };

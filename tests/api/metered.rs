@@ -154,6 +154,25 @@ async fn what_a_service_reports_is_counted_once_and_not_shown() {
 }
 
 #[tokio::test]
+async fn at_a_hard_limit_no_call_is_begun_whose_service_would_report_more() {
+    let service = service();
+    let text =
+        service.route("/use", "usage_header = [\"workflow_runs\", \"ai_tokens\"]") + &service.route("/plain", "");
+    let app = app_with(text, |settings| limit(settings, "ai_tokens", None, Some(800))).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    assert_eq!(app.get("acme", "/use/reports").token(&owner).await.status, 200);
+    counted(&app, &owner, "ai_tokens", 812).await;
+    let is_shut = async || app.get("acme", "/use/ok").token(&owner).await.status == 429;
+    until("the gateway knows of the limit", is_shut).await;
+    let refused = app.get("acme", "/use/reports").token(&owner).await.problem(429, "quota-exceeded");
+    assert_eq!(
+        (&refused["meter"], &refused["limit"], &refused["used"]),
+        (&json!("ai_tokens"), &json!(800), &json!(812))
+    );
+    assert_eq!(app.get("acme", "/plain/ok").token(&owner).await.status, 200);
+}
+
+#[tokio::test]
 async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
     let service = service();
     let text = service.route("/run", "meter = \"workflow_runs\"\npauses_with = [\"ai_tokens\"]")

@@ -140,22 +140,50 @@ async fn a_thousand_events_fit_and_one_more_does_not() {
 }
 
 #[tokio::test]
-async fn wrong_fields_are_named() {
+async fn events_that_cannot_be_named_are_refused_together() {
     let (app, owner) = world().await;
     let pointers = async |events: Value| post(&app, &owner, events).await.pointers();
     assert_eq!(
-        pointers(json!([event("", "workflow_runs", 1), event("a\u{0}", "x", 1)])).await,
-        ["/events/0/id", "/events/1/id"]
+        pointers(json!([event("", "workflow_runs", 1), event("good", "workflow_runs", 1), event("a\u{0}", "x", 1)]))
+            .await,
+        ["/events/0/id", "/events/2/id"]
     );
-    assert_eq!(pointers(json!([{ "id": "a", "meter": "ai_tokens", "quantity": "1" }])).await, ["/events/0/quantity"]);
-    assert_eq!(pointers(json!([{ "id": "a", "meter": "ai_tokens", "quantity": 1.5 }])).await, ["/events/0/quantity"]);
-    let wrong_time = json!([{ "id": "a", "meter": "ai_tokens", "quantity": 1, "occurred_at": "today" }]);
-    assert_eq!(pointers(wrong_time).await, ["/events/0/occurred_at"]);
-    let more = json!([{ "id": "a", "meter": "ai_tokens", "quantity": 1, "tenant": "globex" }]);
-    post(&app, &owner, more).await.problem(422, "validation-failed");
-    let nul = json!([{ "id": "a", "meter": "ai_tokens", "quantity": 1, "dims": { "a": "\u{0}" } }]);
-    assert_eq!(statuses(&post(&app, &owner, nul).await), ["rejected"]);
+    assert_eq!(
+        pointers(json!([{ "id": 5, "meter": "ai_tokens", "quantity": 1 }, 7])).await,
+        ["/events/0/id", "/events/1"]
+    );
     assert_eq!(app.count("SELECT count(*) FROM billing.usage_dedup").await, 0);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_holds_up_no_other() {
+    let (app, owner) = world().await;
+    let poison = |id: &str, more: Value| {
+        let mut event = event(id, "ai_tokens", 1);
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let bad = [
+        (poison("a", json!({ "quantity": "1" })), "quantity: "),
+        (poison("b", json!({ "quantity": 1.5 })), "quantity: "),
+        (poison("c", json!({ "occurred_at": "today" })), "occurred_at: "),
+        (poison("d", json!({ "tenant": "globex" })), "tenant: unknown field"),
+        (poison("e", json!({ "dims": { "x": 1 } })), "dims.x: "),
+        (poison("f", json!({ "dims": { "a": "\u{0}" } })), ""),
+        (json!({ "id": "g", "meter": "ai_tokens" }), "missing field `quantity`"),
+    ];
+    let mut events: Vec<Value> = bad.iter().map(|(event, _)| event.clone()).collect();
+    events.push(event("good", "ai_tokens", 1));
+    let reply = post(&app, &owner, json!(events)).await;
+    let mut expected = vec!["rejected"; bad.len()];
+    expected.push("accepted");
+    assert_eq!(statuses(&reply), expected, "{reply:?}");
+    for (place, (event, why)) in bad.iter().enumerate() {
+        let result = &reply.json()["results"][place];
+        assert_eq!(result["id"], event["id"]);
+        assert!(result["detail"].as_str().unwrap().starts_with(why), "{result}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM billing.usage_dedup").await, 1);
 }
 
 #[tokio::test]
@@ -250,9 +278,15 @@ async fn cloud_events_are_taken_in_under_their_source() {
     let gateway = send(json!([cloud("gateway", "workflow_runs", json!({ "quantity": 1 }))])).await;
     assert_eq!(statuses(&gateway), ["accepted"]);
     assert_eq!(app.count("SELECT count(*) FROM billing.usage_events WHERE source = 'gateway'").await, 0);
-    let mut old = cloud("", "workflow_runs", json!({ "quantity": 2 }));
+    let mut old = cloud("/flows", "workflow_runs", json!({ "quantity": 2 }));
     old["specversion"] = json!("0.3");
-    assert_eq!(send(json!([old])).await.pointers(), ["/0/source", "/0/specversion"]);
+    old["id"] = json!("2");
+    let half = cloud("/flows/3", "workflow_runs", json!({ "quantity": 0.5 }));
+    let reply = send(json!([old, half])).await;
+    assert_eq!(statuses(&reply), ["rejected", "rejected"]);
+    let details = [0, 1].map(|place| reply.json()["results"][place]["detail"].as_str().unwrap().to_owned());
+    assert!(details[0].starts_with("specversion: ") && details[1].starts_with("data.quantity: "), "{details:?}");
+    assert_eq!(send(json!([cloud("", "workflow_runs", json!({ "quantity": 2 }))])).await.pointers(), ["/0/source"]);
     assert_eq!(send(json!([])).await.pointers(), [""]);
 }
 

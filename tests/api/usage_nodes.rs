@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{App, Session, assert_soon, spawn_app, spawn_app_on};
+use crate::helpers::{App, Session, assert_soon, routes, spawn_app, spawn_app_on};
+use crate::provider::{Provider, reply};
 use crate::stream_client::Client;
 use crate::usage::{event, post, statuses};
 
@@ -66,5 +67,31 @@ async fn an_admin_on_one_process_sees_what_was_used_through_another() {
     events_until(&mut on_a, |event| event["threshold"] == 80).await;
     let delay = acknowledged.elapsed();
     println!("from the acknowledgement to the other process's stream: {delay:?}");
+    assert_soon(delay);
+}
+
+#[tokio::test]
+async fn an_admin_on_one_process_sees_calls_through_another() {
+    let service = Provider::start(|_, stream| reply(stream, 200, "", "fine"));
+    let a = spawn_app(|_| {}).await;
+    let b = spawn_app_on(Arc::clone(&a.db), None, |settings| {
+        settings.gateway.public_port = a.port;
+        settings.gateway.routes = routes(&service.route("/run", "meter = \"ai_tokens\"\nmeter_quantity = 8000"));
+    })
+    .await;
+    let (_, owner) = a.tenant_with_owner("acme").await;
+    let mut on_a = Client::open(&a, "acme", "", &owner).await;
+    on_a.snapshot().await;
+    assert_eq!(b.get("acme", "/run/ok").token(&owner).await.status, 200);
+    let answered = Instant::now();
+    let update = loop {
+        let event = on_a.next().await.unwrap();
+        if event["type"] == "usage.updated" && event["meter"] == "ai_tokens" {
+            break event;
+        }
+    };
+    let delay = answered.elapsed();
+    println!("from the call's answer to the other process's stream: {delay:?}");
+    assert_eq!(update["used"], 8_000, "{update}");
     assert_soon(delay);
 }

@@ -1,7 +1,7 @@
 //! Taking in a batch of one tenant's events: resolve the tenant, count in one transaction, tell the supervisor.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::count::{self, Counted};
 use super::messages::RecordUsageError;
@@ -20,6 +20,8 @@ use crate::domain::usage_intake::{IntakeRules, MeterRule};
 
 /// A transaction that had to give way is tried so often.
 const ATTEMPTS: usize = 4;
+/// Longest wait for all of them: statements have deadlines in the database, but a database whose machine has vanished keeps none.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What it takes to count.
 #[derive(Debug)]
@@ -68,7 +70,8 @@ impl MeterContext {
                 ResolveError::Unavailable => RecordUsageError::Unavailable,
             })?;
         let started = Instant::now();
-        let counted = self.attempt(via, &handle, events).await.map_err(|error| outward(tenant, &error))?;
+        let counted = tokio::time::timeout(LONGEST, self.attempt(via, &handle, events)).await;
+        let counted = counted.unwrap_or(Err(DbError::Silent)).map_err(|error| outward(tenant, &error))?;
         self.metrics.transactions.observe(started.elapsed().as_secs_f64());
         self.metrics.count(via, &counted.answers);
         tell(&handle, counted.quotas);
@@ -111,7 +114,13 @@ fn outward(tenant: TenantId, error: &DbError) -> RecordUsageError {
             tracing::warn!(tenant.id = %tenant, error = cause, "usage could not be counted");
             RecordUsageError::Unavailable
         }
-        DbError::Constraint { .. } | DbError::BadValue(_) | DbError::Corrupt(_) | DbError::Statement(_) => {
+        // A disk that fails, a missing right, a schema that is not ours: no event is at fault, and all of them wait until somebody has
+        // put it right.
+        DbError::Corrupt(_) | DbError::Statement(_) => {
+            tracing::error!(tenant.id = %tenant, error = cause, "usage could not be counted; it waits");
+            RecordUsageError::Unavailable
+        }
+        DbError::Constraint { .. } | DbError::BadValue(_) => {
             tracing::error!(tenant.id = %tenant, error = cause, "usage could not be counted");
             RecordUsageError::Failed
         }

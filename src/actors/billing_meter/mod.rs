@@ -15,6 +15,7 @@ pub mod plan_change;
 pub mod reservations;
 pub mod resume;
 mod settle;
+mod spare;
 pub mod spool;
 pub mod upkeep;
 
@@ -28,6 +29,7 @@ pub use metrics::MeterMetrics;
 use self::lanes::{Bounds, Lanes};
 use self::metrics::Via;
 use self::settle::Round;
+use self::spare::Cores;
 use self::spool::leftovers;
 use super::ask::{ChildActor, Ctx, Handle, Responder};
 use crate::domain::ids::TenantId;
@@ -38,7 +40,7 @@ const BOUNDS: Bounds = Bounds { n_running: 3, per_batch: 5_000, per_tenant: 20_0
 /// What a tenant's transaction takes of the processor at most, here and in the database, about. By the clock it takes less where cores
 /// are free, and several times that where all are busy.
 const TENANT_COST: Duration = Duration::from_millis(2);
-/// A round is followed by so many times what it takes, so that rounds take a twentieth of a core,
+/// Where cores are short, a round is followed by so many times what it takes, so that rounds take a twentieth of a core,
 const REST_FACTOR: u32 = 19;
 /// but by no more than this: so late are figures at worst.
 const MAX_REST: Duration = Duration::from_secs(10);
@@ -62,13 +64,14 @@ pub struct BillingMeter {
     context: Arc<MeterContext>,
     lanes: Lanes<Waiting>,
     back_off: Duration,
+    cores: Cores,
 }
 
 impl BillingMeter {
     /// A meter with what it takes to count.
     #[must_use]
     pub fn new(context: Arc<MeterContext>) -> Self {
-        Self { context, lanes: Lanes::new(BOUNDS), back_off: Duration::ZERO }
+        Self { context, lanes: Lanes::new(BOUNDS), back_off: Duration::ZERO, cores: Cores::default() }
     }
 
     /// Starts as many transactions as may run.
@@ -92,8 +95,8 @@ impl BillingMeter {
         });
     }
 
-    /// Each tenant costs a transaction, so where many tenants are busy at once, rounds come less often, and a round adds up more.
-    /// Counting calls must not cost what answering them needs.
+    /// Each tenant costs a transaction, so where many tenants are busy at once and cores are short, rounds come less often, and a round
+    /// adds up more: counting calls must not cost what answering them needs.
     fn wait_after(&mut self, round: Round, cost: Duration) -> Duration {
         let every = Duration::from_millis(self.context.settings.metering.flush_ms);
         if round == Round::Failed {
@@ -105,7 +108,8 @@ impl BillingMeter {
         if round == Round::More {
             Duration::from_millis(1)
         } else {
-            every.max(cost.saturating_mul(REST_FACTOR).min(MAX_REST))
+            // Looked at after each round, so that the next one knows what was done since.
+            every.max(rest(self.cores.are_spare(), cost))
         }
     }
 
@@ -141,6 +145,11 @@ impl BillingMeter {
             }
         });
     }
+}
+
+/// What a round of this cost is followed by at least. Cores that have nothing else to do may count half of the time.
+fn rest(cores_are_spare: bool, cost: Duration) -> Duration {
+    if cores_are_spare { cost } else { cost.saturating_mul(REST_FACTOR).min(MAX_REST) }
 }
 
 impl ChildActor for BillingMeter {
@@ -196,5 +205,18 @@ async fn count_batch(context: &MeterContext, tenant: TenantId, batch: Vec<Waitin
                 responder.refuse(error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_of_many_tenants_is_followed_soon_where_cores_are_spare_and_late_where_they_are_not() {
+        let of = |n_tenants| TENANT_COST * n_tenants;
+        assert_eq!(rest(true, of(100)), Duration::from_millis(200));
+        assert_eq!(rest(false, of(100)), Duration::from_millis(3_800));
+        assert_eq!(rest(false, of(10_000)), MAX_REST);
     }
 }

@@ -60,7 +60,12 @@ pub(super) async fn claim(
     node: &str,
 ) -> Result<Option<HeldRun>, DbError> {
     let system = SystemTx::new(db, SystemReason::RunJobs);
-    job_runs::claim(&system, job.name, slot, is_manual, node, LEASE).await
+    within(job_runs::claim(&system, job.name, slot, is_manual, node, LEASE)).await
+}
+
+/// Waits for the database as long as a lease is, because one whose machine has vanished never answers.
+async fn within<T>(work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    tokio::time::timeout(LEASE, work).await.unwrap_or(Err(DbError::Silent))
 }
 
 /// Runs what was taken.
@@ -81,7 +86,7 @@ pub(super) async fn run_held(
     };
     if let Some(held) = &held {
         let system = SystemTx::new(db, SystemReason::RunJobs);
-        match job_runs::finish(&system, held, &outcome).await {
+        match within(job_runs::finish(&system, held, &outcome)).await {
             Ok(true) => {}
             Ok(false) => tracing::error!(job = job.name, "the run had been lost to another process when it ended"),
             Err(error) => {
@@ -126,7 +131,7 @@ async fn until_lost(db: &Db, held: Option<&HeldRun>) {
     let system = SystemTx::new(db, SystemReason::RunJobs);
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
-        if matches!(job_runs::renew(&system, held, LEASE).await, Ok(false)) {
+        if matches!(within(job_runs::renew(&system, held, LEASE)).await, Ok(false)) {
             return;
         }
     }

@@ -22,6 +22,9 @@ use crate::domain::period::Period;
 /// Events of one tenant that are taken at once; more follow at the next look.
 const PAGE: i64 = 200;
 
+/// Longest look: a database whose machine has vanished never answers, and its connection is closed with the look.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
 /// Polls for the hub's listeners.
 pub struct UsageFeed {
     db: Db,
@@ -47,8 +50,8 @@ impl UsageFeed {
         let db = self.db.clone();
         let work = async move {
             let system = SystemTx::new(&db, SystemReason::FeedStreams);
-            let news = stream_feed::poll(&system, &questions, now, PAGE).await;
-            (questions, news)
+            let news = tokio::time::timeout(LONGEST_LOOK, stream_feed::poll(&system, &questions, now, PAGE)).await;
+            (questions, news.unwrap_or(Err(DbError::Silent)))
         };
         ctx.spawn(work, |actor, (questions, news), ctx| {
             actor.hand_out(&questions, news);

@@ -8,8 +8,9 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::actors::billing_meter::RecordUsage;
@@ -18,7 +19,7 @@ use crate::domain::meter::MeterName;
 use crate::domain::rate_limit::{Decision, RatePolicy};
 use crate::domain::usage::{UsageAnswer, UsageEvent};
 use crate::domain::usage_intake::is_name;
-use crate::http::extract::{LargeJson, TenantScope, Then, UsageReporter, UserOrKey};
+use crate::http::extract::{LargeJson, TenantScope, Then, UsageReporter, UserOrKey, parse_part};
 use crate::http::middleware::edge::ceil_s;
 use crate::http::openapi;
 use crate::http::problem::{FieldError, Problem, kinds};
@@ -38,8 +39,47 @@ const SOURCE: &str = "api";
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PostEventsRequest {
     /// 1 to 1,000 events.
-    #[schema(min_items = 1, max_items = 1000)]
-    events: Vec<EventRequest>,
+    #[schema(min_items = 1, max_items = 1000, value_type = Vec<EventRequest>)]
+    events: RawEvents,
+}
+
+/// Events as they came: what is wrong with one is no reason to refuse the others.
+#[derive(Debug)]
+pub(in crate::http) struct RawEvents {
+    /// The first [`MAX_EVENTS`].
+    events: Vec<Box<RawValue>>,
+    /// How many there are.
+    n: usize,
+}
+
+impl<'de> Deserialize<'de> for RawEvents {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = RawEvents;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEvents, A::Error> {
+                let mut events = Vec::new();
+                while events.len() < MAX_EVENTS
+                    && let Some(event) = list.next_element()?
+                {
+                    events.push(event);
+                }
+                let mut n = events.len();
+                while n >= MAX_EVENTS && list.next_element::<IgnoredAny>()?.is_some() {
+                    n += 1;
+                }
+                Ok(RawEvents { events, n })
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
 }
 
 /// One use of something that a meter counts.
@@ -94,7 +134,7 @@ pub(in crate::http) struct CloudEventData {
 #[derive(Debug)]
 pub(in crate::http) enum Body {
     Native(PostEventsRequest),
-    CloudEvents(Vec<CloudEvent>),
+    CloudEvents(RawEvents),
 }
 
 impl<'de> Deserialize<'de> for Body {
@@ -113,7 +153,7 @@ impl<'de> Deserialize<'de> for Body {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Body, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Body::CloudEvents)
+                RawEvents::deserialize(SeqAccessDeserializer::new(list)).map(Body::CloudEvents)
             }
         }
 
@@ -121,69 +161,96 @@ impl<'de> Deserialize<'de> for Body {
     }
 }
 
-/// An event whose names are good, though its meter may be none.
+/// An event whose names are good; the rest of it may be wrong.
 struct Posted {
-    pointer: String,
     id: String,
     source: String,
+    said: Result<Said, String>,
+}
+
+/// What an event says, though its meter may be none.
+struct Said {
     meter: String,
     quantity: i64,
     occurred_at: Option<DateTime<Utc>>,
     dims: BTreeMap<String, String>,
 }
 
+/// The names of an event, by which it is answered.
+#[derive(Deserialize)]
+struct Names {
+    id: String,
+    /// Only CloudEvents have one.
+    #[serde(default)]
+    source: String,
+}
+
 impl Body {
-    /// The events, or every mistake in their names.
+    /// The events, or every mistake in their names: without those nobody can be told what became of which.
     fn into_events(self) -> Result<Vec<Posted>, Problem> {
-        let (pointer, mut errors) = match &self {
-            Self::Native(_) => ("/events", Vec::new()),
-            Self::CloudEvents(events) => ("", wrong_versions(events)),
+        let (pointer, RawEvents { events, n }, read): (_, _, fn(&RawValue) -> _) = match self {
+            Self::Native(body) => ("/events", body.events, native),
+            Self::CloudEvents(events) => ("", events, cloud),
         };
-        let events: Vec<Posted> = match self {
-            Self::Native(body) => body.events.into_iter().enumerate().map(native).collect(),
-            Self::CloudEvents(events) => events.into_iter().enumerate().map(cloud).collect(),
-        };
-        let mut wrong = |pointer: String, detail: &str| errors.push(FieldError { pointer, detail: detail.to_owned() });
-        if !(1..=MAX_EVENTS).contains(&events.len()) {
-            wrong(pointer.to_owned(), "must have 1 to 1000 entries");
+        if !(1..=MAX_EVENTS).contains(&n) {
+            return Err(Problem::invalid_field(pointer.to_owned(), "must have 1 to 1000 entries".to_owned()));
         }
-        for event in &events {
-            for (field, name) in [("id", &event.id), ("source", &event.source)] {
+        let mut errors = Vec::new();
+        let mut wrong = |place, error: FieldError| {
+            errors.push(FieldError { pointer: format!("{pointer}/{place}{}", error.pointer), ..error });
+        };
+        let mut posted = Vec::with_capacity(events.len());
+        for (place, event) in events.iter().enumerate() {
+            let event = match read(event) {
+                Ok(event) => event,
+                Err(error) => {
+                    wrong(place, error);
+                    continue;
+                }
+            };
+            for (field, name) in [("/id", &event.id), ("/source", &event.source)] {
                 if !is_name(name) {
-                    wrong(format!("{}/{field}", event.pointer), "must have 1 to 255 bytes and no control characters");
+                    let detail = "must have 1 to 255 bytes and no control characters".to_owned();
+                    wrong(place, FieldError { pointer: field.to_owned(), detail });
                 }
             }
+            posted.push(event);
         }
-        if errors.is_empty() { Ok(events) } else { Err(Problem::invalid_fields(errors)) }
+        if errors.is_empty() { Ok(posted) } else { Err(Problem::invalid_fields(errors)) }
     }
 }
 
-fn native((place, event): (usize, EventRequest)) -> Posted {
-    let EventRequest { id, meter, quantity, occurred_at, dims } = event;
-    Posted { pointer: format!("/events/{place}"), id, source: SOURCE.to_owned(), meter, quantity, occurred_at, dims }
+fn native(event: &RawValue) -> Result<Posted, FieldError> {
+    let source = SOURCE.to_owned();
+    Ok(match parse_part(event) {
+        Ok(EventRequest { id, meter, quantity, occurred_at, dims }) => {
+            Posted { id, source, said: Ok(Said { meter, quantity, occurred_at, dims }) }
+        }
+        Err(error) => Posted { id: parse_part::<Names>(event)?.id, source, said: Err(in_words(error)) },
+    })
 }
 
-fn cloud((place, event): (usize, CloudEvent)) -> Posted {
-    let CloudEvent { specversion: _, id, source, r#type, time, data } = event;
-    let CloudEventData { meter, quantity, dims } = data;
+fn cloud(event: &RawValue) -> Result<Posted, FieldError> {
+    let (id, source, said) = match parse_part(event) {
+        Ok(CloudEvent { specversion, id, source, r#type, time, data }) => {
+            let CloudEventData { meter, quantity, dims } = data;
+            let said = Said { meter: meter.unwrap_or(r#type), quantity, occurred_at: time, dims };
+            (id, source, if specversion == "1.0" { Ok(said) } else { Err("specversion: must be 1.0".to_owned()) })
+        }
+        Err(error) => {
+            let Names { id, source } = parse_part(event)?;
+            (id, source, Err(in_words(error)))
+        }
+    };
     // Nobody can report in the name of the gateway or of a service.
     let source = if source.is_empty() { source } else { format!("{SOURCE}:{source}") };
-    Posted {
-        pointer: format!("/{place}"),
-        id,
-        source,
-        meter: meter.unwrap_or(r#type),
-        quantity,
-        occurred_at: time,
-        dims,
-    }
+    Ok(Posted { id, source, said })
 }
 
-fn wrong_versions(events: &[CloudEvent]) -> Vec<FieldError> {
-    let wrong = events.iter().enumerate().filter(|(_, event)| event.specversion != "1.0");
-    wrong
-        .map(|(place, _)| FieldError { pointer: format!("/{place}/specversion"), detail: "must be 1.0".to_owned() })
-        .collect()
+/// What is wrong with an event, as answers say it.
+fn in_words(FieldError { pointer, detail }: FieldError) -> String {
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    if field.is_empty() { detail } else { format!("{field}: {detail}") }
 }
 
 /// What became of the events, in the order in which they were sent.
@@ -234,7 +301,7 @@ impl EventResult {
 }
 
 /// Report usage: 1 to 1,000 events, or a batch of CloudEvents. For admins, and for API keys with `usage:write`. Each event is
-/// answered for itself, after all that is counted is durable. An event may be sent again, for instance after a 503 or a lost
+/// answered for itself, after all that is counted is durable; one that cannot be read is `rejected`, and holds up no other. An event may be sent again, for instance after a 503 or a lost
 /// answer: it is counted once, and answered `duplicate` if it had been counted. An event may be 62 days old (as configured); one
 /// that comes more than three days after its month is counted with that month's late usage.
 /// How many events a minute a tenant may send is a matter of its plan; what goes beyond is answered 429 `rate-limited`, and none of
@@ -252,11 +319,12 @@ pub(in crate::http) async fn post_events(
     charge(&reporter.scope, posted.len())?;
     let mut ids = Vec::with_capacity(posted.len());
     let mut events = Vec::with_capacity(posted.len());
-    for Posted { pointer: _, id, source, meter, quantity, occurred_at, dims } in posted {
-        let meter = MeterName::parse(&meter).map_err(|error| format!("meter: {error}"));
-        // What is no name of a meter is answered here; the others go on.
-        let answer = meter.map(|meter| {
+    for Posted { id, source, said } in posted {
+        // What cannot be read is answered here; the others go on.
+        let answer = said.and_then(|Said { meter, quantity, occurred_at, dims }| {
+            let meter = MeterName::parse(&meter).map_err(|error| format!("meter: {error}"))?;
             events.push(UsageEvent { source, key: id.clone(), meter, quantity, occurred_at, dims, reservation: None });
+            Ok(())
         });
         ids.push((id, answer));
     }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::then::Input;
 use crate::http::problem::{FieldError, Problem, kinds};
@@ -146,10 +147,10 @@ fn too_large(limit: usize) -> Problem {
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer: String = error.path().iter().map(pointer_part).collect();
+        let FieldError { pointer, detail } = field_error(&error);
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => Problem::invalid_field(pointer, without_position(&inner)),
+            serde_json::error::Category::Data => Problem::invalid_field(pointer, detail),
             serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof
             | serde_json::error::Category::Io => malformed(&inner),
@@ -157,6 +158,20 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+/// Parses a part of a body that was left as it came, so that a mistake in it is one of the part alone.
+///
+/// # Errors
+/// What is wrong, and where in the part.
+pub fn parse_part<T: DeserializeOwned>(part: &RawValue) -> Result<T, FieldError> {
+    let mut deserializer = serde_json::Deserializer::from_str(part.get());
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| field_error(&error))
+}
+
+fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    let pointer = error.path().iter().map(pointer_part).collect();
+    FieldError { pointer, detail: without_position(error.inner()) }
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {

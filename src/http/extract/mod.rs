@@ -9,7 +9,7 @@ mod tenant;
 mod then;
 mod user_or_key;
 
-pub use json::{Json, LargeJson, OptionalJson, check_fields, parse_field, parse_json, read_body};
+pub use json::{Json, LargeJson, OptionalJson, check_fields, parse_field, parse_json, parse_part, read_body};
 pub use page::{Page, PageQuery};
 pub use principal::{AdminOfTenant, AnyUser, BillingUser, Operator, OptionalUser, Principal, SignedIn};
 pub use provisioner::Provisioner;
