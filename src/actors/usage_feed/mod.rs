@@ -19,9 +19,6 @@ use crate::db::{Db, DbError, SystemReason, SystemTx};
 use crate::domain::ids::TenantId;
 use crate::domain::period::Period;
 
-/// Events of one tenant that are taken at once; more follow at the next look.
-const PAGE: i64 = 200;
-
 /// Polls for the hub's listeners.
 pub struct UsageFeed {
     db: Db,
@@ -44,10 +41,11 @@ impl UsageFeed {
             ctx.run_later(self.every, Self::look);
             return;
         }
-        let db = self.db.clone();
+        // Of a tenant with more news, the rest follows at the next look.
+        let (db, page) = (self.db.clone(), self.hub.page());
         let work = async move {
             let system = SystemTx::new(&db, SystemReason::FeedStreams);
-            let news = stream_feed::poll(&system, &questions, now, PAGE).await;
+            let news = stream_feed::poll(&system, &questions, now, page).await;
             (questions, news)
         };
         ctx.spawn(work, |actor, (questions, news), ctx| {
