@@ -141,18 +141,23 @@ struct Called {
     n_broken: i64,
 }
 
-/// Calls until told to stop. What has a name is repeated until it is answered.
+/// Calls until told to stop. What has a name is repeated until it is answered, and sometimes once more.
 fn caller(address: SocketAddr, token: String, told: Arc<Told>, kind: Kind) -> JoinHandle<Called> {
     thread::spawn(move || {
         let (mut client, mut called) = (Client::new(address), Called::default());
         while !told.stop.load(SeqCst) {
             let call = kind.call().bearer(&token);
+            // A kill seldom comes between the counting and the answer: some are repeated as if it had.
+            let mut n_answers = if kind.is_named() && uuid::Uuid::new_v4().as_bytes()[0] < 64 { 2 } else { 1 };
             loop {
                 client.let_go_if_closed();
                 match client.send(&call) {
                     Ok(answer) if answer.status == 200 => {
-                        called.n_answered += 1;
-                        break;
+                        n_answers -= 1;
+                        if n_answers == 0 {
+                            called.n_answered += 1;
+                            break;
+                        }
                     }
                     // Refused before it reached the service.
                     Ok(answer) => assert_eq!(answer.status, 503, "{kind:?}: {}", answer.text()),
