@@ -51,6 +51,7 @@ pub struct HttpMetrics {
     /// What went wrong, or was guessed, when calls were counted.
     pub metering: MeteringMetrics,
     usage_streams: Gauge,
+    tunnels: Gauge,
     /// Places that are taken, to compare with the cap.
     n_in_flight: AtomicU64,
 }
@@ -62,6 +63,16 @@ pub struct Place(Arc<HttpMetrics>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.n_in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One tunnel in the gauge of those that are open. It is taken out when dropped.
+#[derive(Debug)]
+pub struct OpenTunnel(Gauge);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -106,6 +117,7 @@ impl HttpMetrics {
             active_tenants: Gauge::default(),
             metering: MeteringMetrics::register(registry),
             usage_streams: Gauge::default(),
+            tunnels: Gauge::default(),
             n_in_flight: AtomicU64::new(0),
         };
         registry.register("http_requests", "Requests answered", metrics.requests.clone());
@@ -126,6 +138,7 @@ impl HttpMetrics {
         );
         registry.register("tenants_active", "Tenants with a running supervisor", metrics.active_tenants.clone());
         registry.register("usage_streams_open", "Streams of usage that are open", metrics.usage_streams.clone());
+        registry.register("gateway_tunnels_open", "WebSocket tunnels that are open", metrics.tunnels.clone());
         metrics
     }
 
@@ -137,6 +150,13 @@ impl HttpMetrics {
     /// Sets the number of open streams of usage, when somebody looks.
     pub fn set_usage_streams(&self, n: usize) {
         self.usage_streams.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a tunnel for as long as the guard lives.
+    #[must_use]
+    pub fn enter_tunnel(&self) -> OpenTunnel {
+        self.tunnels.inc();
+        OpenTunnel(self.tunnels.clone())
     }
 
     /// Enters a request; returns how many there are with it, and its place.

@@ -57,10 +57,11 @@ pub(super) async fn open(
         let detail = "the tenant has as many WebSockets open as it may";
         Failure::Refused(Problem::new(&kinds::TOO_MANY_CONNECTIONS, detail).retry_after(5))
     })?;
+    let places = (place, state.metrics.enter_tunnel());
     let pool = ForwardSettings::from(&state.settings.gateway).pool;
     let end = ended(state.clone(), tenant.id(), Arc::clone(route), caller.map(Standing::of));
     let tunnel = TunnelRequest { request, key, headers, route, pool };
-    let opened = tunnel::open(tunnel, payload, place, end).await.map_err(Failure::Forward)?;
+    let opened = tunnel::open(tunnel, payload, places, end).await.map_err(Failure::Forward)?;
     if let Some(context) = RequestContext::of(request) {
         context.upstream.set(Some(opened.upstream_latency));
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use businessos::config::Settings;
 use businessos::domain::meter::MeterName;
+use businessos::domain::quota::OnExceed;
 use reqwest::Method;
 use serde_json::json;
 
@@ -179,7 +180,7 @@ async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
         + &service.route("/use", "usage_header = [\"ai_tokens\"]\nmeter = \"ai_tokens\"\nmeter_quantity = 800")
         + &service.route("/plain", "");
     let app = app_with(text, |settings| limit(settings, "ai_tokens", Some(1_000), None)).await;
-    let (_, owner) = app.tenant_with_owner("acme").await;
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
     let first = app.get("acme", "/use/ok").token(&owner).await;
     let said = |reply: &crate::helpers::Reply, name: &str| reply.header(&format!("x-quota-{name}")).to_owned();
     let figures =
@@ -216,6 +217,76 @@ async fn answers_say_where_the_tenant_stands_and_a_pause_shuts_what_names_it() {
     let plain = app.get("acme", "/plain/ok").token(&owner).await;
     assert_eq!(figures(&plain), ["", "", "", "", ""]);
     assert_eq!(used(&app, &owner, "workflow_runs", "").await["used"], 1);
+
+    // A plan that has more of it opens the route.
+    let (operator, path) = (app.operator().await, format!("/operator/tenants/{}/plan", tenant.id));
+    let changed = app.post("platform", &path).token(&operator).json(&json!({ "plan": "basic" })).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    until("the route answers again", async || app.get("acme", "/run/ok").token(&owner).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_route_that_was_paused_answers_again_when_an_admin_lifts_the_pause() {
+    let service = service();
+    let text = service.route("/run", "pauses_with = [\"ai_tokens\"]")
+        + &service.route("/use", "meter = \"ai_tokens\"\nmeter_quantity = 1000");
+    let app = app_with(text, |settings| limit(settings, "ai_tokens", Some(1_000), None)).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
+    let run = async || app.get("acme", "/run/ok").token(&owner).await.status;
+    assert_eq!(run().await, 200);
+    assert_eq!(app.get("acme", "/use/ok").token(&owner).await.status, 200);
+    until("the route is paused", async || run().await == 429).await;
+    let resumed = app.post("acme", "/billing/usage/ai_tokens/resume").token(&owner).await;
+    assert_eq!(resumed.status, 200, "{resumed:?}");
+    until("the route answers again", async || run().await == 200).await;
+    // More of it does not pause the route again.
+    assert_eq!(app.get("acme", "/use/ok").token(&owner).await.header("x-quota-state"), "soft");
+    counted(&app, &owner, "ai_tokens", 2_000).await;
+    assert_eq!(run().await, 200);
+}
+
+#[tokio::test]
+async fn past_a_soft_limit_that_throttles_a_few_calls_a_minute_are_left() {
+    let service = service();
+    let text = service.route("/use", "meter = \"ai_tokens\"\nmeter_quantity = 1000") + &service.route("/plain", "");
+    let app = app_with(text, |settings| {
+        limit(settings, "ai_tokens", Some(1_000), None);
+        let limits = settings.plans.get_mut("free").unwrap().meters.values_mut().next().unwrap();
+        (limits.on_exceed, limits.throttle_per_minute) = (OnExceed::Throttle, 2);
+    })
+    .await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let (_, other) = app.tenant_with_owner("globex").await;
+    // What fails is not counted, and takes its place in the rate all the same.
+    let probe = async || app.get("acme", "/use/missing").token(&owner).await;
+    for _ in 0..5 {
+        assert_eq!(probe().await.status, 404, "below the limit nothing is slowed");
+    }
+    assert_eq!(app.get("acme", "/use/ok").token(&owner).await.status, 200);
+    until("the gateway knows", async || probe().await.header("x-quota-state") == "throttled").await;
+    let mut n_passed = 1;
+    let refused = loop {
+        let reply = probe().await;
+        if reply.status == 429 {
+            break reply;
+        }
+        assert_eq!((reply.status, reply.header("x-quota-state")), (404, "throttled"), "{reply:?}");
+        n_passed += 1;
+        // A third passes after half a minute.
+        assert!(n_passed < 10, "nothing is refused");
+    };
+    assert!(n_passed >= 2, "{n_passed}");
+    let problem = refused.problem(429, "quota-throttled");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    let quota = ["meter", "limit", "used", "remaining", "state"].map(|name| refused.header(&format!("x-quota-{name}")));
+    assert_eq!(quota, ["ai_tokens", "1000", "1000", "0", "throttled"]);
+    assert_eq!((&problem["meter"], &problem["used"]), (&json!("ai_tokens"), &json!(1_000)));
+    assert_eq!((&problem["upgrade_url"], refused.header("x-upgrade-url")), (&json!(UPGRADE), UPGRADE));
+    assert_eq!(app.get("acme", "/plain/ok").token(&owner).await.status, 200, "another route");
+    let others = app.get("globex", "/use/ok").token(&other).await;
+    assert_eq!((others.status, others.header("x-quota-state")), (200, "ok"), "another tenant");
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Usage events over HTTP: counted once, however often and at once they are sent.
 
+use std::sync::Arc;
+
 use businessos::clock;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::api_keys::make_key;
-use crate::helpers::{App, Reply, Session, spawn_app};
+use crate::helpers::{App, Reply, Session, spawn_app, spawn_app_on};
 
 /// An event without a time.
 pub fn event(id: &str, meter: &str, quantity: i64) -> Value {
@@ -212,17 +214,23 @@ async fn late_usage_goes_where_it_belongs_and_what_is_too_old_or_in_the_future_n
 
 #[tokio::test]
 async fn whoever_knew_an_event_knows_it_still_when_it_is_too_old() {
-    let (app, owner) = world().await;
-    let events = json!([{ "id": "a", "meter": "workflow_runs", "quantity": 1, "occurred_at": "2001-01-01T00:00:00Z" }]);
-    assert_eq!(statuses(&post(&app, &owner, events.clone()).await), ["rejected"]);
-    // As if it had been counted when it was young.
-    let young = json!([{ "id": "b", "meter": "workflow_runs", "quantity": 1 }]);
-    post(&app, &owner, young).await;
-    app.db.as_admin("UPDATE billing.usage_dedup SET key = 'c' WHERE key = 'b'").await;
-    let hash_of_a = json!([{ "id": "c", "meter": "nothing", "quantity": 1 }]);
-    assert_eq!(statuses(&post(&app, &owner, hash_of_a).await), ["rejected"], "other content is looked at");
-    app.db.as_admin("UPDATE billing.usage_dedup SET payload_hash = sha256('x')").await;
-    assert_eq!(statuses(&post(&app, &owner, json!([event("c", "workflow_runs", 1)])).await), ["conflict"]);
+    let a = spawn_app(|_| {}).await;
+    let b = spawn_app_on(Arc::clone(&a.db), None, |settings| {
+        settings.gateway.public_port = a.port;
+        settings.metering.max_age_days = 1;
+    })
+    .await;
+    let (_, owner) = a.tenant_with_owner("acme").await;
+    let occurred_at = clock::now() - TimeDelta::days(3);
+    let old = |id: &str, quantity: i64| json!([{ "id": id, "meter": "workflow_runs", "quantity": quantity, "occurred_at": occurred_at }]);
+    let posted = async |app: &App, events| statuses(&post(app, &owner, events).await).remove(0);
+    assert_eq!(posted(&a, old("known", 1)).await, "accepted");
+    assert_eq!(posted(&b, old("unknown", 1)).await, "rejected", "it is too old there");
+    assert_eq!(posted(&b, old("known", 1)).await, "duplicate");
+    assert_eq!(posted(&b, old("known", 2)).await, "rejected", "another event is looked at as one");
+    assert_eq!(posted(&a, old("known", 2)).await, "conflict");
+    let counted = a.count("SELECT count(*) FROM billing.usage_events").await;
+    assert_eq!(counted, 1);
 }
 
 #[tokio::test]

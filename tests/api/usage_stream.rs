@@ -63,9 +63,14 @@ async fn what_another_process_writes_arrives_on_every_node() {
 #[tokio::test]
 async fn however_events_are_written_meanwhile_a_client_that_comes_back_misses_none_and_gets_none_twice() {
     const N: i64 = 400;
-    let app = spawn_app(|settings| settings.stream.poll_ms = 10).await;
-    let (tenant, owner) = app.tenant_with_owner("acme").await;
-    let (hand, writers) = (Arc::new(Hand::new(&app)), 4);
+    let a = spawn_app(|settings| settings.stream.poll_ms = 10).await;
+    let b = spawn_app_on(Arc::clone(&a.db), None, |settings| {
+        settings.gateway.public_port = a.port;
+        settings.stream.poll_ms = 10;
+    })
+    .await;
+    let (tenant, owner) = a.tenant_with_owner("acme").await;
+    let (hand, writers) = (Arc::new(Hand::new(&a)), 4);
     let mut writing = tokio::task::JoinSet::new();
     for _ in 0..writers {
         let (hand, tenant) = (Arc::clone(&hand), tenant.clone());
@@ -78,7 +83,9 @@ async fn however_events_are_written_meanwhile_a_client_that_comes_back_misses_no
     let (mut seen, mut n_connections) = (Vec::new(), 0);
     while seen.last() != Some(&N) {
         let last = seen.last().copied().unwrap_or(0);
-        let mut client = Client::open(&app, "acme", &format!("?resume_from={last}"), &owner).await;
+        // Each time to the other node.
+        let node = if n_connections % 2 == 0 { &a } else { &b };
+        let mut client = Client::open(node, "acme", &format!("?resume_from={last}"), &owner).await;
         client.snapshot().await;
         n_connections += 1;
         // A few events, and away again in the middle of it.
@@ -258,6 +265,24 @@ async fn a_client_that_does_not_read_is_dropped_and_the_others_are_not() {
     };
     assert_eq!(closed, (1013, "too-slow".to_owned()));
     assert!(n_read < N, "{n_read} were kept for it");
+}
+
+#[tokio::test]
+async fn more_events_at_once_than_may_wait_for_a_client_reach_one_that_reads() {
+    const N: i64 = 150;
+    let app = spawn_app(|_| {}).await;
+    let (tenant, owner) = app.tenant_with_owner("acme").await;
+    let mut client = Client::open(&app, "acme", "", &owner).await;
+    client.snapshot().await;
+    app.db
+        .as_admin(&format!(
+            "INSERT INTO billing.stream_heads VALUES ('{0}', {N});
+             INSERT INTO billing.stream_events (tenant_id, id, kind, payload)
+             SELECT '{0}', n, 'plan.changed', '{{}}' FROM generate_series(1, {N}) n",
+            tenant.id
+        ))
+        .await;
+    assert_eq!(client.ids_up_to(N).await, (1..=N).collect::<Vec<_>>());
 }
 
 #[tokio::test]

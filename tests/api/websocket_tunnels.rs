@@ -139,13 +139,19 @@ async fn tunnels_are_capped_for_each_tenant_and_places_are_given_back() {
     let service = EchoService::start().await;
     let (app, owner) = app_with(&service, "", 2).await;
     let open = async || try_tunnel(&app, "/live/room", Some(&owner.access), &[]).await;
+    let is_told =
+        async |n| app.admin("/metrics").await.body.lines().any(|line| line == format!("gateway_tunnels_open {n}"));
+    assert!(is_told(0).await);
     let (first, _) = open().await.unwrap();
-    let (_second, _) = open().await.unwrap();
+    let (second, _) = open().await.unwrap();
+    assert!(is_told(2).await);
     let (status, body) = open().await.map(drop).unwrap_err();
     assert_eq!(status, 429, "{body}");
     assert!(body.contains("\"too-many-connections\""), "{body}");
     drop(first);
     until("the place is given back", async || open().await.is_ok()).await;
+    drop(second);
+    until("nobody is told of them any more", async || is_told(0).await).await;
 }
 
 #[tokio::test]

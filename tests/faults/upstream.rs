@@ -17,7 +17,13 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// The service: `/fast`, `/slow` (300 ms), `/stream` (1.2 s), `/hang` (no answer), `/half` (half of a promised answer).
+/// What [`Upstream`] says in `X-Usage` that it used for `/used/{id}`, of the meter `reported_units`.
+pub const REPORTED: i64 = 3;
+/// Tokens that it says it used for a question to its model.
+pub const TOKENS: i64 = 7;
+
+/// The service: `/fast`, `/pause` (30 ms), `/slow` (300 ms), `/stream` (1.2 s), `/hang` (no answer), `/half` (half of a promised
+/// answer), `/used/{id}` (which says what it used), `/v1/chat/completions` (a model).
 pub struct Upstream {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -99,10 +105,26 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
 
 /// `None` to close the connection.
 fn answer(path: &str, stream: &mut TcpStream) -> Option<()> {
+    if let Some(id) = path.strip_prefix("/used/") {
+        let usage = format!("X-Usage: reported_units={REPORTED};id={id}");
+        return stream
+            .write_all(format!("HTTP/1.1 200 OK\r\n{usage}\r\nContent-Length: 4\r\n\r\nused").as_bytes())
+            .ok();
+    }
     match path {
+        "/pause" => {
+            thread::sleep(Duration::from_millis(30));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npause").ok()
+        }
         "/slow" => {
             thread::sleep(Duration::from_millis(300));
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").ok()
+        }
+        "/v1/chat/completions" => {
+            let body = format!(r#"{{"model":"m","choices":[],"usage":{{"total_tokens":{TOKENS}}}}}"#);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).ok()
         }
         "/stream" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").ok()?;

@@ -128,6 +128,17 @@ impl Client {
         Ok(())
     }
 
+    /// Lets go of a connection that was closed since it was last used: what is broken off from now on was under way.
+    pub fn let_go_if_closed(&mut self) {
+        let is_open = |stream: &TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            let peeked = stream.peek(&mut [0]);
+            stream.set_nonblocking(false).unwrap();
+            peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        self.stream.take_if(|stream| !is_open(stream));
+    }
+
     /// One exchange, on the connection of the one before if the server left it open.
     pub fn send(&mut self, call: &Call) -> Result<Answer, Failure> {
         self.connect()?;

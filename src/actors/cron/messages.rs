@@ -1,6 +1,7 @@
 //! The cron actor's protocol.
 
 use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
 
 use super::job::JobScope;
 use super::run::LocalRun;
@@ -49,12 +50,14 @@ pub enum RunJobError {
     Unavailable,
 }
 
-/// Command: run a job now; replied to when the run was taken, not when it ends. Sent for operators. After a lost reply the job may
-/// run, which does no harm.
+/// Command: run a job now; replied to when the run was taken, before it begins. Sent for operators. After a lost reply nothing is run,
+/// unless `go` was sent all the same.
 #[derive(Debug)]
 pub struct RunJob {
     /// Its name.
     pub name: String,
+    /// The run begins with this word. If its sender is dropped instead, the run has failed without doing anything.
+    pub go: oneshot::Receiver<()>,
 }
 
 impl Request for RunJob {

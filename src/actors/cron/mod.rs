@@ -151,6 +151,9 @@ impl Handle<RunJob> for CronActor {
                 },
             };
             responder.reply(());
+            if message.go.await.is_err() {
+                return Some(run::call_off(&db, slot, held).await);
+            }
             run::run_held(&db, &job, slot, true, held).await
         };
         ctx.spawn(work, move |actor, ran, _ctx| actor.note(name, ran));

@@ -77,29 +77,36 @@ pub(super) async fn run_held(
     held: Option<HeldRun>,
 ) -> Option<LocalRun> {
     let started_at = clock::now();
-    let outcome = tokio::select! {
-        outcome = work(job) => outcome,
-        () = until_lost(db, held.as_ref()) => {
-            tracing::error!(job = job.name, "the run was lost to another process and is broken off");
-            return None;
-        }
+    let Some(outcome) = unless_lost(work(job), async || renew(db, held.as_ref()).await).await else {
+        tracing::error!(job = job.name, "the run was lost to another process and is broken off");
+        return None;
     };
-    if let Some(held) = &held {
-        let system = SystemTx::new(db, SystemReason::RunJobs);
-        match within(job_runs::finish(&system, held, &outcome)).await {
-            Ok(true) => {}
-            Ok(false) => tracing::error!(job = job.name, "the run had been lost to another process when it ended"),
-            Err(error) => {
-                // Its lease runs out, and the next slot is taken by whoever is first.
-                tracing::warn!(
-                    job = job.name,
-                    error = &error as &dyn std::error::Error,
-                    "the run's end was not written"
-                );
-            }
+    finish(db, held.as_ref(), &outcome).await;
+    Some(LocalRun { scheduled_for: slot, is_manual, started_at, finished_at: clock::now(), outcome })
+}
+
+/// Ends what an operator's run took without doing anything, because whoever asked for it has not been written down.
+pub(super) async fn call_off(db: &Db, slot: DateTime<Utc>, held: Option<HeldRun>) -> LocalRun {
+    let outcome = JobOutcome::Failed {
+        why: "it was called off before it began: the audit trail could not be written".to_owned(),
+    };
+    finish(db, held.as_ref(), &outcome).await;
+    let now = clock::now();
+    LocalRun { scheduled_for: slot, is_manual: true, started_at: now, finished_at: now, outcome }
+}
+
+/// Writes down how a run ended.
+async fn finish(db: &Db, held: Option<&HeldRun>, outcome: &JobOutcome) {
+    let Some(held) = held else { return };
+    let system = SystemTx::new(db, SystemReason::RunJobs);
+    match within(job_runs::finish(&system, held, outcome)).await {
+        Ok(true) => {}
+        Ok(false) => tracing::error!(job = held.job, "the run had been lost to another process when it ended"),
+        Err(error) => {
+            // Its lease runs out, and the next slot is taken by whoever is first.
+            tracing::warn!(job = held.job, error = &error as &dyn std::error::Error, "the run's end was not written");
         }
     }
-    Some(LocalRun { scheduled_for: slot, is_manual, started_at, finished_at: clock::now(), outcome })
 }
 
 /// The work itself. A panic ends this run alone.
@@ -124,17 +131,31 @@ async fn work(job: &Job) -> JobOutcome {
     }
 }
 
-/// Renews the lease; ends only when the run is lost. While the database does not answer nobody else can take it either, unless the
-/// lease has run out by the time that it does: then the renewal says so.
-async fn until_lost(db: &Db, held: Option<&HeldRun>) {
-    let Some(held) = held else { return std::future::pending().await };
-    let system = SystemTx::new(db, SystemReason::RunJobs);
-    loop {
-        tokio::time::sleep(RENEW_EVERY).await;
-        if matches!(within(job_runs::renew(&system, held, LEASE)).await, Ok(false)) {
-            return;
+/// Does the work while the lease is renewed; `None` if the run was lost meanwhile, and with it whatever the work was at. While the
+/// database does not answer nobody else can take the run either, unless the lease has run out by the time that it does: then the renewal
+/// says so.
+async fn unless_lost<T>(
+    work: impl Future<Output = T>,
+    mut renew: impl AsyncFnMut() -> Result<bool, DbError>,
+) -> Option<T> {
+    let until_lost = async {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            if matches!(renew().await, Ok(false)) {
+                return;
+            }
         }
+    };
+    tokio::select! {
+        done = work => Some(done),
+        () = until_lost => None,
     }
+}
+
+/// Renews the lease of a run; false if it was lost. What a process does for itself nobody else can take.
+async fn renew(db: &Db, held: Option<&HeldRun>) -> Result<bool, DbError> {
+    let Some(held) = held else { return Ok(true) };
+    within(job_runs::renew(&SystemTx::new(db, SystemReason::RunJobs), held, LEASE)).await
 }
 
 #[cfg(test)]
@@ -146,5 +167,36 @@ mod tests {
         let job = Job::node("hangs", "never ends", Duration::from_secs(60), std::future::pending);
         let ended = tokio::time::timeout(2 * LONGEST, work(&job)).await.expect("it was broken off");
         assert!(matches!(&ended, JobOutcome::Failed { why } if why.contains("15 minutes")), "{ended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_whose_lease_was_lost_is_broken_off_and_one_that_cannot_ask_is_not() {
+        let mut answers = vec![Ok(true), Err(DbError::Busy), Ok(true), Ok(false)].into_iter();
+        let (mut n_asked, mut has_ended) = (0, false);
+        let work = async {
+            tokio::time::sleep(LONGEST).await;
+            has_ended = true;
+        };
+        let renew = async || {
+            n_asked += 1;
+            answers.next().expect("nobody asks after the run was lost")
+        };
+        assert_eq!(unless_lost(work, renew).await, None);
+        assert_eq!((n_asked, has_ended), (4, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_ends_while_its_lease_lives_is_not_broken_off() {
+        let work = async {
+            tokio::time::sleep(5 * RENEW_EVERY / 2).await;
+            7
+        };
+        let mut n_asked = 0;
+        let renew = async || {
+            n_asked += 1;
+            Ok(true)
+        };
+        assert_eq!(unless_lost(work, renew).await, Some(7));
+        assert_eq!(n_asked, 2);
     }
 }

@@ -19,6 +19,9 @@ use crate::domain::period::Period;
 /// The last fifth of all streams is for tenants with fewer than this many open.
 const RESERVED_PER_TENANT: usize = 3;
 
+/// Events of one tenant that are asked for at once at most.
+const MAX_PAGE: i64 = 200;
+
 /// How many streams may be open, and how much may wait for one.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
@@ -124,6 +127,12 @@ impl Hub {
         self.lock().n_places
     }
 
+    /// Events of one tenant that may be handed out at once: so many that a listener which reads what it gets has room for them, and for
+    /// as many again.
+    pub(super) fn page(&self) -> i64 {
+        i64::try_from(self.limits.queue / 2).unwrap_or(i64::MAX).clamp(1, MAX_PAGE)
+    }
+
     /// What the feed asks for, one question for each tenant that somebody listens to.
     pub(super) fn questions(&self, present: Period) -> Vec<Question> {
         let open = self.lock();
@@ -190,12 +199,21 @@ pub fn message(event: &StreamEvent) -> String {
 }
 
 impl Place {
-    /// Begins to listen to what comes after an event. The queue ends when the listener was dropped because it was full.
-    pub fn listen(&mut self, after: i64) -> Receiver<Notice> {
-        let (queue, notices) = mpsc::channel(self.hub.limits.queue);
+    /// Begins to listen to what comes after an event. The queue ends when the listener was dropped because it was full. It begins
+    /// with the counters of the present period as they are known here: one that was changed after the caller had looked, and was handed out
+    /// to the others meanwhile, is not asked for again.
+    pub fn listen(&mut self, after: i64, present: Period) -> Receiver<Notice> {
         let mut open = self.hub.lock();
         open.last_listener += 1;
         let id = open.last_listener;
+        let counters = open.tenants.get(&self.tenant).map(|watched| watched.pace.of_period(present.start));
+        let counters = counters.unwrap_or_default();
+        // They take nothing from what may wait for a listener.
+        let (queue, notices) = mpsc::channel(self.hub.limits.queue.saturating_add(counters.len()));
+        for counter in counters {
+            // There is room, and the receiver is here.
+            let _ = queue.try_send(Notice::Usage(counter));
+        }
         if let Some(watched) = open.tenants.get_mut(&self.tenant) {
             if let Some(before) = self.listener.replace(id) {
                 watched.listeners.remove(&before);

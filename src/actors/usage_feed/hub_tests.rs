@@ -28,8 +28,35 @@ fn ids(notices: &mut Receiver<Notice>) -> Vec<i64> {
     ids
 }
 
+fn counter(period: Period, revision: i64) -> Vec<(TenantId, News)> {
+    let counter = Counter {
+        meter: crate::domain::meter::MeterName::parse("ai_tokens").unwrap(),
+        period_start: period.start,
+        revision,
+        used: revision * 10,
+        reserved: 0,
+        resumed_version: None,
+    };
+    vec![(tenant(TENANT), News::Counter(counter))]
+}
+
+fn revisions(notices: &mut Receiver<Notice>) -> Vec<i64> {
+    let mut revisions = Vec::new();
+    while let Ok(notice) = notices.try_recv() {
+        match notice {
+            Notice::Usage(counter) => revisions.push(counter.revision),
+            Notice::Event { .. } => panic!("no event was written"),
+        }
+    }
+    revisions
+}
+
+fn present() -> Period {
+    Period::containing(chrono::DateTime::from_timestamp(0, 0).unwrap())
+}
+
 fn ask(hub: &Hub) -> Vec<Question> {
-    hub.questions(Period::containing(clock::now()))
+    hub.questions(present())
 }
 
 #[test]
@@ -37,7 +64,7 @@ fn what_lies_after_the_lowest_cursor_is_asked_for_and_nobody_is_told_twice() {
     let hub = hub(9, 9, 9);
     let (mut a, mut b) = (hub.enter(tenant(TENANT)).unwrap(), hub.enter(tenant(TENANT)).unwrap());
     assert!(ask(&hub).is_empty(), "nobody listens yet");
-    let (mut of_a, mut of_b) = (a.listen(3), b.listen(5));
+    let (mut of_a, mut of_b) = (a.listen(3, present()), b.listen(5, present()));
     let asked = ask(&hub);
     assert_eq!(asked.iter().map(|question| question.after).collect::<Vec<_>>(), [3]);
     hub.hand_out(&asked, events(4..=6));
@@ -49,10 +76,10 @@ fn what_lies_after_the_lowest_cursor_is_asked_for_and_nobody_is_told_twice() {
 fn a_listener_that_came_after_the_question_is_not_moved_past_what_was_not_asked_for() {
     let hub = hub(9, 9, 99);
     let mut early = hub.enter(tenant(TENANT)).unwrap();
-    let mut of_early = early.listen(10);
+    let mut of_early = early.listen(10, present());
     let asked = ask(&hub);
     let mut late = hub.enter(tenant(TENANT)).unwrap();
-    let mut of_late = late.listen(2);
+    let mut of_late = late.listen(2, present());
     hub.hand_out(&asked, events(11..=12));
     assert_eq!((ids(&mut of_early), ids(&mut of_late)), (vec![11, 12], vec![]));
     hub.hand_out(&ask(&hub), events(3..=12));
@@ -60,10 +87,49 @@ fn a_listener_that_came_after_the_question_is_not_moved_past_what_was_not_asked_
 }
 
 #[test]
+fn a_listener_begins_with_the_counters_that_were_handed_out_before_it_listened() {
+    let hub = hub(9, 9, 1);
+    // It has looked at what was used, and does not listen yet.
+    let (mut early, mut late) = (hub.enter(tenant(TENANT)).unwrap(), hub.enter(tenant(TENANT)).unwrap());
+    let mut of_early = early.listen(0, present());
+    hub.hand_out(&ask(&hub), counter(present(), 6));
+    assert_eq!(revisions(&mut of_early), [6]);
+    let mut of_late = late.listen(0, present());
+    assert_eq!(ask(&hub)[0].known, serde_json::json!({ "ai_tokens": 6 }), "nobody asks for it again");
+    hub.hand_out(&ask(&hub), events([1]));
+    assert!(matches!(of_late.try_recv(), Ok(Notice::Usage(counter)) if counter.revision == 6));
+    assert_eq!((ids(&mut of_late), ids(&mut of_early)), (vec![1], vec![1]), "it takes no event's room");
+}
+
+#[test]
+fn a_counter_of_a_month_that_is_over_is_no_news_for_a_new_listener() {
+    let last = present().previous();
+    let hub = hub(9, 9, 9);
+    let (mut early, mut late) = (hub.enter(tenant(TENANT)).unwrap(), hub.enter(tenant(TENANT)).unwrap());
+    let mut of_early = early.listen(0, present());
+    hub.hand_out(&ask(&hub), counter(last, 6));
+    assert_eq!(revisions(&mut of_early), [6]);
+    assert_eq!(revisions(&mut late.listen(0, present())), [] as [i64; 0]);
+}
+
+#[test]
+fn what_is_handed_out_at_once_leaves_room_for_as_much_again() {
+    for (queue, page) in [(64, 32), (100_000, 200), (2, 1), (1, 1)] {
+        let hub = hub(9, 9, queue);
+        assert_eq!(hub.page(), page, "{queue}");
+        let mut place = hub.enter(tenant(TENANT)).unwrap();
+        let mut notices = place.listen(0, present());
+        hub.hand_out(&ask(&hub), events(1..=page));
+        assert_eq!(ids(&mut notices), (1..=page).collect::<Vec<_>>());
+        assert!(!notices.is_closed(), "{queue}");
+    }
+}
+
+#[test]
 fn a_listener_that_does_not_read_is_dropped_and_the_others_are_not() {
     let hub = hub(9, 9, 2);
     let (mut slow, mut quick) = (hub.enter(tenant(TENANT)).unwrap(), hub.enter(tenant(TENANT)).unwrap());
-    let (mut of_slow, mut of_quick) = (slow.listen(0), quick.listen(0));
+    let (mut of_slow, mut of_quick) = (slow.listen(0, present()), quick.listen(0, present()));
     for id in 1..=5 {
         hub.hand_out(&ask(&hub), events([id]));
         assert_eq!(ids(&mut of_quick), [id]);

@@ -19,9 +19,6 @@ use crate::db::{Db, DbError, SystemReason, SystemTx};
 use crate::domain::ids::TenantId;
 use crate::domain::period::Period;
 
-/// Events of one tenant that are taken at once; more follow at the next look.
-const PAGE: i64 = 200;
-
 /// Longest look: a database whose machine has vanished never answers, and its connection is closed with the look.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
@@ -47,10 +44,11 @@ impl UsageFeed {
             ctx.run_later(self.every, Self::look);
             return;
         }
-        let db = self.db.clone();
+        // Of a tenant with more news, the rest follows at the next look.
+        let (db, page) = (self.db.clone(), self.hub.page());
         let work = async move {
             let system = SystemTx::new(&db, SystemReason::FeedStreams);
-            let news = tokio::time::timeout(LONGEST_LOOK, stream_feed::poll(&system, &questions, now, PAGE)).await;
+            let news = tokio::time::timeout(LONGEST_LOOK, stream_feed::poll(&system, &questions, now, page)).await;
             (questions, news.unwrap_or(Err(DbError::Silent)))
         };
         ctx.spawn(work, |actor, (questions, news), ctx| {

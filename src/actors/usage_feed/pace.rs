@@ -55,11 +55,17 @@ impl Pace {
         due
     }
 
+    /// The counters of the period which began then, as they were seen last.
+    pub(super) fn of_period(&self, period_start: DateTime<Utc>) -> Vec<Arc<Counter>> {
+        let counters = self.counters.values().map(|seen| &seen.counter);
+        counters.filter(|counter| counter.period_start == period_start).cloned().collect()
+    }
+
     /// Meter → revision that is known of the period which began then.
     pub(super) fn known(&self, period_start: DateTime<Utc>) -> Value {
-        let of_period = self.counters.values().filter(|seen| seen.counter.period_start == period_start);
+        let of_period = self.of_period(period_start).into_iter();
         let known: Map<_, _> =
-            of_period.map(|seen| (seen.counter.meter.to_string(), Value::from(seen.counter.revision))).collect();
+            of_period.map(|counter| (counter.meter.to_string(), Value::from(counter.revision))).collect();
         Value::Object(known)
     }
 }

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::upkeep::event;
@@ -147,10 +148,13 @@ pub(in crate::http) async fn run_job(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    // Begun before the job is: without a trail nothing is run by hand.
     let mut tx = TenantTx::begin(&state.db, operator.scope.view.tenant.id).await?;
-    state.cron.ask(RunJob { name: name.clone() }, DEADLINE).await?;
+    // Without a trail nothing is run by hand: whatever fails before the word is given calls the run off.
+    let (go, gone) = oneshot::channel();
+    state.cron.ask(RunJob { name: name.clone(), go: gone }, DEADLINE).await?;
     audit::insert(&mut tx, &event(&operator, "job.run", ("job", Some(name.into_inner())), json!({}))).await?;
     tx.commit().await?;
+    // An actor that is gone meanwhile runs nothing, which its list of runs tells.
+    let _ = go.send(());
     Ok(HttpResponse::Accepted().finish())
 }

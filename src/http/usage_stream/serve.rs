@@ -21,6 +21,7 @@ use crate::db::stream_feed::{self, Counter, Picture, StreamEvent};
 use crate::db::{DbError, TenantTx};
 use crate::domain::ids::TenantId;
 use crate::domain::meter::MeterName;
+use crate::domain::period::Period;
 use crate::http::standing::{Lost, Standing};
 use crate::http::state::AppState;
 
@@ -118,7 +119,7 @@ impl Stream {
             }
         }
         // The hub asks for whatever came meanwhile.
-        let mut notices = self.place.listen(after);
+        let mut notices = self.place.listen(after, Period::containing(clock::now()));
         self.follow(&mut notices).await
     }
 

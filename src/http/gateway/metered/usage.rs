@@ -9,6 +9,8 @@ use super::hide::Verdict;
 
 /// Bytes of text that are taken for one token where nobody says how many there are.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Types of the responses call's events after which no other comes. It has no `[DONE]`.
+const LAST_EVENTS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
 /// Longest name of a model that is kept, in bytes.
 const MAX_MODEL: usize = 128;
 
@@ -53,6 +55,9 @@ struct Said {
     usage: Option<Lenient<Usage>>,
     #[serde(default)]
     choices: Option<Text>,
+    /// What an event of the responses call is.
+    #[serde(default, rename = "type")]
+    kind: Option<Lenient<String>>,
     /// A piece of the answer, in events of the responses call.
     #[serde(default)]
     delta: Option<Text>,
@@ -111,7 +116,8 @@ impl Reading {
             self.is_done = true;
             return Verdict::Pass;
         }
-        let Ok(said) = serde_json::from_slice::<Said>(data) else { return Verdict::Pass };
+        let Ok(mut said) = serde_json::from_slice::<Said>(data) else { return Verdict::Pass };
+        self.is_done |= take(said.kind.take()).is_some_and(|kind| LAST_EVENTS.contains(&kind.as_str()));
         let has_no_choices = said.choices.as_ref().is_some_and(|choices| choices.n_items == 0);
         let says_usage = self.take_in(said);
         if says_usage && has_no_choices { Verdict::Hide } else { Verdict::Pass }
@@ -151,7 +157,7 @@ impl Reading {
     }
 
     fn take_in(&mut self, said: Said) -> bool {
-        let Said { model, usage, choices, delta, response } = said;
+        let Said { model, usage, choices, kind: _, delta, response } = said;
         let inner = take(response).unwrap_or_default();
         let usage = take(usage).or_else(|| take(inner.usage)).filter(|usage| usage.total().is_some());
         if let Some(model) = take(model).or_else(|| take(inner.model)) {
@@ -314,6 +320,26 @@ mod tests {
         assert!(reading.is_done);
         assert_eq!(reading.usage.and_then(|usage| usage.total()), Some(9));
         assert_eq!(reading.model.as_deref(), Some("m-9"));
+    }
+
+    #[test]
+    fn a_streamed_response_is_over_with_the_event_that_says_how_it_ended() {
+        for last in ["completed", "incomplete", "failed"] {
+            let mut reading = Reading::default();
+            for event in [
+                r#"{"type":"response.created","response":{"model":"m","usage":null}}"#,
+                r#"{"type":"response.output_text.delta","delta":"response.completed"}"#,
+                r#"{"type":"response.output_text.done","text":"response.completed"}"#,
+                r#"{"type":7}"#,
+            ] {
+                reading.event(event.as_bytes());
+                assert!(!reading.is_done, "{event}");
+            }
+            let event = format!(r#"{{"type":"response.{last}","response":{{"usage":{{"total_tokens":9}}}}}}"#);
+            assert_eq!(reading.event(event.as_bytes()), Verdict::Pass);
+            assert!(reading.is_done, "{last}");
+            assert_eq!(reading.usage.and_then(|usage| usage.total()), Some(9));
+        }
     }
 
     #[test]
