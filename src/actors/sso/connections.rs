@@ -205,7 +205,7 @@ pub async fn end_session(
         // No message goes with it: what the provider does there is its own affair.
         Protocol::Saml(settings) => return Ok(settings.logout_url.clone()),
     };
-    match desk.providers.get(&oidc.issuer).await {
+    match desk.providers.get(&desk.outbound.of(tenant.id()), &oidc.issuer).await {
         Ok(provider) => {
             let return_to = oidc.post_logout_url.as_deref();
             Ok(end_session_url(&provider.discovery, &oidc.client_id, return_to))
