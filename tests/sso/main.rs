@@ -20,6 +20,9 @@ mod provider;
 mod real;
 mod redis_sessions;
 mod saml;
+#[path = "../api/second_factor.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod second_factor;
 #[path = "../api/soft_key.rs"]
 mod soft_key;
 mod step_up;
