@@ -6,6 +6,7 @@ mod abuse;
 mod admission;
 mod browser;
 mod connections;
+mod deprovisioning;
 mod dns;
 mod domains;
 mod enforcement;
