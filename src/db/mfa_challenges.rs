@@ -120,6 +120,28 @@ pub async fn delete_all(tx: &mut TenantTx, user: UserId) -> Result<(), DbError> 
     Ok(())
 }
 
+/// Ends every sign-in that waits and whose first factor was shown by this connection: the user's, or everybody's.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_of_connection(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    user: Option<UserId>,
+) -> Result<(), DbError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "DELETE FROM auth.mfa_challenges
+         WHERE tenant_id = $1 AND connection_id = $2 AND ($3::uuid IS NULL OR user_id = $3)",
+        tenant,
+        connection.uuid(),
+        user.map(UserId::uuid)
+    )
+    .execute(tx.connection()?)
+    .await?;
+    Ok(())
+}
+
 /// Deletes the tenant's challenges that ran out; returns how many.
 ///
 /// # Errors

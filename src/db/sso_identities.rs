@@ -142,7 +142,8 @@ pub async fn has_guarded(tx: &mut TenantTx, connection: ConnectionId) -> Result<
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM auth.sso_identities i JOIN auth.users u ON u.tenant_id = $1 AND u.id = i.user_id
-                         WHERE i.tenant_id = $1 AND i.connection_id = $2 AND u.role IN ('owner', 'operator')) AS "has!""#,
+                         WHERE i.tenant_id = $1 AND i.connection_id = $2 AND u.role IN ('owner', 'operator')
+                               AND u.state <> 'deleted') AS "has!""#,
         tenant,
         connection.uuid()
     )

@@ -60,11 +60,11 @@ pub async fn just_in_time(tx: &mut TenantTx, email: &EmailAddress) -> Result<Jus
     })
 }
 
-/// Remembers that SCIM deleted whoever had these names and addresses, as they are compared.
+/// Remembers that SCIM switched off or deleted whoever had these names and addresses, as they are compared.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn record_departure(tx: &mut TenantTx, names: &[&str]) -> Result<(), DbError> {
+pub async fn record_departure(tx: &mut TenantTx, names: &[String]) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     let hashes: Vec<Vec<u8>> = names.iter().map(|name| sha256(name)).collect();
     sqlx::query!(
@@ -78,11 +78,11 @@ pub async fn record_departure(tx: &mut TenantTx, names: &[&str]) -> Result<(), D
     Ok(())
 }
 
-/// Forgets it, because SCIM brings somebody with one of these names.
+/// Forgets it, because SCIM brings somebody with one of these names, or switches them on.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn forget_departure(tx: &mut TenantTx, names: &[&str]) -> Result<(), DbError> {
+pub async fn forget_departure(tx: &mut TenantTx, names: &[String]) -> Result<(), DbError> {
     let tenant = tx.tenant().uuid();
     let hashes: Vec<Vec<u8>> = names.iter().map(|name| sha256(name)).collect();
     sqlx::query!("DELETE FROM auth.scim_departures WHERE tenant_id = $1 AND name_hash = ANY($2)", tenant, &hashes)

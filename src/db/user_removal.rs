@@ -5,9 +5,10 @@ use super::tx::TenantTx;
 use crate::domain::ids::UserId;
 
 /// Empties a user: nothing personal is left, nobody can sign in, and the address is free. What was theirs to sign in with goes with
-/// them: factors, recovery codes, passkeys, sign-ins and ceremonies that wait, links, known networks, and what an identity provider
-/// said of them; invitations that were sent to
-/// them are withdrawn and forget the address. API keys that they made stay: those are the tenant's, and its programs go on.
+/// them: factors, recovery codes, passkeys, sign-ins and ceremonies that wait, links, known networks, and what SCIM said of them;
+/// invitations that were sent to them are withdrawn and forget the address. API keys that they made stay: those are the tenant's, and
+/// its programs go on. Who they were at an identity provider stays too, so that the provider makes nobody anew of a person who was
+/// deleted; it is nobody's, and whoever brings the person back as another user takes it (`sso_identities::link`).
 ///
 /// The user must be locked (`user_admin::lock`). Their row is emptied first and the rest after, as everywhere: the user before what
 /// is theirs.

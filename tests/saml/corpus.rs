@@ -14,6 +14,8 @@ use serde::Deserialize;
 
 /// Both sides of a connection, and every response that the generator made for it.
 pub struct Corpus {
+    /// What the provider publishes.
+    pub metadata: String,
     pub sp: ServiceProvider,
     pub idp: IdentityProvider,
     pub request_id: String,
@@ -91,7 +93,7 @@ impl Corpus {
         let without_lines = |pem: &String| pem.split_whitespace().collect::<String>();
         let read: Vec<_> = idp.certificates.iter().map(without_lines).collect();
         assert_eq!(read, about.certificates.iter().map(without_lines).collect::<Vec<_>>());
-        Self { sp, idp, request_id, now, cases }
+        Self { metadata: about.metadata, sp, idp, request_id, now, cases }
     }
 
     /// What the verifier says of a case.

@@ -26,7 +26,7 @@ fn service(binding: &str, location: &str) -> String {
 }
 
 /// A description of a provider around these parts.
-fn entity(id: &str, inside: &str) -> String {
+pub fn entity(id: &str, inside: &str) -> String {
     format!(
         "<md:EntityDescriptor xmlns:md=\"{MD}\" entityID=\"{id}\" validUntil=\"2031-01-02T03:04:05.678Z\">\
          <md:IDPSSODescriptor WantAuthnRequestsSigned=\"true\" protocolSupportEnumeration=\"urn:oasis:names:tc:SAML:1.1:protocol\n\
@@ -34,7 +34,7 @@ fn entity(id: &str, inside: &str) -> String {
     )
 }
 
-fn good() -> (String, String) {
+pub fn good() -> (String, String) {
     let (first, second) = (certificate("first"), certificate("second"));
     let keys = [
         key(" use=\"signing\"", &first),

@@ -1,14 +1,16 @@
-//! Good responses, changed at random: nothing may panic, and whatever is still accepted says what a good one said.
+//! Good responses and metadata, changed at random: nothing may panic, a response that is still accepted says what a good one said, and
+//! metadata that is still accepted can be used.
 
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use businessos::clients::saml::{Saml, SamlVerifier as _, VerifiedAssertion};
+use businessos::clients::saml::{Saml, SamlVerifier as _, VerifiedAssertion, certificate_facts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::corpus::{Corpus, Expected};
+use crate::metadata;
 
 /// Mutations of an ordinary run of the tests; `make saml-fuzz` asks for seconds instead.
 const MUTATIONS: u32 = 3_000;
@@ -59,7 +61,7 @@ enum Change {
     Double(f64, usize),
     Insert(f64, usize),
     Move(f64, f64, usize),
-    /// A part of another good response in its place.
+    /// A part of another good document in its place.
     Take(f64, usize, usize),
     Truncate(f64),
 }
@@ -114,6 +116,42 @@ fn apply(text: &mut Vec<u8>, change: &Change, others: &[Vec<u8>]) {
     }
 }
 
+/// Changes documents again and again, and has each looked at, which says whether it was believed; returns how many were changed, and how
+/// many of them believed.
+fn mutate(texts: &[Vec<u8>], look: impl Fn(&[u8]) -> Result<bool, TestCaseError>) -> (u64, u64) {
+    let seconds = std::env::var("SAML_FUZZ_SECONDS").ok().map(|value| value.parse::<u64>().unwrap());
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut rounds = 0_u64;
+    let accepted = std::cell::Cell::new(0_u64);
+    loop {
+        // Seeded: the same changes each time, to fresh signatures; a long run goes on to other seeds.
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&rounds.to_le_bytes());
+        let config = Config { cases: MUTATIONS, failure_persistence: None, ..Config::default() };
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let inputs = (0..texts.len(), proptest::collection::vec(change(), 1..4));
+        runner
+            .run(&inputs, |(which, changes)| {
+                let mut text = texts[which].clone();
+                for change in &changes {
+                    apply(&mut text, change, texts);
+                }
+                if look(&text)? {
+                    accepted.set(accepted.get() + 1);
+                }
+                Ok(())
+            })
+            .unwrap();
+        rounds += 1;
+        if end.is_none_or(|end| Instant::now() >= end) {
+            break;
+        }
+    }
+    assert!(accepted.get() > 0, "no mutation was harmless: then nothing was tested beyond the syntax");
+    (rounds * u64::from(MUTATIONS), accepted.get())
+}
+
 #[test]
 fn a_changed_response_is_refused_or_says_what_was_signed() {
     let corpus = Corpus::generate();
@@ -126,45 +164,33 @@ fn a_changed_response_is_refused_or_says_what_was_signed() {
         })
         .collect();
     let signed: Vec<VerifiedAssertion> = good.iter().map(|case| corpus.verify(case).unwrap()).collect();
-    let seconds = std::env::var("SAML_FUZZ_SECONDS").ok().map(|value| value.parse::<u64>().unwrap());
-    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut rounds = 0_u64;
-    let mut accepted = 0_u64;
-    loop {
-        // Seeded: the same changes each time, to fresh signatures; a long run goes on to other seeds.
-        let mut seed = [7; 32];
-        seed[..8].copy_from_slice(&rounds.to_le_bytes());
-        let config = Config { cases: MUTATIONS, failure_persistence: None, ..Config::default() };
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-        let mut runner = TestRunner::new_with_rng(config, rng);
-        let inputs = (0..texts.len(), proptest::collection::vec(change(), 1..4));
-        let hits = std::cell::Cell::new(0_u64);
-        runner
-            .run(&inputs, |(which, changes)| {
-                let mut text = texts[which].clone();
-                for change in &changes {
-                    apply(&mut text, change, &texts);
-                }
-                let encoded = STANDARD.encode(&text);
-                // Reading must not panic either, wherever it ends.
-                let _ = Saml.peek(&encoded);
-                let _ = Saml.read_metadata(&String::from_utf8_lossy(&text));
-                if let Ok(believed) = corpus.verify_text(&encoded, true, false) {
-                    hits.set(hits.get() + 1);
-                    prop_assert!(signed.contains(&believed), "{}", String::from_utf8_lossy(&text));
-                }
-                Ok(())
-            })
-            .unwrap();
-        rounds += 1;
-        accepted += hits.get();
-        if end.is_none_or(|end| Instant::now() >= end) {
-            break;
+    let (mutations, accepted) = mutate(&texts, |text| {
+        let encoded = STANDARD.encode(text);
+        // Reading must not panic either, wherever it ends.
+        let _ = Saml.peek(&encoded);
+        let _ = Saml.read_metadata(&String::from_utf8_lossy(text));
+        let Ok(believed) = corpus.verify_text(&encoded, true, false) else { return Ok(false) };
+        prop_assert!(signed.contains(&believed), "{}", String::from_utf8_lossy(text));
+        Ok(true)
+    });
+    println!("{mutations} mutations, {accepted} of them accepted, none with anything that was not signed");
+}
+
+#[test]
+fn changed_metadata_is_refused_or_can_be_used() {
+    let (inside, _) = metadata::good();
+    // By a provider's library, and by hand: with several keys and addresses.
+    let texts = [Corpus::generate().metadata, metadata::entity("urn:idp", &inside)].map(String::into_bytes);
+    let (mutations, accepted) = mutate(&texts, |text| {
+        let text = String::from_utf8_lossy(text);
+        let Ok(provider) = Saml.read_metadata(&text) else { return Ok(false) };
+        prop_assert!(!provider.entity_id.is_empty(), "{text}");
+        prop_assert!(provider.sso_redirect_url.is_some() || provider.sso_post_url.is_some(), "{text}");
+        prop_assert!(!provider.certificates.is_empty(), "{text}");
+        for certificate in &provider.certificates {
+            prop_assert!(certificate_facts(certificate).is_ok(), "{text}");
         }
-    }
-    println!(
-        "{} mutations, {accepted} of them accepted, none with anything that was not signed",
-        rounds * u64::from(MUTATIONS)
-    );
-    assert!(accepted > 0, "no mutation was harmless: then nothing was tested beyond the syntax");
+        Ok(true)
+    });
+    println!("{mutations} mutations, {accepted} of them accepted, each with what it takes to sign in by it");
 }

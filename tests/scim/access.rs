@@ -202,6 +202,31 @@ async fn nobody_is_made_just_in_time_whom_scim_switched_off_or_deleted() {
 }
 
 #[tokio::test]
+async fn a_patch_that_takes_the_word_away_switches_nobody_on_or_off() {
+    let world = World::new().await;
+    let user = id(&world.user("ann@acme.test").await);
+    let path = format!("/Users/{user}");
+    let silent = [
+        json!({ "op": "replace", "path": "active", "value": null }),
+        json!({ "op": "add", "value": { "active": null } }),
+        json!({ "op": "replace", "value": { "active": null, "title": "x" } }),
+        json!({ "op": "remove", "path": "active" }),
+    ];
+    for is_active in [false, true] {
+        world.set_active(&user, json!(is_active)).await;
+        for operation in &silent {
+            let reply = world.patch(&path, json!([operation])).await;
+            assert_eq!((reply.status, &reply.json()["active"]), (200, &json!(is_active)), "{operation}: {reply:?}");
+        }
+    }
+    // One that takes it away and says it again has said it.
+    let said = json!([{ "op": "remove", "path": "active" }, { "op": "add", "path": "active", "value": false }]);
+    assert_eq!(world.patch(&path, said).await.json()["active"], json!(false));
+    assert_eq!(world.audited("scim.user.deactivate", &user).await, 2);
+    assert_eq!(world.audited("scim.user.activate", &user).await, 1);
+}
+
+#[tokio::test]
 async fn the_last_owner_stays() {
     let world = World::new().await;
     let owner = world.adopt("owner@acme.test").await;

@@ -7,6 +7,18 @@ use crate::helpers::Session;
 use crate::liar::{Liar, Signed};
 use crate::world::World;
 
+// Reasons of the audit log. Whoever tries it is told `sso-failed`, whatever it was.
+const AUDIENCE: &str = "it is for another client";
+const ISSUER: &str = "it is another issuer's";
+const MIX_UP: &str = "the answer is another provider's";
+const NONCE: &str = "it belongs to another sign-in";
+const NO_SUBJECT: &str = "the ID token does not say who it is about";
+const PROOF_TIME: &str = "the time of the proof cannot be right";
+const SIGNATURE: &str = "its signature is not valid";
+const TIME: &str = "it has run out, or is not valid yet: see the clocks of both sides";
+const UNKNOWN_KEY: &str = "it is signed with a key that the provider does not publish";
+const UNREADABLE: &str = "what token_endpoint answered cannot be read";
+
 /// What a lying provider changes of its claims.
 type Change = Box<dyn FnOnce(&mut Value)>;
 
@@ -27,32 +39,33 @@ async fn claims_that_are_not_for_this_sign_in_are_refused() {
     let world = World::new().await;
     let (liar, connection) = world.with_liar().await;
     let now = businessos::clock::now_s();
-    let cases: Vec<(&str, Change)> = vec![
-        ("another issuer", Box::new(|claims| claims["iss"] = json!("https://accounts.google.com"))),
+    let cases: Vec<(&str, &str, Change)> = vec![
+        ("another issuer", ISSUER, Box::new(|claims| claims["iss"] = json!("https://accounts.google.com"))),
         (
             "an issuer with a slash",
+            ISSUER,
             Box::new(|claims| claims["iss"] = json!(format!("{}/", claims["iss"].as_str().unwrap()))),
         ),
-        ("no issuer", Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("iss")))),
-        ("another client", Box::new(|claims| claims["aud"] = json!("somebody-else"))),
-        ("another client beside", Box::new(|claims| claims["aud"] = json!(["bos", "somebody-else"]))),
-        ("another party", Box::new(|claims| claims["azp"] = json!("somebody-else"))),
-        ("no audience", Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("aud")))),
-        ("another nonce", Box::new(|claims| claims["nonce"] = json!("n"))),
-        ("no nonce", Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("nonce")))),
-        ("run out", Box::new(move |claims| claims["exp"] = json!(now - 60))),
-        ("no end", Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("exp")))),
-        ("issued in the future", Box::new(move |claims| claims["iat"] = json!(now + 120))),
-        ("issued long ago", Box::new(move |claims| claims["iat"] = json!(now - 3_600))),
-        ("not good yet", Box::new(move |claims| claims["nbf"] = json!(now + 120))),
-        ("signed in in the future", Box::new(move |claims| claims["auth_time"] = json!(now + 120))),
-        ("a strange access token", Box::new(|claims| claims["at_hash"] = json!("AAAAAAAAAAAAAAAAAAAAAA"))),
-        ("no subject", Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("sub")))),
-        ("an empty subject", Box::new(|claims| claims["sub"] = json!(""))),
+        ("no issuer", UNREADABLE, Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("iss")))),
+        ("another client", AUDIENCE, Box::new(|claims| claims["aud"] = json!("somebody-else"))),
+        ("another client beside", AUDIENCE, Box::new(|claims| claims["aud"] = json!(["bos", "somebody-else"]))),
+        ("another party", AUDIENCE, Box::new(|claims| claims["azp"] = json!("somebody-else"))),
+        ("no audience", AUDIENCE, Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("aud")))),
+        ("another nonce", NONCE, Box::new(|claims| claims["nonce"] = json!("n"))),
+        ("no nonce", NONCE, Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("nonce")))),
+        ("run out", TIME, Box::new(move |claims| claims["exp"] = json!(now - 60))),
+        ("no end", UNREADABLE, Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("exp")))),
+        ("issued in the future", TIME, Box::new(move |claims| claims["iat"] = json!(now + 120))),
+        ("issued long ago", TIME, Box::new(move |claims| claims["iat"] = json!(now - 3_600))),
+        ("not good yet", TIME, Box::new(move |claims| claims["nbf"] = json!(now + 120))),
+        ("signed in in the future", PROOF_TIME, Box::new(move |claims| claims["auth_time"] = json!(now + 120))),
+        ("a strange access token", SIGNATURE, Box::new(|claims| claims["at_hash"] = json!("AAAAAAAAAAAAAAAAAAAAAA"))),
+        ("no subject", UNREADABLE, Box::new(|claims| drop(claims.as_object_mut().unwrap().remove("sub")))),
+        ("an empty subject", NO_SUBJECT, Box::new(|claims| claims["sub"] = json!(""))),
     ];
-    for (what, change) in cases {
+    for (what, why, change) in cases {
         let refusal = world.try_sign_in(&liar, &connection, change).await;
-        assert_eq!(refusal, Err("sso-failed".to_owned()), "{what}");
+        assert_eq!((refusal, &*world.reason().await), (Err("sso-failed".to_owned()), why), "{what}");
     }
     world.assert_nobody_in().await;
 }
@@ -75,18 +88,19 @@ async fn clocks_may_differ_a_little() {
 async fn signatures_that_prove_nothing_are_refused() {
     let world = World::new().await;
     let (liar, connection) = world.with_liar().await;
-    for signed in [
-        Signed::NotAtAll,
-        Signed::Hmac(b"s3cret".to_vec()),
-        Signed::Hmac(liar.public_key()),
-        Signed::Broken,
-        Signed::By("second"),
+    for (signed, why) in [
+        (Signed::NotAtAll, SIGNATURE),
+        (Signed::Hmac(b"s3cret".to_vec()), SIGNATURE),
+        (Signed::Hmac(liar.public_key()), SIGNATURE),
+        (Signed::Broken, SIGNATURE),
+        (Signed::By("second"), UNKNOWN_KEY),
     ] {
         let mut browser = Browser::new();
         let there = world.leave(&mut browser, &connection).await;
         let claims = liar.claims(&there, "ann", "ann@acme.test");
         let back = liar.admit_with(&there, &claims, &signed);
-        assert_eq!(world.come_back(&mut browser, &back).await, Err("sso-failed".to_owned()), "{signed:?}");
+        let refusal = world.come_back(&mut browser, &back).await;
+        assert_eq!((refusal, &*world.reason().await), (Err("sso-failed".to_owned()), why), "{signed:?}");
     }
     world.assert_nobody_in().await;
 }
@@ -160,6 +174,7 @@ async fn the_answers_of_two_flows_cannot_be_swapped() {
     let swapped = back.replace(&own, &other);
     assert_ne!(swapped, back);
     assert_eq!(world.come_back(&mut browser, &swapped).await, Err("sso-failed".to_owned()));
+    assert_eq!(world.reason().await, NONCE);
     world.assert_nobody_in().await;
 }
 
@@ -176,18 +191,30 @@ async fn one_providers_answer_is_none_of_anothers() {
     let back = honest.admit(&there, &honest.claims(&there, "ann", "ann@acme.test"));
     let named = format!("{back}&iss={}", honest.issuer);
     assert_eq!(world.come_back(&mut browser, &named).await, Err("sso-failed".to_owned()));
+    assert_eq!(world.reason().await, MIX_UP);
     assert!(liar.asked("/token").is_empty(), "the honest provider's code was not given away");
     // One that announces that it says so is not believed when it does not, nor under another name.
     for named in ["", "&iss=https://elsewhere.example"] {
         let there = world.leave(&mut browser, &other).await;
         let back = honest.admit(&there, &honest.claims(&there, "ann", "ann@acme.test"));
         assert_eq!(world.come_back(&mut browser, &format!("{back}{named}")).await, Err("sso-failed".to_owned()));
+        assert_eq!(world.reason().await, MIX_UP, "{named}");
     }
     assert!(honest.asked("/token").is_empty());
-    // A token that the other connection's provider made, for the same client id.
-    let there = world.leave(&mut browser, &connection).await;
-    let claims = honest.claims(&there, "ann", "ann@acme.test");
-    assert_eq!(world.come_back(&mut browser, &liar.admit(&there, &claims)).await, Err("sso-failed".to_owned()));
+    // Tokens that the other connection's provider has signed for the same client id: in a sign-in of its own, for the nonce of this one,
+    // and in this one's name, with a key of the same id.
+    let theirs = world.leave(&mut browser, &other).await;
+    for (of, issuer, why) in
+        [(Some(&theirs), &honest.issuer, ISSUER), (None, &honest.issuer, ISSUER), (None, &liar.issuer, SIGNATURE)]
+    {
+        let there = world.leave(&mut browser, &connection).await;
+        let mut claims = honest.claims(of.unwrap_or(&there), "ann", "ann@acme.test");
+        claims["iss"] = json!(issuer);
+        let back = liar.admit_token(&there, honest.token(&claims, &Signed::By("first")));
+        assert_eq!(world.come_back(&mut browser, &back).await, Err("sso-failed".to_owned()));
+        assert_eq!(world.reason().await, why);
+    }
+    assert_eq!(liar.asked("/token").len(), 3, "it is the tokens that were not believed");
     world.assert_nobody_in().await;
 }
 

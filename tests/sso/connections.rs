@@ -1,9 +1,10 @@
 //! Connections as admins manage them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::helpers::Session;
+use crate::identities;
 use crate::liar::Liar;
 use crate::world::World;
 
@@ -108,6 +109,63 @@ async fn a_connection_that_is_switched_off_lets_nobody_in_and_ends_its_sessions(
     browser.get(&world.url("acme", &format!("/auth/sso/{connection}"))).await.problem(404, "not-found");
     let found = world.app.get("acme", "/auth/sso?email=ann@acme.test").await;
     assert_eq!(found.json()["connections"], json!([]));
+}
+
+#[tokio::test]
+async fn what_counts_as_a_second_factor_where_an_owner_signs_in_is_an_owners_to_say() {
+    let world = World::new().await;
+    let (liar, connection) = world.with_liar().await;
+    let admin = world.app.user("acme", "admin").await;
+    let admin = world.app.stepped_up("acme", &admin).await;
+    let path = format!("/sso/connections/{connection}");
+    let change = async |body: Value| world.app.patch("acme", &path).token(&admin).json(&body).await;
+    assert_eq!(change(json!({"trust_mfa": true})).await.status, 200, "no owner is linked");
+    assert_eq!(change(json!({"oidc": {"mfa_acr_values": ["urn:mfa"]}})).await.status, 200);
+    identities::link(&world, &liar, &connection, &world.owner, "the-owner").await;
+    for body in [json!({"trust_mfa": false}), json!({"oidc": {"mfa_acr_values": ["urn:mfa", "urn:one"]}})] {
+        change(body).await.problem(403, "forbidden");
+    }
+    // Whatever is no matter of keys and factors is the admins' still.
+    let other =
+        json!({"name": "the same", "trust_mfa": true, "oidc": {"scopes": ["email"], "mfa_acr_values": ["urn:mfa"]}});
+    assert_eq!(change(other).await.status, 200);
+    assert_eq!(world.change(&connection, json!({"trust_mfa": false})).await.status, 200);
+    // A deleted owner is none: who they were at the provider is all that is left of them.
+    let emptied = "UPDATE auth.users SET state = 'deleted', email = '', email_norm = 'deleted:' || id
+                   WHERE id = (SELECT user_id FROM auth.sso_identities)";
+    world.app.db.as_admin(emptied).await;
+    assert_eq!(change(json!({"trust_mfa": true})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_waits_for_its_second_factor_ends_with_its_connection_and_with_its_link() {
+    let world = World::new().await;
+    let (liar, connection) = world.with_liar().await;
+    identities::link(&world, &liar, &connection, &world.owner, "the-owner").await;
+    let (authenticator, _) = world.app.enrol_totp("acme", &world.owner).await;
+    let waiting = async || {
+        let reply = world.sign_in(&liar, &connection, "the-owner", "owner@elsewhere.test").await;
+        reply.json()["mfa_token"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+    };
+    let finish = async |mfa_token: String| {
+        world.app.let_steps_pass().await;
+        world.app.verify("acme", &json!({"mfa_token": mfa_token, "code": authenticator.code()})).await
+    };
+    assert_eq!(finish(waiting().await).await.status, 200);
+    let n_sessions = world.n_sessions().await;
+    let (by_provider, (by_password, _)) = (waiting().await, world.app.challenge("acme", &world.tenant.owner).await);
+    assert_eq!(world.change(&connection, json!({"enabled": false})).await.status, 200);
+    // Nor is it good again when the connection is.
+    assert_eq!(world.change(&connection, json!({"enabled": true})).await.status, 200);
+    finish(by_provider).await.problem(401, "invalid-mfa-token");
+    assert_eq!(finish(by_password).await.status, 200, "the password is another matter");
+
+    let (by_provider, (by_password, _)) = (waiting().await, world.app.challenge("acme", &world.tenant.owner).await);
+    let unlinked = world.app.delete("acme", &format!("/auth/sso/identities/{connection}")).token(&world.owner).await;
+    assert_eq!(unlinked.status, 204, "{unlinked:?}");
+    finish(by_provider).await.problem(401, "invalid-mfa-token");
+    assert_eq!(finish(by_password).await.status, 200);
+    assert_eq!(world.n_sessions().await, n_sessions);
 }
 
 #[tokio::test]

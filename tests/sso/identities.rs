@@ -8,7 +8,7 @@ use crate::liar::Liar;
 use crate::world::World;
 
 /// Has a signed-in user link the person `sub`.
-async fn link(world: &World, liar: &Liar, connection: &str, session: &Session, sub: &str) {
+pub async fn link(world: &World, liar: &Liar, connection: &str, session: &Session, sub: &str) {
     let mut browser = Browser::new();
     let body = json!({ "connection": connection });
     let reply = world.app.post("acme", "/auth/sso/link").token(session).json(&body).await;

@@ -128,15 +128,20 @@ impl Liar {
     }
 
     pub fn admit_with(&self, url: &str, claims: &Value, signed: &Signed) -> String {
+        self.admit_token(url, self.token(claims, signed))
+    }
+
+    /// The same with a token that somebody else has made.
+    pub fn admit_token(&self, url: &str, token: String) -> String {
         let code = uuid::Uuid::new_v4().to_string();
-        let token = self.token(claims, signed);
         self.with(|lies| drop(lies.tokens.insert(code.clone(), token)));
         let mut back = Url::parse(&parameter(url, "redirect_uri").unwrap()).unwrap();
         back.query_pairs_mut().append_pair("code", &code).append_pair("state", &parameter(url, "state").unwrap());
         back.into()
     }
 
-    fn token(&self, claims: &Value, signed: &Signed) -> String {
+    /// An ID token that says so.
+    pub fn token(&self, claims: &Value, signed: &Signed) -> String {
         let header = match signed {
             Signed::By(kid) => json!({"alg": "ES256", "kid": kid}),
             Signed::Broken => json!({"alg": "ES256", "kid": "first"}),

@@ -6,6 +6,7 @@ mod abuse;
 mod admission;
 mod browser;
 mod connections;
+mod deprovisioning;
 mod dns;
 mod domains;
 mod enforcement;
@@ -20,6 +21,9 @@ mod provider;
 mod real;
 mod redis_sessions;
 mod saml;
+#[path = "../api/second_factor.rs"]
+#[expect(dead_code, reason = "other test binaries use the rest")]
+mod second_factor;
 #[path = "../api/soft_key.rs"]
 mod soft_key;
 mod step_up;

@@ -1,11 +1,15 @@
 //! What a tenant cannot have the server call.
 
+use std::cell::Cell;
+
+use futures_util::future::{join, join_all};
 use serde_json::json;
 
 use crate::browser::Browser;
 use crate::dns::DnsServer;
+use crate::helpers::until;
 use crate::liar::Liar;
-use crate::world::World;
+use crate::world::{World, at_home};
 
 async fn outside(dns: &DnsServer) -> World {
     let server = dns.address;
@@ -108,4 +112,55 @@ async fn a_document_does_not_name_endpoints_that_would_not_be_called_themselves(
     // An answer without an end is cut off.
     liar.set_discovery(json!({"x": "y".repeat(600 << 10)}));
     Browser::new().get(&start).await.problem(503, "identity-provider-unavailable");
+}
+
+#[tokio::test]
+async fn a_tenant_whose_providers_never_answer_keeps_nobody_elses_people_out() {
+    let dns = DnsServer::start();
+    let server = dns.address;
+    let world = World::with(move |settings| {
+        at_home(settings);
+        settings.sso.dns_server = Some(server);
+        settings.sso.timeout_ms = 30_000;
+    })
+    .await;
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    slow.set_nonblocking(true).unwrap();
+    let port = slow.local_addr().unwrap().port();
+    // As many hosts as it takes for all places, were it not for the tenant's own bound.
+    let (mut urls, n_refused) = (Vec::new(), Cell::new(0));
+    for host in 0..8 {
+        dns.set_addresses(&format!("slow{host}.example"), &["127.0.0.1"]);
+        let connection = world.connect(&format!("http://slow{host}.example:{port}"), json!({})).await;
+        urls.extend(vec![world.url("acme", &format!("/auth/sso/{connection}")); 8]);
+    }
+    let calls = urls.iter().map(async |url| {
+        let reply = Browser::new().get(url).await;
+        n_refused.set(n_refused.get() + 1);
+        reply.status
+    });
+    let meanwhile = async {
+        let mut held = Vec::new();
+        until("each call waits for the silence or was refused", async || {
+            held.extend(std::iter::from_fn(|| slow.accept().ok()));
+            held.len() + n_refused.get() == urls.len()
+        })
+        .await;
+        let liar = Liar::start();
+        let (_, owner) = world.app.tenant_with_owner("globex").await;
+        let owner = world.app.stepped_up("globex", &owner).await;
+        let body = json!({"name": "theirs", "kind": "oidc", "oidc": {"issuer": liar.issuer, "client_id": "bos"}});
+        let made = world.app.post("globex", "/sso/connections").token(&owner).json(&body).await.json();
+        let start = world.url("globex", &format!("/auth/sso/{}", made["id"].as_str().unwrap()));
+        assert_eq!(Browser::new().get(&start).await.status, 303, "another tenant's people leave for their provider");
+        // The tenant itself has had its share, and is told so at once.
+        dns.set_addresses("fine.example", &["127.0.0.1"]);
+        let own = world.connect(&liar.issuer.replace("127.0.0.1", "fine.example"), json!({})).await;
+        let reply = Browser::new().get(&world.url("acme", &format!("/auth/sso/{own}"))).await;
+        reply.problem(503, "identity-provider-unavailable");
+        assert_eq!(held.len() + n_refused.get(), urls.len(), "the silence has lasted so long");
+        drop((held, slow));
+    };
+    let (statuses, ()) = join(join_all(calls), meanwhile).await;
+    assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
 }

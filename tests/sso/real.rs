@@ -12,10 +12,11 @@ fn people() -> Value {
     json!({
         "ann": {"email": "ann@acme.test", "email_verified": true, "name": "Ann Smith", "groups": ["crm-admins"]},
         "bob": {"email": "bob@elsewhere.test", "email_verified": true, "name": "Bob"},
+        "cid": {"email": "cid@acme.test", "email_verified": true, "name": "Cid"},
     })
 }
 
-async fn connected(world: &World) -> (Provider, String) {
+pub async fn connected(world: &World) -> (Provider, String) {
     let provider = Provider::start(&world.redirect_uri(), &people());
     world.prove(&world.tenant, "acme.test").await;
     let connection = world
@@ -33,7 +34,7 @@ async fn connected(world: &World) -> (Provider, String) {
 }
 
 /// At the provider's page, as somebody; returns where the browser is sent back to.
-async fn at_provider(browser: &mut Browser, provider: &Provider, there: &str, form: &[(&str, &str)]) -> String {
+pub async fn at_provider(browser: &mut Browser, provider: &Provider, there: &str, form: &[(&str, &str)]) -> String {
     let host = provider.issuer.trim_start_matches("http://");
     let (page, shown) = browser.follow(there, host).await;
     assert!(shown.is_some_and(|shown| shown.body.contains("<form")), "no sign-in page: {page}");

@@ -131,6 +131,13 @@ impl World {
         self.come_back(&mut browser, &liar.admit(&there, &claims)).await
     }
 
+    /// Why the last sign-in failed, as admins read it.
+    pub async fn reason(&self) -> String {
+        let path = "/audit?action=sso.sign_in&order=desc";
+        let rows = self.app.get("acme", path).token(&self.owner).await.json();
+        rows["events"][0]["detail"]["reason"].as_str().unwrap_or_else(|| panic!("{rows}")).to_owned()
+    }
+
     /// How many sessions there are besides those of passwords.
     pub async fn n_sessions(&self) -> i64 {
         self.app.count("SELECT count(*) FROM auth.sessions s JOIN auth.sso_sessions o ON o.session_id = s.id").await

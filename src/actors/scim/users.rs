@@ -70,10 +70,12 @@ pub async fn create_user(desk: &Desk, body: &Value) -> Result<Found, ScimFailure
         let user = users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
         let detail = json!({ "user_name": wish.user_name, "external_id": wish.external_id, "active": wish.is_active });
         audit::insert(tx, &desk.changer.event(action, target(id), detail)).await?;
+        let names = names_of(&user, &[&wish]);
         let ended = if wish.is_active {
-            standing::forget_departure(tx, &[email.norm(), &fold(&wish.user_name)]).await?;
+            standing::forget_departure(tx, &names).await?;
             Ended::default()
         } else {
+            standing::record_departure(tx, &names).await?;
             switch_off(tx, desk, &user, &able).await?
         };
         let made = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
@@ -112,6 +114,8 @@ pub async fn patch_user(desk: &Desk, id: UserId, if_match: &IfMatch, body: &Valu
         for operation in operations {
             patch::apply(ResourceKind::User, &mut tree, operation)?;
         }
+        // Taken away, it says nothing: that switches nobody on.
+        tree.entry("active").or_insert_with(|| json!(before.is_wanted_active));
         Wish::read(tree)
     })
     .await
@@ -138,12 +142,15 @@ async fn change(
         let detail =
             json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
         audit::insert(tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
+        let names = names_of(&user, &[&was, &wish]);
+        if !wish.is_active {
+            standing::record_departure(tx, &names).await?;
+        }
         let ended = match (was.is_active, wish.is_active) {
             (true, false) => switch_off(tx, desk, &user, &able).await?,
             (false, true) => {
                 scim_users::reactivate(tx, id).await?;
-                let names = [user.email.as_str(), &wish.user_name].map(fold);
-                standing::forget_departure(tx, &names.each_ref().map(String::as_str)).await?;
+                standing::forget_departure(tx, &names).await?;
                 audit::insert(tx, &desk.changer.event("scim.user.activate", target(id), json!({}))).await?;
                 Ended::default()
             }
@@ -153,6 +160,18 @@ async fn change(
         Ok((desk.user_found(&after, false), ended))
     })
     .await
+}
+
+/// Every name by which somebody is, or was a moment ago, known: the address that they sign in with, which they may have changed
+/// themselves, and what the provider calls them. Any of them may be what single sign-on says they are.
+fn names_of(user: &User, wishes: &[&Wish]) -> Vec<String> {
+    let of_wish = |wish: &&Wish| {
+        let email = wish.email.as_ref().map(|email| email.norm().to_owned());
+        [Some(fold(&wish.user_name)), email]
+    };
+    let mut names: Vec<String> = wishes.iter().flat_map(of_wish).flatten().collect();
+    names.push(fold(&user.email));
+    names
 }
 
 /// Names of the attributes that differ, for the audit log: not their values, which are personal.
@@ -238,8 +257,7 @@ pub async fn delete_user(desk: &Desk, id: UserId, if_match: &IfMatch) -> Result<
         }
         check_break_glass(tx, desk, id).await?;
         let ended = access::end(tx, desk, id, "scim_deleted").await?;
-        let names = [user.email.as_str(), &before.user_name].map(fold);
-        standing::record_departure(tx, &names.each_ref().map(String::as_str)).await?;
+        standing::record_departure(tx, &names_of(&user, &[&Wish::read(before.settable())?])).await?;
         user_removal::delete(tx, id).await?;
         audit::insert(tx, &desk.changer.event("scim.user.delete", target(id), ended.detail())).await?;
         Ok(((), ended))

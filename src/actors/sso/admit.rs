@@ -23,6 +23,11 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::scim::standing::JustInTime;
 use crate::domain::sso::Person;
 
+/// Why whoever was deleted is not admitted.
+fn deleted() -> SsoError {
+    SsoError::NotAdmitted("the user was deleted")
+}
+
 /// Somebody who may go on, and what changed on the way.
 pub(super) struct Admitted {
     pub(super) user: UserId,
@@ -47,12 +52,16 @@ pub(super) async fn admit(
 ) -> Result<Admitted, SsoError> {
     let known = sso_identities::find(tx, connection.id, &person.subject).await?;
     match (flow.purpose, flow.by, known) {
-        (FlowPurpose::SignIn, _, Some(user)) => {
-            let user = active(tx, user).await?;
-            sso_identities::touch(tx, connection.id, &person.subject).await?;
-            sync_role(desk, tx, connection, user, person, source).await
-        }
-        (FlowPurpose::SignIn, _, None) => admit_stranger(view, tx, connection, person, source).await,
+        (FlowPurpose::SignIn, _, Some(user)) => match user_admin::lock(tx, user).await? {
+            Some(user) => {
+                let user = active(tx, user).await?;
+                sso_identities::touch(tx, connection.id, &person.subject).await?;
+                sync_role(desk, tx, connection, user, person, source).await
+            }
+            // Deleted. Somebody may have brought them back since, as another user; signing in does not.
+            None => admit_stranger(view, tx, connection, person, Stranger::Deleted, source).await,
+        },
+        (FlowPurpose::SignIn, _, None) => admit_stranger(view, tx, connection, person, Stranger::Unknown, source).await,
         (FlowPurpose::StepUp, Some((user, _)), Some(known)) if user == known => Ok(Admitted::unchanged(user)),
         (FlowPurpose::StepUp, _, _) => Err(SsoError::NoStepUp("it was another person")),
         // Whose it becomes is decided when the code is redeemed, by the user themselves.
@@ -61,13 +70,21 @@ pub(super) async fn admit(
     }
 }
 
-/// A user who may sign in, locked. Whoever was suspended or deleted, by whatever hand, is not revived by a provider.
-async fn active(tx: &mut TenantTx, id: UserId) -> Result<User, SsoError> {
-    let user = user_admin::lock(tx, id).await?.ok_or(SsoError::NotAdmitted("the user was deleted"))?;
-    if user.is_suspended || !standing::of_user(tx, id).await?.may_sign_in() {
+/// The user, who is locked, if they may sign in. Whoever was suspended, by whatever hand, is not revived by a provider.
+async fn active(tx: &mut TenantTx, user: User) -> Result<User, SsoError> {
+    if user.is_suspended || !standing::of_user(tx, user.id).await?.may_sign_in() {
         return Err(SsoError::NotAdmitted("the user is suspended"));
     }
     Ok(user)
+}
+
+/// Somebody who is nobody here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stranger {
+    /// And never was.
+    Unknown,
+    /// Any more: their user was deleted. They are found if there is a user with their address again, and never made.
+    Deleted,
 }
 
 async fn admit_stranger(
@@ -75,6 +92,7 @@ async fn admit_stranger(
     tx: &mut TenantTx,
     connection: &Connection,
     person: &Person,
+    stranger: Stranger,
     source: &AuditSource,
 ) -> Result<Admitted, SsoError> {
     let (email, verified) = person.email.as_ref().ok_or(SsoError::LinkRequired)?;
@@ -92,7 +110,8 @@ async fn admit_stranger(
     let found = users::find_by_email(tx, &email).await?;
     let user = match found {
         Some(found) => {
-            let user = active(tx, found.id).await?;
+            let user = user_admin::lock(tx, found.id).await?.ok_or_else(deleted)?;
+            let user = active(tx, user).await?;
             // Who can do everything is not handed over by an admin who sets up a provider, and a user who is another person there
             // already has an address that was given to somebody else.
             let is_guarded = matches!(user.role, Role::Owner | Role::Operator);
@@ -105,6 +124,7 @@ async fn admit_stranger(
         None if standing::just_in_time(tx, &email).await? == JustInTime::Departed => {
             return Err(SsoError::NotAdmitted("the user was removed by SCIM"));
         }
+        None if stranger == Stranger::Deleted => return Err(deleted()),
         None if connection.jit => make_user(tx, connection, person, &email, source).await?,
         None => return Err(SsoError::NotAdmitted("the connection makes no users")),
     };

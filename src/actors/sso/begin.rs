@@ -81,7 +81,7 @@ async fn begin_oidc(
     start: Start<'_>,
 ) -> Result<Departure, SsoError> {
     // Before anything is written: a provider that is away leaves no row behind.
-    let provider = desk.providers.get(&oidc.issuer).await?;
+    let provider = desk.providers.get(&desk.outbound.of(view.tenant.id), &oidc.issuer).await?;
     let login_hint = start.login_hint;
     let mut tx = TenantTx::begin(&desk.auth.db, view.tenant.id).await?;
     let (id, purpose) = write_down(desk, view, &mut tx, connection, start).await?;

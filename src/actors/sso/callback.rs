@@ -69,7 +69,7 @@ async fn finish(
     let connection = begin::usable(desk, view, flow.connection).await?;
     let oidc = connection.oidc().ok_or(SsoError::InvalidState)?;
     let issuer = &oidc.issuer;
-    let provider = desk.providers.get(issuer).await?;
+    let provider = desk.providers.get(&desk.outbound.of(view.tenant.id), issuer).await?;
     // RFC 9207 §2.4: an answer that another provider gave must not have its code sent to this one, nor the other way round.
     let is_announced = provider.discovery.authorization_response_iss_parameter_supported;
     if back.issuer.map_or(is_announced, |named| named != issuer) {
@@ -104,11 +104,13 @@ async fn ask_provider(
     code: &SecretString,
 ) -> Result<Claims, SsoError> {
     let (nonce, verifier) = (begin::nonce(view, flow), begin::verifier(view, flow));
-    let received = oidc::exchange(&desk.outbound, registration, &provider.discovery, code, &verifier).await?;
+    let outbound = desk.outbound.of(view.tenant.id);
+    let received = oidc::exchange(&outbound, registration, &provider.discovery, code, &verifier).await?;
     let claims = match oidc::verify(&received, &provider.keys, registration, &nonce, clock::now()) {
         Err(IdTokenError::UnknownKey) => {
             // It has turned its keys over, or somebody makes up keys.
-            let again = desk.providers.refetch_keys(&registration.issuer).await?.ok_or(IdTokenError::UnknownKey)?;
+            let again = desk.providers.refetch_keys(&outbound, &registration.issuer).await?;
+            let again = again.ok_or(IdTokenError::UnknownKey)?;
             oidc::verify(&received, &again.keys, registration, &nonce, clock::now())?
         }
         verified => verified?,
@@ -117,7 +119,7 @@ async fn ask_provider(
     match &provider.discovery.userinfo_endpoint {
         Some(url) if lacks_role || claims.email().is_none() => {
             let subject = claims.sub().ok_or(SsoError::NoSubject)?.to_owned();
-            let added = received.user_info(&desk.outbound, url, &subject).await;
+            let added = received.user_info(&outbound, url, &subject).await;
             match added {
                 Ok(added) => Ok(claims.with_user_info(added)),
                 Err(error @ OidcError::UserInfoMismatch) => Err(error.into()),

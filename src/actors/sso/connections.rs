@@ -16,7 +16,9 @@ use crate::clock;
 use crate::db::saml_keys::SamlKeyState;
 use crate::db::sso_connections::{self, Connection, Protocol};
 use crate::db::totp_factors::SealedSecret;
-use crate::db::{TenantTx, audit, email_domains, factors, sso_identities, sso_sessions, tenants, user_admin};
+use crate::db::{
+    TenantTx, audit, email_domains, factors, mfa_challenges, sso_identities, sso_sessions, tenants, user_admin,
+};
 use crate::domain::email_domain::EmailDomain;
 use crate::domain::identity::{EmailAddress, Role};
 use crate::domain::ids::{ConnectionId, SessionId};
@@ -80,7 +82,7 @@ pub async fn create(
     Ok(made)
 }
 
-/// Changes a connection. One that is switched off ends the sessions that came by it.
+/// Changes a connection. One that is switched off ends the sessions that came by it, and the sign-ins by it that wait.
 ///
 /// # Errors
 /// As [`create`], [`SsoError::UnknownConnection`], and [`SsoError::LastWay`].
@@ -205,7 +207,7 @@ pub async fn end_session(
         // No message goes with it: what the provider does there is its own affair.
         Protocol::Saml(settings) => return Ok(settings.logout_url.clone()),
     };
-    match desk.providers.get(&oidc.issuer).await {
+    match desk.providers.get(&desk.outbound.of(tenant.id()), &oidc.issuer).await {
         Ok(provider) => {
             let return_to = oidc.post_logout_url.as_deref();
             Ok(end_session_url(&provider.discovery, &oidc.client_id, return_to))
@@ -223,17 +225,19 @@ pub(super) fn check_owner(asker: &Asker, connection: &Connection) -> Result<(), 
     if may { Ok(()) } else { Err(SsoError::OwnersOnly) }
 }
 
-/// Whoever sets the keys of a SAML provider can sign anybody in who is linked there, with a second factor if the connection trusts the
-/// provider's: where an owner is, that is an owner's to change.
+/// Whoever sets the keys of a SAML provider can sign anybody in who is linked there, and whoever says which of a provider's second
+/// factors count, or that they do, takes the factor away that would be asked for here: where an owner is linked, that is an owner's to
+/// change.
 async fn check_keys_owner(
     tx: &mut TenantTx,
     asker: &Asker,
     before: &Connection,
     after: &Connection,
 ) -> Result<(), SsoError> {
-    let is_same = before.saml() == after.saml() && before.trusts_mfa == after.trusts_mfa;
+    let factors = |of: &Connection| (of.trusts_mfa, of.oidc().map(|oidc| oidc.mfa_acr_values.clone()));
+    let is_same = before.saml() == after.saml() && factors(before) == factors(after);
     let is_owner = matches!(asker.role, Role::Owner | Role::Operator);
-    if is_same || is_owner || before.saml().is_none() || !sso_identities::has_guarded(tx, before.id).await? {
+    if is_same || is_owner || !sso_identities::has_guarded(tx, before.id).await? {
         return Ok(());
     }
     Err(SsoError::OwnersOnly)
@@ -267,6 +271,8 @@ async fn check_ways_left(tx: &mut TenantTx) -> Result<(), SsoError> {
 }
 
 async fn end_sessions(desk: &SsoDesk, tx: &mut TenantTx, id: ConnectionId) -> Result<Vec<SessionId>, SsoError> {
+    // Sign-ins that wait for their second factor would become sessions.
+    mfa_challenges::delete_of_connection(tx, id, None).await?;
     let mut ended = Vec::new();
     for session in sso_sessions::list(tx, id).await? {
         if desk.auth.sessions.revoke(tx, session, "sso_connection_off").await? {

@@ -79,7 +79,8 @@ async fn diagnose_oidc(
     // What was learnt is what sign-ins find too.
     desk.providers.forget(&settings.issuer);
     let mut checks = Vec::new();
-    let discovery = match oidc::discover(&desk.outbound, &settings.issuer).await {
+    let outbound = desk.outbound.of(view.tenant.id);
+    let discovery = match oidc::discover(&outbound, &settings.issuer).await {
         Ok(discovery) => discovery,
         Err(error) => {
             checks.push(discovery_failure(&settings.issuer, &error));
@@ -87,14 +88,14 @@ async fn diagnose_oidc(
         }
     };
     checks.push(check("discovery", CheckState::Ok, format!("the provider is {}", discovery.issuer)));
-    match oidc::fetch_keys(&desk.outbound, &discovery).await {
+    match oidc::fetch_keys(&outbound, &discovery).await {
         Ok(keys) => checks.push(check("jwks", CheckState::Ok, format!("{} keys that can be used", keys.keys().len()))),
         Err(error) => checks.push(check("jwks", CheckState::Failed, failure("jwks_uri", &error))),
     }
     checks.push(algorithms(&discovery));
     checks.push(pkce(&discovery));
     let registration = desk.registration(view, id, settings).await?;
-    let probed = oidc::probe_client(&desk.outbound, &registration, &discovery).await;
+    let probed = oidc::probe_client(&outbound, &registration, &discovery).await;
     checks.push(client(probed));
     Ok(checks)
 }

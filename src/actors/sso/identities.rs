@@ -5,12 +5,13 @@ use serde_json::json;
 use super::{SsoDesk, SsoError, event};
 use crate::actors::auth::{SignedInUser, break_glass, lock_signed_in, revoke_here};
 use crate::actors::tenant::TenantHandle;
-use crate::db::{TenantTx, audit, factors, sso_identities, sso_sessions, tenants};
+use crate::db::{TenantTx, audit, factors, mfa_challenges, sso_identities, sso_sessions, tenants};
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::factor::Factors;
 use crate::domain::ids::ConnectionId;
 
-/// Forgets who the user is at a connection's provider, and ends their other sessions that came by it.
+/// Forgets who the user is at a connection's provider, and ends their other sessions that came by it, and their sign-ins by it that
+/// wait.
 ///
 /// # Errors
 /// [`SsoError::UnknownIdentity`], [`SsoError::LastWay`] if they could not sign in any more, or the database's.
@@ -37,6 +38,7 @@ pub async fn unlink(
     if !gets_in_alone && sso_identities::list_of(&mut tx, user.id).await?.iter().all(|other| !other.is_enabled) {
         return Err(SsoError::LastWay("you could not sign in any more: set a password or link another identity first"));
     }
+    mfa_challenges::delete_of_connection(&mut tx, connection, Some(user.id)).await?;
     let mut ended = Vec::new();
     for session in sso_sessions::list_of(&mut tx, connection, user.id).await? {
         if session != by.session && desk.auth.sessions.revoke(&mut tx, session, "identity_unlinked").await? {

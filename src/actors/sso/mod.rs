@@ -74,7 +74,7 @@ impl SsoDesk {
     /// A desk that knows no provider yet.
     #[must_use]
     pub fn new(auth: AuthContext, dns: Dns, outbound: Outbound) -> Arc<Self> {
-        let providers = Providers::new(outbound.clone(), auth.settings.sso.keys_cooldown_s);
+        let providers = Providers::new(auth.settings.sso.keys_cooldown_s);
         Arc::new(Self { auth, dns, outbound, saml: Arc::new(Saml), providers, failures: Failures::default() })
     }
 

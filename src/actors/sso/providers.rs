@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use crate::clients::oidc::{self, Discovery, KeySet, OidcError};
-use crate::clients::outbound::Outbound;
+use crate::clients::outbound::TenantOutbound;
 use crate::clock;
 
 /// Documents are read again after so many seconds.
@@ -29,24 +29,23 @@ pub(super) struct Provider {
 /// Providers, by issuer. What an issuer publishes is the same for all tenants, and comes from the issuer alone.
 #[derive(Debug)]
 pub(super) struct Providers {
-    outbound: Outbound,
     known: Cache<String, Arc<Provider>>,
     cooldown_s: i64,
 }
 
 impl Providers {
-    pub(super) fn new(outbound: Outbound, cooldown_s: u64) -> Self {
+    pub(super) fn new(cooldown_s: u64) -> Self {
         let cooldown_s = i64::try_from(cooldown_s).unwrap_or(i64::MAX / 2);
-        Self { outbound, known: Cache::new(CAPACITY), cooldown_s }
+        Self { known: Cache::new(CAPACITY), cooldown_s }
     }
 
-    /// A provider, as lately read or from its documents now.
-    pub(super) async fn get(&self, issuer: &str) -> Result<Arc<Provider>, OidcError> {
+    /// A provider, as lately read or from its documents now, which `outbound` asks for.
+    pub(super) async fn get(&self, outbound: &TenantOutbound, issuer: &str) -> Result<Arc<Provider>, OidcError> {
         let (known, now_s) = (self.known.get(issuer), clock::now_s());
         let age_s = known.as_ref().map_or(i64::MAX, |provider| now_s.saturating_sub(provider.read_at_s));
         match known {
             Some(provider) if age_s < FRESH_S => Ok(provider),
-            known => match (self.read(issuer, now_s).await, known) {
+            known => match (self.read(outbound, issuer, now_s).await, known) {
                 (Err(error), Some(provider)) if age_s < STALE_S => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -62,7 +61,11 @@ impl Providers {
 
     /// The provider with its keys read again, for an ID token that is signed with another one; none if they were read for such a reason
     /// just now. Whoever makes up key ids cannot have the provider asked each time.
-    pub(super) async fn refetch_keys(&self, issuer: &str) -> Result<Option<Arc<Provider>>, OidcError> {
+    pub(super) async fn refetch_keys(
+        &self,
+        outbound: &TenantOutbound,
+        issuer: &str,
+    ) -> Result<Option<Arc<Provider>>, OidcError> {
         let Some(known) = self.known.get(issuer) else { return Ok(None) };
         let now_s = clock::now_s();
         if now_s.saturating_sub(known.refetched_at_s) < self.cooldown_s {
@@ -72,7 +75,7 @@ impl Providers {
         let (discovery, read_at_s) = (known.discovery.clone(), known.read_at_s);
         let keys = known.keys.clone();
         self.remember(issuer, Provider { discovery: discovery.clone(), keys, read_at_s, refetched_at_s: now_s });
-        let keys = oidc::fetch_keys(&self.outbound, &discovery).await?;
+        let keys = oidc::fetch_keys(outbound, &discovery).await?;
         Ok(Some(self.remember(issuer, Provider { discovery, keys, read_at_s, refetched_at_s: now_s })))
     }
 
@@ -81,9 +84,9 @@ impl Providers {
         self.known.remove(issuer);
     }
 
-    async fn read(&self, issuer: &str, now_s: i64) -> Result<Arc<Provider>, OidcError> {
-        let discovery = oidc::discover(&self.outbound, issuer).await?;
-        let keys = oidc::fetch_keys(&self.outbound, &discovery).await?;
+    async fn read(&self, outbound: &TenantOutbound, issuer: &str, now_s: i64) -> Result<Arc<Provider>, OidcError> {
+        let discovery = oidc::discover(outbound, issuer).await?;
+        let keys = oidc::fetch_keys(outbound, &discovery).await?;
         Ok(self.remember(issuer, Provider { discovery, keys, read_at_s: now_s, refetched_at_s: 0 }))
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::provider::{Discovery, get_json};
 use super::{OidcError, Registration, client};
-use crate::clients::outbound::Outbound;
+use crate::clients::outbound::TenantOutbound;
 
 /// What a browser is sent to the provider with.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Received {
     /// [`OidcError`].
     pub async fn user_info(
         &self,
-        outbound: &Outbound,
+        outbound: &TenantOutbound,
         url: &str,
         subject: &str,
     ) -> Result<Map<String, Value>, OidcError> {
@@ -99,7 +99,7 @@ impl Received {
 /// # Errors
 /// [`OidcError`].
 pub async fn exchange(
-    outbound: &Outbound,
+    outbound: &TenantOutbound,
     registration: &Registration,
     discovery: &Discovery,
     code: &SecretString,
@@ -127,7 +127,7 @@ pub async fn exchange(
 /// # Errors
 /// [`OidcError::Refused`], with the provider's word for it, or others; never nothing, as no provider gives tokens for it.
 pub async fn probe_client(
-    outbound: &Outbound,
+    outbound: &TenantOutbound,
     registration: &Registration,
     discovery: &Discovery,
 ) -> Result<(), OidcError> {

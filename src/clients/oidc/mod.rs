@@ -1,8 +1,8 @@
 //! OpenID Connect, as a relying party: a provider's documents, the exchange of a code, and what an ID token is worth.
 //!
-//! The protocol's messages and signatures are the `openidconnect` crate's; what goes over the network goes by [`Outbound`].
+//! The protocol's messages and signatures are the `openidconnect` crate's; what goes over the network goes by [`TenantOutbound`].
 //!
-//! [`Outbound`]: super::outbound::Outbound
+//! [`TenantOutbound`]: super::outbound::TenantOutbound
 
 mod claims;
 mod exchange;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{KeySet, OidcError};
-use crate::clients::outbound::{Outbound, OutboundError};
+use crate::clients::outbound::{OutboundError, TenantOutbound};
 
 /// What is read of a provider's document (OpenID Connect Discovery 1.0 §3, RFC 8414, RFC 9207).
 #[derive(Debug, Clone, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Discovery {
 ///
 /// # Errors
 /// [`OidcError`].
-pub async fn discover(outbound: &Outbound, issuer: &str) -> Result<Discovery, OidcError> {
+pub async fn discover(outbound: &TenantOutbound, issuer: &str) -> Result<Discovery, OidcError> {
     let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let found: Discovery = get_json(outbound, &url, None, "discovery").await?;
     if found.issuer != issuer {
@@ -65,14 +65,14 @@ pub async fn discover(outbound: &Outbound, issuer: &str) -> Result<Discovery, Oi
 ///
 /// # Errors
 /// [`OidcError`].
-pub async fn fetch_keys(outbound: &Outbound, discovery: &Discovery) -> Result<KeySet, OidcError> {
+pub async fn fetch_keys(outbound: &TenantOutbound, discovery: &Discovery) -> Result<KeySet, OidcError> {
     let keys: KeySet = get_json(outbound, &discovery.jwks_uri, None, "jwks_uri").await?;
     if keys.keys().is_empty() { Err(OidcError::NoKeys) } else { Ok(keys) }
 }
 
 /// Reads a JSON document.
 pub(super) async fn get_json<T: DeserializeOwned>(
-    outbound: &Outbound,
+    outbound: &TenantOutbound,
     url: &str,
     authorization: Option<HeaderValue>,
     what: &'static str,

@@ -21,15 +21,19 @@ use rustls::ClientConfig;
 
 use super::dns::{Dns, DnsError};
 use crate::config::SsoSettings;
+use crate::domain::ids::TenantId;
 use crate::domain::public_address::is_public;
 
 pub use connect::TrustError;
-use places::Places;
+use places::{Bounds, Places};
 
 /// Largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 512 << 10;
 /// Exchanges at once; more are refused.
 const MAX_EXCHANGES: usize = 64;
+/// Exchanges for one tenant at once: whoever knows a connection has its provider called, and a tenant that names many slow ones must
+/// not keep the people of others out.
+const MAX_FOR_TENANT: usize = 16;
 /// Exchanges with one host at once: one that is slow must not take the places of the others.
 const MAX_FOR_HOST: usize = 8;
 /// Addresses of one name that are tried.
@@ -64,7 +68,7 @@ pub enum OutboundError {
     Busy,
 }
 
-/// Makes calls. Cheap to clone.
+/// Makes calls, for one tenant each ([`Outbound::of`]). Cheap to clone.
 #[derive(Clone)]
 pub struct Outbound {
     dns: Dns,
@@ -91,7 +95,7 @@ impl Outbound {
             tls: connect::trust(settings.ca_file.as_deref())?,
             deadline: Duration::from_millis(settings.timeout_ms),
             allows_private: settings.allow_private_addresses,
-            places: Places::new(MAX_EXCHANGES, MAX_FOR_HOST),
+            places: Places::new(Bounds { all: MAX_EXCHANGES, tenant: MAX_FOR_TENANT, host: MAX_FOR_HOST }),
         })
     }
 
@@ -105,16 +109,10 @@ impl Outbound {
         self.target(&uri).map(|_| ())
     }
 
-    /// Makes a call and reads the whole answer, whatever its status.
-    ///
-    /// # Errors
-    /// [`OutboundError`].
-    pub async fn call(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
-        let target = self.target(request.uri())?;
-        let _place = self.places.take(&target.host).ok_or(OutboundError::Busy)?;
-        tokio::time::timeout(self.deadline, self.exchange(target, request))
-            .await
-            .unwrap_or_else(|_elapsed| Err(OutboundError::TimedOut))
+    /// The same on behalf of a tenant, in whose places calls are made.
+    #[must_use]
+    pub fn of(&self, tenant: TenantId) -> TenantOutbound {
+        TenantOutbound { outbound: self.clone(), tenant }
     }
 
     async fn exchange(&self, target: Target, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
@@ -172,6 +170,36 @@ impl Outbound {
 
     fn check(&self, address: IpAddr) -> Result<(), OutboundError> {
         if self.allows_private || is_public(address) { Ok(()) } else { Err(OutboundError::Private) }
+    }
+}
+
+/// Makes the calls that a tenant, or one of its people, has asked for.
+#[derive(Debug, Clone)]
+pub struct TenantOutbound {
+    outbound: Outbound,
+    tenant: TenantId,
+}
+
+impl TenantOutbound {
+    /// As [`Outbound::check_url`].
+    ///
+    /// # Errors
+    /// [`OutboundError::Url`] or [`OutboundError::Private`].
+    pub fn check_url(&self, url: &str) -> Result<(), OutboundError> {
+        self.outbound.check_url(url)
+    }
+
+    /// Makes a call and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn call(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
+        let Self { outbound, tenant } = self;
+        let target = outbound.target(request.uri())?;
+        let _place = outbound.places.take(*tenant, &target.host).ok_or(OutboundError::Busy)?;
+        tokio::time::timeout(outbound.deadline, outbound.exchange(target, request))
+            .await
+            .unwrap_or_else(|_elapsed| Err(OutboundError::TimedOut))
     }
 }
 

@@ -29,10 +29,10 @@ impl Standing {
 /// Whether a user may be made just in time, with an address that a provider asserts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JustInTime {
-    /// Nobody has the address, and nobody left with it.
+    /// Nobody has the address, and it is no name of anybody who left.
     Free,
     /// A user has it, in whatever state: not to be linked by the address alone, nor made a second time.
     Taken(UserId),
-    /// SCIM deleted a user with it: only SCIM brings them back.
+    /// SCIM switched a user off, or deleted one, whom it is a name of: only SCIM brings them back.
     Departed,
 }

@@ -57,7 +57,7 @@ pub(in crate::http) async fn create(
     Then(user, Json(body)): Then<SteppedUp<AdminOfTenant>, Json<CreateConnectionRequest>>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let new = new_connection(&state.sso, body).await?;
+    let new = new_connection(&state.sso, user.scope.tenant.id(), body).await?;
     let made = sso::create(&state.sso, &user.scope.tenant, user.asker(), new).await?;
     let location = format!("/sso/connections/{}", made.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(shown(&state, &user, made).await?))
@@ -75,7 +75,7 @@ pub(in crate::http) async fn update(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let found = find(&state, &user, &id).await?;
-    let change = changed_connection(&state.sso, found, body).await?;
+    let change = changed_connection(&state.sso, user.scope.tenant.id(), found, body).await?;
     let changed = sso::update(&state.sso, &user.scope.tenant, user.asker(), change).await?;
     Ok(HttpResponse::Ok().json(shown(&state, &user, changed).await?))
 }

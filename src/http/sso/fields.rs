@@ -10,7 +10,7 @@ use crate::clock;
 use crate::db::sso_connections::{Connection, OidcSettings, Protocol};
 use crate::domain::email_domain::{EmailDomain, EmailDomainError, MAX_DOMAINS};
 use crate::domain::identity::{Role, parse_person_name};
-use crate::domain::ids::ConnectionId;
+use crate::domain::ids::{ConnectionId, TenantId};
 use crate::domain::sso::{ConnectionKind, RolePolicy, SubjectFrom};
 use crate::domain::tenant::is_return_url;
 use crate::http::problem::{FieldError, Problem};
@@ -19,7 +19,11 @@ use crate::http::problem::{FieldError, Problem};
 const MAX_WORDS: usize = 20;
 
 /// A connection to be. Metadata of SAML that has a URL is read for it.
-pub(super) async fn new_connection(desk: &SsoDesk, body: CreateConnectionRequest) -> Result<NewConnection, Problem> {
+pub(super) async fn new_connection(
+    desk: &SsoDesk,
+    tenant: TenantId,
+    body: CreateConnectionRequest,
+) -> Result<NewConnection, Problem> {
     let CreateConnectionRequest {
         name,
         kind,
@@ -43,7 +47,7 @@ pub(super) async fn new_connection(desk: &SsoDesk, body: CreateConnectionRequest
             Some(Protocol::Oidc(settings))
         }
         (ConnectionKind::Saml, None, Some(saml)) => {
-            new_settings(desk, &mut errors, saml).await.map(|settings| Protocol::Saml(Box::new(settings)))
+            new_settings(desk, tenant, &mut errors, saml).await.map(|settings| Protocol::Saml(Box::new(settings)))
         }
         (kind, oidc, saml) => {
             for (own, pointer, is_there) in
@@ -103,6 +107,7 @@ fn new_oidc(
 /// A connection with a change. Metadata of SAML that has a new URL is read for it.
 pub(super) async fn changed_connection(
     desk: &SsoDesk,
+    tenant: TenantId,
     mut connection: Connection,
     body: UpdateConnectionRequest,
 ) -> Result<ConnectionChange, Problem> {
@@ -139,7 +144,7 @@ pub(super) async fn changed_connection(
             set_or_clear(&mut settings.post_logout_url, post_logout_url);
             client_secret = secret;
         }
-        (Protocol::Saml(settings), None, Some(saml)) => change(desk, &mut errors, settings, saml).await,
+        (Protocol::Saml(settings), None, Some(saml)) => change(desk, tenant, &mut errors, settings, saml).await,
         (Protocol::Oidc(_), _, Some(_)) => errors.push(error("/saml", "is of another kind")),
         (Protocol::Saml(_), Some(_), _) => errors.push(error("/oidc", "is of another kind")),
     }

@@ -6,6 +6,7 @@ use super::saml_views::{CreateSamlRequest, UpdateSamlRequest};
 use crate::actors::sso::{SsoDesk, SsoError, saml};
 use crate::clients::saml::{IdentityProvider, certificate_facts};
 use crate::clock;
+use crate::domain::ids::TenantId;
 use crate::domain::saml::{MAX_CERTIFICATES, SamlSettings, defaults_of};
 use crate::domain::tenant::is_return_url;
 use crate::http::problem::FieldError;
@@ -20,6 +21,7 @@ const MAX_URL: usize = 2_000;
 /// A provider to be; none if it cannot be one, which `errors` say why.
 pub(super) async fn new_settings(
     desk: &SsoDesk,
+    tenant: TenantId,
     errors: &mut Vec<FieldError>,
     body: CreateSamlRequest,
 ) -> Option<SamlSettings> {
@@ -33,7 +35,7 @@ pub(super) async fn new_settings(
     let metadata_url = body.metadata_url;
     let provider = match (body.metadata_xml, &metadata_url, by_hand.is_empty()) {
         (Some(xml), None, true) => read(desk, errors, &xml).await,
-        (None, Some(url), true) => fetch(desk, errors, url).await,
+        (None, Some(url), true) => fetch(desk, tenant, errors, url).await,
         (None, None, false) => by_hand.provider(desk, errors),
         (Some(_) | None, Some(_) | None, _) => {
             errors.push(error(
@@ -70,6 +72,7 @@ pub(super) async fn new_settings(
 /// Sets what is changed of a provider; `errors` say what cannot be.
 pub(super) async fn change(
     desk: &SsoDesk,
+    tenant: TenantId,
     errors: &mut Vec<FieldError>,
     settings: &mut SamlSettings,
     body: UpdateSamlRequest,
@@ -94,7 +97,7 @@ pub(super) async fn change(
             settings.metadata_read_at = Some(clock::now());
             settings.metadata_tried_at = Some(clock::now());
             settings.metadata_error = None;
-            fetch(desk, errors, &url).await
+            fetch(desk, tenant, errors, &url).await
         }
         (None, _, true) => None,
         (Some(xml), None, true) => read(desk, errors, &xml).await,
@@ -127,12 +130,12 @@ async fn read(desk: &SsoDesk, errors: &mut Vec<FieldError>, xml: &str) -> Option
     or_error(errors, "/saml/metadata_xml", saml::read_metadata(desk, xml).await)
 }
 
-async fn fetch(desk: &SsoDesk, errors: &mut Vec<FieldError>, url: &str) -> Option<IdentityProvider> {
+async fn fetch(desk: &SsoDesk, tenant: TenantId, errors: &mut Vec<FieldError>, url: &str) -> Option<IdentityProvider> {
     if url.len() > MAX_URL {
         errors.push(error("/saml/metadata_url", "is too long"));
         return None;
     }
-    or_error(errors, "/saml/metadata_url", saml::fetch_metadata(desk, url).await)
+    or_error(errors, "/saml/metadata_url", saml::fetch_metadata(desk, tenant, url).await)
 }
 
 fn or_error<T>(errors: &mut Vec<FieldError>, pointer: &str, read: Result<T, SsoError>) -> Option<T> {

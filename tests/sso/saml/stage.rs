@@ -105,9 +105,7 @@ impl Stage {
 
     /// Why the last sign-in failed, as admins read it.
     pub async fn reason(&self) -> String {
-        let path = "/audit?action=sso.sign_in&order=desc";
-        let rows = self.world.app.get("acme", path).token(&self.world.owner).await.json();
-        rows["events"][0]["detail"]["reason"].as_str().unwrap_or_else(|| panic!("{rows}")).to_owned()
+        self.world.reason().await
     }
 }
 

@@ -36,7 +36,7 @@ pub(in crate::actors::sso) async fn diagnose(
     let mut date = None;
     match &settings.metadata_url {
         Some(url) => {
-            let fetched = metadata::fetch(desk, url).await;
+            let fetched = metadata::fetch(desk, view.tenant.id, url).await;
             checks.push(metadata_check(settings, &fetched));
             date = fetched.ok().and_then(|fetched| fetched.date);
         }
@@ -52,7 +52,7 @@ pub(in crate::actors::sso) async fn diagnose(
         checks.push(check("sso_url", CheckState::Failed, "the provider has no address to sign in at"));
         return checks;
     };
-    match metadata::get(desk, url).await {
+    match metadata::get(desk, view.tenant.id, url).await {
         Ok(answer) => {
             date = date.or_else(|| metadata::date_of(&answer));
             let status = answer.status().as_u16();

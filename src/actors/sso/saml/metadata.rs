@@ -47,12 +47,12 @@ pub async fn read_metadata(desk: &SsoDesk, xml: &str) -> Result<IdentityProvider
 ///
 /// # Errors
 /// [`SsoError::MetadataHttp`], [`SsoError::MetadataStatus`], or as [`read_metadata`].
-pub async fn fetch_metadata(desk: &SsoDesk, url: &str) -> Result<IdentityProvider, SsoError> {
-    Ok(fetch(desk, url).await?.provider)
+pub async fn fetch_metadata(desk: &SsoDesk, tenant: TenantId, url: &str) -> Result<IdentityProvider, SsoError> {
+    Ok(fetch(desk, tenant, url).await?.provider)
 }
 
-pub(super) async fn fetch(desk: &SsoDesk, url: &str) -> Result<Fetched, SsoError> {
-    let answer = get(desk, url).await.map_err(SsoError::MetadataHttp)?;
+pub(super) async fn fetch(desk: &SsoDesk, tenant: TenantId, url: &str) -> Result<Fetched, SsoError> {
+    let answer = get(desk, tenant, url).await.map_err(SsoError::MetadataHttp)?;
     if answer.status() != http::StatusCode::OK {
         return Err(SsoError::MetadataStatus(answer.status().as_u16()));
     }
@@ -62,9 +62,10 @@ pub(super) async fn fetch(desk: &SsoDesk, url: &str) -> Result<Fetched, SsoError
     Ok(Fetched { provider: read_metadata(desk, text).await?, date })
 }
 
-pub(super) async fn get(desk: &SsoDesk, url: &str) -> Result<Response<Vec<u8>>, OutboundError> {
+pub(super) async fn get(desk: &SsoDesk, tenant: TenantId, url: &str) -> Result<Response<Vec<u8>>, OutboundError> {
     let request = Request::get(url).header(ACCEPT, "application/samlmetadata+xml, application/xml, text/xml, */*");
-    desk.outbound.call(request.body(Vec::new()).map_err(|_malformed: http::Error| OutboundError::Url)?).await
+    let request = request.body(Vec::new()).map_err(|_malformed: http::Error| OutboundError::Url)?;
+    desk.outbound.of(tenant).call(request).await
 }
 
 /// What a server's clock says (RFC 9110 §6.6.1).
@@ -83,7 +84,7 @@ pub async fn refresh(desk: &SsoDesk, tenant: TenantId, asker: Asker, id: Connect
     connections::check_owner(&asker, &connection)?;
     let settings = connection.saml().ok_or(SsoError::NotSaml)?;
     let url = settings.metadata_url.as_deref().ok_or(SsoError::NoMetadataUrl)?;
-    let fetched = fetch_metadata(desk, url).await;
+    let fetched = fetch_metadata(desk, tenant, url).await;
     take_over(desk, tenant, id, url, fetched, (asker.actor, asker.source)).await?;
     find(desk, tenant, id).await?.ok_or(SsoError::UnknownConnection)
 }
@@ -108,7 +109,7 @@ async fn refresh_of(desk: &SsoDesk, tenant: TenantId) -> Result<u64, DbError> {
         let settings = saml_connections::find(&mut tx, id).await;
         tx.finish();
         let Some(url) = settings?.and_then(|settings| settings.metadata_url) else { continue };
-        let fetched = fetch_metadata(desk, &url).await;
+        let fetched = fetch_metadata(desk, tenant, &url).await;
         let system = (AuditActor::System, AuditSource { ip: None, user_agent: None, request_id: None });
         match take_over(desk, tenant, id, &url, fetched, system).await {
             Ok(()) => n_done += 1,
