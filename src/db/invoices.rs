@@ -280,25 +280,6 @@ pub async fn find_cycle(tx: &mut TenantTx, start: DateTime<Utc>) -> Result<Optio
     Ok(id.map(InvoiceId::from))
 }
 
-/// What invoices have taken off for a period so far: those of its checkouts, and the one that had its prices ahead. In the currency's
-/// smallest unit.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn sum_discounts_of(tx: &mut TenantTx, period: Period) -> Result<i64, DbError> {
-    let tenant = tx.tenant().uuid();
-    Ok(sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(discount_minor), 0)::bigint AS "sum!" FROM billing.invoices
-           WHERE tenant_id = $1 AND ((kind = 'interim' AND period_start >= $2 AND period_start < $3)
-                                     OR (kind = 'cycle' AND period_end = $2))"#,
-        tenant,
-        period.start,
-        period.end
-    )
-    .fetch_one(tx.connection()?)
-    .await?)
-}
-
 /// Open invoices that are to be collected and are not yet: issued since the tenant's card is known.
 ///
 /// # Errors

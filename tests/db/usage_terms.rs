@@ -14,7 +14,7 @@ use crate::metered::{Metered, present};
 
 async fn close(metered: &Metered, db: &Db, period: Period) -> bool {
     let closed = close_period(db, &metered.settings, metered.tenant, period).await.unwrap();
-    closed.expect("it was open").invoice.is_some()
+    closed.unwrap().invoice.is_some()
 }
 
 async fn wish(metered: &Metered, db: &Db, plan: &str, seen: i64) {
@@ -34,7 +34,7 @@ async fn begin_next(metered: &Metered, db: &Db) {
 }
 
 fn included(metered: &Metered, plan: &str) -> i64 {
-    metered.settings.plans[plan].meters.values().next().unwrap().included
+    metered.settings.plans.get(plan).unwrap().meters.values().next().unwrap().included
 }
 
 fn late_key() -> String {

@@ -13,7 +13,7 @@ use crate::actors::tenants_in_turn::{ChoreError, note};
 use crate::clock;
 use crate::config::Settings;
 use crate::db::billing_periods::{self, ToClose};
-use crate::db::invoices::{self, InvoiceKind};
+use crate::db::invoices::InvoiceKind;
 use crate::db::pending_items::{self, NewPendingItem, PendingItem, PendingKind};
 use crate::db::subscriptions::{self, AgreedTerms};
 use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, tenants};
@@ -251,7 +251,7 @@ async fn proration_discount(
     Ok(Some(match coupon.discount.into() {
         share @ Discount::Share(_) => share,
         Discount::Amount(amount) => {
-            Discount::Amount(amount.saturating_sub(invoices::sum_discounts_of(tx, period).await?))
+            Discount::Amount(amount.saturating_sub(billing_periods::sum_discounts_of(tx, period).await?))
         }
     }))
 }
