@@ -17,6 +17,8 @@ pub struct StripeSettings {
     pub api_base: String,
     /// Longest wait for an answer, in milliseconds.
     pub timeout_ms: u64,
+    /// Longest wait of a tenant for its page to pay on, in milliseconds.
+    pub order_timeout_ms: u64,
     /// Connections to Stripe; more requests wait for one.
     pub max_connections: usize,
     /// Pause before a request is sent again, in milliseconds; twice as long before each further attempt.

@@ -155,7 +155,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<String> {
     mistakes.extend(billing::validate(settings));
     mistakes.extend(catalogue::validate(settings));
     mistakes.extend(sso::validate(&settings.sso));
-    mistakes.extend(stripe::validate(&settings.stripe));
+    mistakes.extend(stripe::validate(settings));
     mistakes
 }
 

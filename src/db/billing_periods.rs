@@ -1,4 +1,4 @@
-//! Closed periods, and what of their usage was billed: `billing.billing_periods`, `billing.period_usage`.
+//! Closed periods, what of their usage was billed, and what was taken off: `billing.billing_periods`, `billing.period_usage`.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -136,4 +136,23 @@ pub async fn find_closed_until(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>
     Ok(sqlx::query_scalar!("SELECT max(period_end) FROM billing.billing_periods WHERE tenant_id = $1", tenant)
         .fetch_one(tx.connection()?)
         .await?)
+}
+
+/// What invoices have taken off for a period so far: those of its checkouts, and the one that had its prices ahead. In the currency's
+/// smallest unit.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn sum_discounts_of(tx: &mut TenantTx, period: Period) -> Result<i64, DbError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(discount_minor), 0)::bigint AS "sum!" FROM billing.invoices
+           WHERE tenant_id = $1 AND ((kind = 'interim' AND period_start >= $2 AND period_start < $3)
+                                     OR (kind = 'cycle' AND period_end = $2))"#,
+        tenant,
+        period.start,
+        period.end
+    )
+    .fetch_one(tx.connection()?)
+    .await?)
 }

@@ -11,7 +11,9 @@ use super::plan_versions;
 use super::tx::{SystemTx, TenantTx};
 use crate::domain::catalogue::{AddOn, PlanFigures};
 use crate::domain::ids::TenantId;
+use crate::domain::period::Period;
 use crate::domain::subscription::{HeldCoupon, Scheduled, Subscription, SubscriptionStatus, Terms};
+use crate::domain::usage_terms::{Held, that_price_usage};
 
 struct SubscriptionRow {
     id: Uuid,
@@ -263,6 +265,43 @@ pub async fn find_terms_at(tx: &mut TenantTx, at: DateTime<Utc>) -> Result<Optio
         is_billed: row.is_billed,
         since: row.effective_at,
     }))
+}
+
+/// The terms that price the usage of a period: what held last in it, but for what an end within it has left (see
+/// [`that_price_usage`]). `None` if nothing was agreed.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_usage_terms_of(tx: &mut TenantTx, period: Period) -> Result<Option<AgreedTerms>, DbError> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "SELECT c.kind, c.plan, c.plan_version, c.add_ons, c.is_billed, c.effective_at, v.figures
+         FROM billing.subscription_changes c
+         JOIN billing.plan_versions v ON v.plan = c.plan AND v.version = c.plan_version
+         WHERE c.tenant_id = $1 AND c.effective_at < $3
+           AND c.effective_at >= coalesce((SELECT max(effective_at) FROM billing.subscription_changes
+                                           WHERE tenant_id = $1 AND effective_at <= $2), $2)
+         ORDER BY c.effective_at, c.revision",
+        tenant,
+        period.start,
+        period.end
+    )
+    .fetch_all(tx.connection()?)
+    .await?;
+    let (mut agreed, mut held) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for row in rows {
+        let figures = plan_versions::parse(row.figures)?;
+        let terms = terms(row.plan, row.plan_version, &figures, row.add_ons)?;
+        let (is_end, since) = (row.kind == ChangeKind::Cancel.as_str(), row.effective_at);
+        held.push(Held {
+            // With an end at its first instant, all of the period comes after it.
+            is_left: is_end && since > period.start,
+            is_trial: !is_end && !row.is_billed,
+            monthly_minor: terms.monthly_minor(),
+        });
+        agreed.push(AgreedTerms { terms, figures, is_billed: row.is_billed, since });
+    }
+    Ok(that_price_usage(&held).and_then(|place| agreed.into_iter().nth(place)))
 }
 
 /// When the tenant's present terms began to hold.

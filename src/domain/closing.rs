@@ -1,13 +1,14 @@
 //! The close of a billing period: from what was agreed and what was used to the lines of an invoice.
 //!
 //! Plans and modules are paid ahead, usage afterwards: the invoice that closes November has December's prices, by what holds at
-//! December's first instant, and November's usage beyond what the plan of November's end includes.
+//! December's first instant, and November's usage beyond what the plan of November's end includes. Whoever leaves
+//! in the midst of November pays its usage by the plan that was left.
 
 use std::collections::BTreeMap;
 
 use super::invoice::{Discount, Line, LineKind, Totals, carry_credit};
 use super::meter::MeterName;
-use super::money::{Currency, MoneyError, grouped};
+use super::money::{Currency, MoneyError, grouped, sum};
 use super::period::Period;
 use super::rating::MeterPrice;
 use super::tax::Taxation;
@@ -61,7 +62,8 @@ pub struct Used {
     pub period: Period,
     /// Used in all, what came late included.
     pub quantity: i64,
-    /// What was billed of it, and at what price; none for a period that was not billed yet.
+    /// What was billed of it, and at what price; none for the period that is closed now. Of an earlier one that had none when it was
+    /// closed, 0 was billed.
     pub billed: Option<(i64, MeterPrice)>,
 }
 
@@ -72,7 +74,8 @@ pub struct Closing<'a> {
     pub period: Period,
     /// The currency of all prices.
     pub currency: Currency,
-    /// Prices of usage as they were at its end.
+    /// Prices of its usage: those of the terms that held last in it, or, if it was left within it, before that
+    /// ([`super::usage_terms`]).
     pub prices: &'a MeterPrices,
     /// What holds at the first instant of the period after it; none = nothing is to be paid for then.
     pub ahead: Option<&'a Ahead>,
@@ -80,8 +83,11 @@ pub struct Closing<'a> {
     pub used: &'a [Used],
     /// What waits.
     pub pending: &'a [Pending],
-    /// A coupon.
+    /// The coupon of the period after it, off all lines.
     pub discount: Option<Discount>,
+    /// The coupon of the period itself, off its prorations: no invoice had them before. If it holds in the period after it, too, it is
+    /// the same one, and a share of all lines has taken its share of these.
+    pub proration_discount: Option<Discount>,
     /// How all lines are taxed.
     pub taxation: Taxation,
 }
@@ -89,7 +95,7 @@ pub struct Closing<'a> {
 /// What a close comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// The lines; none of them, and nothing is to be invoiced.
+    /// The lines; none of them, and nothing is to be invoiced, and what waits waits on.
     pub lines: Vec<Line>,
     /// What they come to.
     pub totals: Totals,
@@ -117,9 +123,27 @@ impl Closing<'_> {
             self.add_usage(&mut lines, used, price)?;
             billed.push((used.clone(), price));
         }
+        // Credit alone asks for nothing: it waits until there is something that it can be taken off.
+        if lines.len() == self.pending.len() && lines.iter().all(|line| line.amount_minor <= 0) {
+            lines.clear();
+        }
         let (lines, carried_minor) = carry_credit(lines, self.period, self.taxation)?;
-        let totals = Totals::of(self.currency, &lines, self.discount)?;
+        let totals = Totals::of(self.currency, &lines, self.discount_of(&lines)?)?;
         Ok(Closed { lines, totals, carried_minor, billed })
+    }
+
+    fn discount_of(&self, lines: &[Line]) -> Result<Option<Discount>, MoneyError> {
+        let Some(own) = self.proration_discount else { return Ok(self.discount) };
+        if let (Discount::Share(_), Some(_)) = (own, self.discount) {
+            return Ok(self.discount);
+        }
+        let is_own = |line: &&Line| {
+            line.kind == LineKind::Proration && Period::containing(line.period.start).start == self.period.start
+        };
+        let prorations = sum(lines.iter().filter(is_own).map(|line| line.amount_minor))?;
+        let rest = sum(lines.iter().filter(|line| !is_own(line)).map(|line| line.amount_minor))?;
+        let off_rest = self.discount.map_or(Ok(0), |discount| discount.off(rest))?;
+        Ok(Some(Discount::Amount(own.off(prorations)?.saturating_add(off_rest))))
     }
 
     fn pending_line(&self, pending: &Pending) -> Line {

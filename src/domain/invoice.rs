@@ -96,6 +96,23 @@ pub enum Discount {
     Amount(i64),
 }
 
+impl Discount {
+    /// What it takes off a sum, in the currency's smallest unit: no more than the sum, and nothing of a credit.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`].
+    pub fn off(self, sum_minor: i64) -> Result<i64, MoneyError> {
+        let most = sum_minor.max(0);
+        match self {
+            Self::Amount(amount) => Ok(amount.clamp(0, most)),
+            Self::Share(millionths) => {
+                let exact = i128::from(most) * i128::from(millionths.min(1_000_000));
+                divide_rounded(exact, 1_000_000)
+            }
+        }
+    }
+}
+
 impl From<catalogue::Discount> for Discount {
     fn from(discount: catalogue::Discount) -> Self {
         match discount {
@@ -129,7 +146,7 @@ impl Totals {
     /// [`MoneyError::Overflow`].
     pub fn of(currency: Currency, lines: &[Line], discount: Option<Discount>) -> Result<Self, MoneyError> {
         let subtotal_minor = sum(lines.iter().map(|line| line.amount_minor))?;
-        let discount_minor = discount_of(subtotal_minor, discount)?;
+        let discount_minor = discount.map_or(Ok(0), |discount| discount.off(subtotal_minor))?;
         let undiscounted = group(lines.iter().map(|line| (line.taxation, line.amount_minor)))?;
         // A group whose credits outweigh it has no part in a discount.
         let weights: Vec<i64> = undiscounted.iter().map(|group| group.basis_minor.max(0)).collect();
@@ -139,18 +156,6 @@ impl Totals {
         let tax_minor = sum(taxes.iter().map(|group| group.amount_minor))?;
         let total_minor = sum([subtotal_minor, -discount_minor, tax_minor])?;
         Ok(Self { currency, subtotal_minor, discount_minor, taxes, tax_minor, total_minor })
-    }
-}
-
-fn discount_of(subtotal_minor: i64, discount: Option<Discount>) -> Result<i64, MoneyError> {
-    let most = subtotal_minor.max(0);
-    match discount {
-        None => Ok(0),
-        Some(Discount::Amount(amount)) => Ok(amount.clamp(0, most)),
-        Some(Discount::Share(millionths)) => {
-            let exact = i128::from(most) * i128::from(millionths.min(1_000_000));
-            divide_rounded(exact, 1_000_000)
-        }
     }
 }
 

@@ -58,4 +58,5 @@ pub mod usage;
 pub mod usage_header;
 pub mod usage_intake;
 pub mod usage_tally;
+pub mod usage_terms;
 pub mod user_admin;

@@ -79,6 +79,7 @@ impl Order {
             used: &[],
             pending: &pending,
             discount: self.discount.map(Discount::from),
+            proration_discount: None,
             taxation,
         };
         closing.work_out()

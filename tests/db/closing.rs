@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::metered::{Metered, present};
 
 /// A tenant that has been on this plan since the month began, so that nothing of it is a part.
-async fn subscribed(plan: &str) -> (Metered, Db) {
+pub async fn subscribed(plan: &str) -> (Metered, Db) {
     let metered = Metered::new(None).await;
     metered.record_plans().await;
     let db = metered.pool();
@@ -39,7 +39,7 @@ fn by() -> By {
     By { actor: AuditActor::System, source: AuditSource::default() }
 }
 
-async fn issued(metered: &Metered, db: &Db) -> Vec<(InvoiceRow, Vec<Line>)> {
+pub async fn issued(metered: &Metered, db: &Db) -> Vec<(InvoiceRow, Vec<Line>)> {
     let mut tx = TenantTx::begin_read(db, metered.tenant).await.unwrap();
     let mut found = Vec::new();
     for row in invoices::list(&mut tx, None, 100).await.unwrap() {
@@ -54,11 +54,11 @@ async fn issued(metered: &Metered, db: &Db) -> Vec<(InvoiceRow, Vec<Line>)> {
     found
 }
 
-fn keys(lines: &[Line]) -> Vec<(&str, i64)> {
+pub fn keys(lines: &[Line]) -> Vec<(&str, i64)> {
     lines.iter().map(|line| (line.key.as_str(), line.amount_minor)).collect()
 }
 
-fn next() -> Period {
+pub fn next() -> Period {
     Period::containing(present().end)
 }
 
@@ -183,7 +183,7 @@ async fn usage_that_comes_after_the_close_is_on_the_next_invoice() {
     assert_eq!(metered.number("SELECT billed FROM billing.period_usage").await, figures.included + 1_000_000);
 }
 
-async fn agree(metered: &Metered, db: &Db, plan: &str) {
+pub async fn agree(metered: &Metered, db: &Db, plan: &str) {
     let wish = ChangeWish { plan: plan.to_owned(), modules: None, coupon: None, by: ChangedBy::Platform };
     change(db, &metered.settings, metered.tenant, &wish, AuditActor::System, AuditSource::default()).await.unwrap();
 }

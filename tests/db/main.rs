@@ -6,6 +6,7 @@ mod support;
 
 mod bootstrap;
 mod closing;
+mod discounts;
 mod due_keys;
 mod embedded;
 mod job_runs;
@@ -17,4 +18,5 @@ mod rls_behaviour;
 mod rls_check;
 mod subscriptions;
 mod tx;
+mod usage_terms;
 mod usage_upkeep;

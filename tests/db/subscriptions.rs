@@ -101,6 +101,21 @@ async fn of_different_wishes_at_once_one_is_granted_and_of_the_same_one_is_done(
 }
 
 #[tokio::test]
+async fn what_was_agreed_last_holds_although_the_change_before_is_dated_later() {
+    let (metered, db) = subscribed("basic").await;
+    // By a node whose clock is ahead.
+    let ahead =
+        "UPDATE billing.subscription_changes SET effective_at = effective_at + interval '1 minute' WHERE revision = 2";
+    metered.database.as_admin(ahead).await;
+    let soon = clock::now() + TimeDelta::minutes(2);
+    make(&metered, &db, &wish("pro", 2)).await.unwrap();
+    assert_eq!(held_at(&metered, &db, soon).await.unwrap().terms.plan, "pro");
+    stop(&metered, &db, false, 3).await.unwrap();
+    let left = held_at(&metered, &db, soon).await.unwrap();
+    assert_eq!((left.terms.plan.as_str(), left.is_billed), ("free", false));
+}
+
+#[tokio::test]
 async fn a_smaller_plan_begins_with_the_period_and_can_be_taken_back() {
     let (metered, db) = subscribed("pro").await;
     let outcome = make(&metered, &db, &wish("basic", 2)).await.unwrap();

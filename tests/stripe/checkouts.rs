@@ -1,8 +1,10 @@
 //! From a checkout to a subscription, and its changes.
 
 use businessos::actors::stripe::{Checkout, Ends, PaymentError, SubscriptionChange};
+use serde_json::json;
 
 use crate::fake::FaultKind;
+use crate::helpers::until;
 use crate::world::{World, plan};
 
 fn open_sessions(world: &World) -> usize {
@@ -50,6 +52,22 @@ async fn a_checkout_that_was_paid_is_not_replaced() {
     world.catch_up().await;
     assert_eq!(world.n_facts("checkout_expired").await, 1);
     assert_eq!(world.app.count("SELECT count(*) FROM billing.stripe_checkouts WHERE state <> 'closed'").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_too_long_for_a_page_is_told_to_come_again_and_then_gets_it() {
+    let world = World::dear_with(|settings| settings.stripe.order_timeout_ms = 3_000).await;
+    world.fake.fail("POST", "/v1/customers", FaultKind::Stall);
+    let reply = world.ask_for(json!({ "plan": "basic" })).await;
+    reply.problem(503, "unavailable");
+    assert!(!reply.header("retry-after").is_empty(), "{reply:?}");
+    until("there is a page", async || {
+        world.ask_for(json!({ "plan": "basic" })).await.json()["checkout_url"].is_string()
+    })
+    .await;
+    assert!(world.fake.books().faults.is_empty(), "the fault struck nobody");
+    assert_eq!(world.fake.books().all("customer").len(), 1);
+    assert_eq!(open_sessions(&world), 1);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub fn settings(fake: &Fake) -> StripeSettings {
         webhook_secret_previous: Some("whsec_old".into()),
         api_base: fake.url(),
         timeout_ms: 10_000,
+        order_timeout_ms: 30_000,
         max_connections: 4,
         retry_ms: 1,
     }

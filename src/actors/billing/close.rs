@@ -1,6 +1,9 @@
 //! The close of billing periods, each in one transaction: the period, what of its usage is billed, and the invoice are there together or
 //! not at all.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
 
@@ -14,9 +17,9 @@ use crate::db::invoices::InvoiceKind;
 use crate::db::pending_items::{self, NewPendingItem, PendingItem, PendingKind};
 use crate::db::subscriptions::{self, AgreedTerms};
 use crate::db::{Db, DbError, SystemReason, SystemTx, TenantTx, tenants};
-use crate::domain::closing::{Ahead, Closed, Closing, MeterPrices, ModuleTerms, Pending};
+use crate::domain::closing::{Ahead, Closed, Closing, MeterPrices, ModuleTerms, Pending, Used};
 use crate::domain::ids::{InvoiceId, TenantId};
-use crate::domain::invoice::LineKind;
+use crate::domain::invoice::{Discount, LineKind};
 use crate::domain::money::{Currency, MoneyError};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Subscription, Terms};
@@ -143,13 +146,14 @@ pub async fn close_period(
     period: Period,
 ) -> Result<Option<CloseReport>, CloseError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
-    let Agreed { subscription, ended } = Agreed::lock(&mut tx, period).await?;
+    let subscription = subscriptions::lock(&mut tx).await?;
+    let ended = subscriptions::find_terms_at(&mut tx, period.end - TimeDelta::microseconds(1)).await?;
     let (plan, version) = ended.as_ref().map_or(("", 0), |ended| (ended.terms.plan.as_str(), ended.terms.version));
     if !billing_periods::insert(&mut tx, period, plan, version).await? {
         tx.finish();
         return Ok(None);
     }
-    let (closed, items) = work_out(&mut tx, settings, period, Agreed { subscription, ended }).await?;
+    let (closed, items) = work_out(&mut tx, settings, period, subscription).await?;
     for (used, price) in &closed.billed {
         billing_periods::set_billed(&mut tx, used, *price).await?;
     }
@@ -171,34 +175,18 @@ pub async fn close_period(
 /// [`CloseError`].
 pub async fn preview(db: &Db, settings: &Settings, tenant: TenantId, period: Period) -> Result<Closed, CloseError> {
     let mut tx = TenantTx::begin(db, tenant).await?;
-    let agreed = Agreed::lock(&mut tx, period).await?;
-    let worked_out = work_out(&mut tx, settings, period, agreed).await;
+    let subscription = subscriptions::lock(&mut tx).await?;
+    let worked_out = work_out(&mut tx, settings, period, subscription).await;
     tx.finish();
     worked_out.map(|(closed, _)| closed)
-}
-
-/// What was agreed for a period.
-struct Agreed {
-    subscription: Option<Subscription>,
-    /// What holds, or held, at its last instant.
-    ended: Option<AgreedTerms>,
-}
-
-impl Agreed {
-    async fn lock(tx: &mut TenantTx, period: Period) -> Result<Self, DbError> {
-        let subscription = subscriptions::lock(tx).await?;
-        let ended = subscriptions::find_terms_at(tx, period.end - TimeDelta::microseconds(1)).await?;
-        Ok(Self { subscription, ended })
-    }
 }
 
 async fn work_out(
     tx: &mut TenantTx,
     settings: &Settings,
     period: Period,
-    agreed: Agreed,
+    subscription: Option<Subscription>,
 ) -> Result<(Closed, Vec<PendingItem>), CloseError> {
-    let Agreed { subscription, ended } = agreed;
     let scheduled = subscription.as_ref().and_then(|subscription| subscription.scheduled.as_ref());
     let ahead = match scheduled.filter(|scheduled| scheduled.at <= period.end) {
         // Before its time has come, in a preview: what is agreed for then is not what holds.
@@ -209,8 +197,8 @@ async fn work_out(
             terms.map(|agreed| ahead_of(settings, &agreed.terms))
         }
     };
-    let prices = ended.map(prices_of).unwrap_or_default();
-    let used = billing_periods::lock_unbilled(tx, period).await?;
+    let mut used = billing_periods::lock_unbilled(tx, period).await?;
+    let prices = find_prices(tx, period, &mut used).await?;
     let items = pending_items::lock_unbilled(tx).await?;
     let pending: Vec<Pending> = items.iter().map(pending_of).collect();
     let coupon = subscription.as_ref().and_then(|subscription| subscription.coupon_at(period.end));
@@ -223,9 +211,49 @@ async fn work_out(
         used: &used,
         pending: &pending,
         discount: coupon.map(|coupon| coupon.discount.into()),
+        proration_discount: proration_discount(tx, period, subscription.as_ref(), &pending).await?,
         taxation: taxation(settings, is_exempt)?,
     };
     Ok((closing.work_out()?, items))
+}
+
+/// Prices of the period's usage. What was used in an earlier one, and first reported after its close, gets the prices of its own: it
+/// is billed as all that comes late.
+async fn find_prices(tx: &mut TenantTx, period: Period, used: &mut [Used]) -> Result<MeterPrices, DbError> {
+    let mut found: BTreeMap<DateTime<Utc>, MeterPrices> = BTreeMap::new();
+    for used in used.iter_mut().filter(|used| used.billed.is_none()) {
+        let prices = match found.entry(used.period.start) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let agreed = subscriptions::find_usage_terms_of(tx, used.period).await?;
+                unknown.insert(agreed.map(prices_of).unwrap_or_default())
+            }
+        };
+        if used.period.start != period.start {
+            used.billed = Some((0, prices.get(&used.meter).copied().unwrap_or_default()));
+        }
+    }
+    Ok(found.remove(&period.start).unwrap_or_default())
+}
+
+/// What the coupon of a period takes off its prorations. An amount is taken off once for each period: what an invoice has had of it
+/// is gone.
+async fn proration_discount(
+    tx: &mut TenantTx,
+    period: Period,
+    subscription: Option<&Subscription>,
+    pending: &[Pending],
+) -> Result<Option<Discount>, DbError> {
+    let coupon = subscription.and_then(|subscription| subscription.coupon_at(period.start));
+    let Some(coupon) = coupon.filter(|_| pending.iter().any(|item| item.kind == LineKind::Proration)) else {
+        return Ok(None);
+    };
+    Ok(Some(match coupon.discount.into() {
+        share @ Discount::Share(_) => share,
+        Discount::Amount(amount) => {
+            Discount::Amount(amount.saturating_sub(billing_periods::sum_discounts_of(tx, period).await?))
+        }
+    }))
 }
 
 fn ahead_of(settings: &Settings, terms: &Terms) -> Ahead {

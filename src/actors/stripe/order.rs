@@ -1,5 +1,7 @@
 //! Somebody wants to subscribe: a page to pay on, unless Stripe charges them already.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Checkout, CustomerFacts, Desk, PaymentError};
@@ -24,8 +26,20 @@ impl Desk {
     /// at once, and its next invoice has what that costs.
     ///
     /// # Errors
-    /// [`PaymentError`].
+    /// [`PaymentError`]; [`PaymentError::Unsettled`] after `stripe.order_timeout_ms`.
     pub async fn take_order(
+        &self,
+        view: &TenantView,
+        preview: &Preview,
+        pages: Pages,
+    ) -> Result<Option<String>, PaymentError> {
+        let patience = Duration::from_millis(self.settings.stripe.order_timeout_ms);
+        // As if the process had ended here: what was begun is a row, and whoever asks again goes on with it.
+        let taken = tokio::time::timeout(patience, self.open_page(view, preview, pages)).await;
+        taken.unwrap_or(Err(PaymentError::Unsettled(None)))
+    }
+
+    async fn open_page(
         &self,
         view: &TenantView,
         preview: &Preview,

@@ -4,7 +4,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
 
 use super::due::change_due_of;
-use super::write::{Doer, Locked, announce, in_short, lock, note, write, write_terms};
+use super::write::{Doer, Locked, after_last_change, announce, in_short, lock, note, write, write_terms};
 use super::{Outcome, SubscribeError};
 use crate::clock;
 use crate::config::Settings;
@@ -49,6 +49,7 @@ pub async fn cancel(
     if seen != before.revision {
         return Err(SubscribeError::Changed);
     }
+    let at = after_last_change(&mut tx, at).await?;
     let (left, figures) = what_is_left(settings, &before);
     let ends_at = if at_period_end { paid_until(&before, at) } else { at };
     let after = if at_period_end {

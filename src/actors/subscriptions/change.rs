@@ -4,7 +4,7 @@ use chrono::SubsecRound;
 use serde_json::json;
 
 use super::due::change_due_of;
-use super::write::{Doer, Locked, announce, in_short, lock, note, write, write_terms};
+use super::write::{Doer, Locked, after_last_change, announce, in_short, lock, note, write, write_terms};
 use super::{By, ChangeWish, Outcome, Preview, SubscribeError, preview};
 use crate::clock;
 use crate::config::Settings;
@@ -34,6 +34,7 @@ pub async fn change(
     change_due_of(db, settings, tenant, at).await?;
     let mut tx = TenantTx::begin(db, tenant).await?;
     let Locked { tenant, subscription: before } = lock(&mut tx, settings).await?;
+    let at = after_last_change(&mut tx, at).await?;
     let plan = preview(settings, &before, wish, at)?;
     if !plan.changes_anything() {
         tx.finish();

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
 
-use super::write::{Doer, Locked, announce, in_short, lock, note, owed, titles, write, write_terms};
+use super::write::{Doer, Locked, after_last_change, announce, in_short, lock, note, owed, titles, write, write_terms};
 use super::{Preview, SubscribeError};
 use crate::config::Settings;
 use crate::db::pending_items::{self, NewPendingItem, PendingKind};
@@ -65,8 +65,8 @@ pub async fn fulfil(
     is_charged: bool,
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let at = at.trunc_subsecs(6);
     let Locked { tenant, subscription: before } = lock(tx, settings).await?;
+    let at = after_last_change(tx, at.trunc_subsecs(6)).await?;
     let figures = plan_versions::find(tx, &order.terms.plan, order.terms.version).await?;
     let figures = figures.ok_or(DbError::Corrupt("stripe_checkouts.bought"))?;
     let change_at = |at| {

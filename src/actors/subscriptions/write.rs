@@ -37,6 +37,12 @@ pub(super) async fn lock(tx: &mut TenantTx, settings: &Settings) -> Result<Locke
     Ok(Locked { tenant, subscription })
 }
 
+/// The moment of a change that is wanted at `at`: not before the last one. That may have waited less for the lock, or be dated by
+/// another node's clock; what was agreed last is what holds.
+pub(super) async fn after_last_change(tx: &mut TenantTx, at: DateTime<Utc>) -> Result<DateTime<Utc>, DbError> {
+    Ok(subscriptions::find_last_change(tx).await?.map_or(at, |last| at.max(last)))
+}
+
 /// Writes a subscription as the successor of `before`; returns it, and the version of the tenant's configuration then.
 pub(super) async fn write(
     tx: &mut TenantTx,

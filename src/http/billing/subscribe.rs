@@ -129,8 +129,9 @@ pub(in crate::http) async fn subscribe(
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(response))
 }
 
-/// End the subscription: with what is paid for, or at once, and then nothing is given back. What is left is the platform's default
-/// plan, if that is free of charge. Sending the same again changes nothing; subscribing again takes it back.
+/// End the subscription: with what is paid for, or at once, and then nothing is given back; the month's usage is billed at its prices
+/// all the same. What is left is the platform's default plan, if that is free of charge. Sending the same again changes nothing;
+/// subscribing again takes it back.
 #[utoipa::path(post, path = "/billing/cancel", tag = "billing", operation_id = "billing.cancel", security(("bearer" = [])),
     request_body = Option<CancelRequest>,
     responses((status = 200, description = "The subscription", body = CancelResponse),
