@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::clients::invoice_pdf::{InvoicePrinter, PrintError};
 use crate::config::{self, SellerSettings, Settings};
 use crate::db::billing_profiles::BillingProfile;
-use crate::db::invoices::{self, InvoiceRow};
+use crate::db::invoices::{self, InvoiceKind, InvoiceRow};
 use crate::db::{Db, DbError, TenantTx, invoice_files};
 use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::Line;
@@ -25,6 +25,11 @@ use crate::domain::tax::{TaxCategory, TaxGroup, Taxation};
 const PRINT_WITHIN: Duration = Duration::from_secs(10);
 /// Colour of a seller who has chosen none.
 const PLAIN: &str = "#333333";
+
+/// Stands with a buyer whose card was known and charged by Stripe when the invoice was issued.
+pub(super) const PAYS_BY_CARD: &str = "pays_by_card";
+/// Said on invoices that Stripe collects.
+const CARD_IS_CHARGED: &str = "The card on file is charged. Nothing is to be transferred.";
 
 /// Said on invoices to tenants that have not said who they are: they are taken to be in the seller's country, and taxed there.
 const NO_ADDRESS: &str = "No billing address had been given when this was issued. Please complete your billing profile: the next \
@@ -117,6 +122,13 @@ impl Facts {
         let is_invoice = credited.is_none();
         let seller_party = seller.party().mended();
         let (buyer, remark) = buyer(&profile, &seller_party.country);
+        // What was so when it was issued, and not what came of it: the document stays as it was sent. What a checkout has paid is on an
+        // invoice that was paid with it.
+        let is_paid = is_invoice && (row.kind == InvoiceKind::Interim.as_str() || row.total_minor == 0);
+        let is_owed = is_invoice && !is_paid;
+        let is_charged = is_owed && row.buyer.get(PAYS_BY_CARD).is_some_and(|is_so| *is_so == true);
+        let already_paid = if is_paid { row.total_minor } else { 0 };
+        let remarks = [remark.filter(|_| is_invoice), is_charged.then_some(CARD_IS_CHARGED)];
         let kind = credited.as_ref().map_or(DocumentKind::Invoice, |credited| DocumentKind::CreditNote {
             invoice_number: credited.number.clone(),
             invoice_issued_on: credited.issued_at.date_naive(),
@@ -125,11 +137,11 @@ impl Facts {
             kind,
             number: row.number.clone(),
             issued_on: row.issued_at.date_naive(),
-            due_on: is_invoice.then(|| row.due_at.date_naive()),
+            due_on: is_owed.then(|| row.due_at.date_naive()),
             service_period: Some(days(Period { start: row.period_start, end: row.period_end })),
             buyer_reference: String::new(),
             payment: Payment {
-                bank: is_invoice.then(|| bank(&seller)).flatten(),
+                bank: (is_owed && !is_charged).then(|| bank(&seller)).flatten(),
                 reference: row.number.clone(),
                 online_url: String::new(),
             },
@@ -144,9 +156,15 @@ impl Facts {
             allowance_total: row.discount_minor,
             tax_total: row.tax_minor,
             total: row.total_minor,
-            already_paid: 0,
-            amount_due: row.total_minor,
-            notes: row.reason.iter().cloned().chain(remark.filter(|_| is_invoice).map(str::to_owned)).collect(),
+            already_paid,
+            amount_due: row.total_minor.saturating_sub(already_paid),
+            notes: row
+                .reason
+                .iter()
+                .map(String::as_str)
+                .chain(remarks.into_iter().flatten())
+                .map(str::to_owned)
+                .collect(),
             paper: match settings.billing.paper {
                 config::Paper::A4 => Paper::A4,
                 config::Paper::Letter => Paper::Letter,
