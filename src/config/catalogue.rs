@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::billing::{PlanMeterSettings, PlanSettings};
 use crate::domain::catalogue::{Discount, MeterFigures, PlanFigures};
+use crate::domain::invoice_document::Party;
 use crate::domain::price::UnitPrice;
 use crate::domain::subscription::DunningPolicy;
 
@@ -70,6 +71,27 @@ pub struct SellerSettings {
     pub bic: String,
     /// Colour of headings and rules, as `#rrggbb`.
     pub accent: String,
+}
+
+impl SellerSettings {
+    /// The seller as documents name it.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        let Self { legal_name, address_lines, city, postcode, country, tax_id, registration, email, website, .. } =
+            self.clone();
+        let party = Party {
+            name: legal_name,
+            address_lines,
+            city,
+            postcode,
+            country,
+            registration,
+            email,
+            website,
+            ..Party::default()
+        };
+        party.with_tax_id(tax_id)
+    }
 }
 
 /// `[billing.dunning]`

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DbError;
 use super::tx::TenantTx;
+use crate::domain::invoice_document::Party;
 
 /// A tenant as a buyer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,17 @@ pub struct BillingProfile {
     pub tax_id: Option<String>,
     /// Who gets invoices by mail; nobody = the owners.
     pub emails: Vec<String>,
+}
+
+impl BillingProfile {
+    /// The tenant as documents name it.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        let Self { legal_name, address_lines, city, postcode, country, tax_id, emails } = self.clone();
+        let email = emails.into_iter().next().unwrap_or_default();
+        let party = Party { name: legal_name, address_lines, city, postcode, country, email, ..Party::default() };
+        party.with_tax_id(tax_id.unwrap_or_default())
+    }
 }
 
 /// The tenant's profile, if it has given one.

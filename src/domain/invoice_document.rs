@@ -8,6 +8,7 @@ mod amount;
 mod check;
 mod decimal;
 mod error;
+mod party;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use amount::{grouped_amount, grouped_decimal, major_decimal, money_text, percent_text, plain_amount};
 pub use check::{MAX_ALL_CHARS, MAX_LINES, MAX_TEXT_CHARS};
 pub use error::DocumentError;
+pub use party::{MAX_ADDRESS_LINES, PartyFault, SellerNumber, is_iban};
 pub use text::one_line;
 
 pub use super::tax::TaxCategory;

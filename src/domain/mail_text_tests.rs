@@ -94,3 +94,24 @@ fn a_lost_domain_is_named_with_what_it_was_good_for() {
         assert!(mail.text.contains("record at _businessos-challenge.app.acme.example that"), "{}", mail.text);
     }
 }
+
+#[test]
+fn a_mail_with_an_invoice_asks_for_no_money_that_was_paid_or_that_the_card_pays() {
+    let of = |settling: &str, total_minor: i64| {
+        let detail = json!({
+            "number": "INV-2026-000001", "total_minor": total_minor, "currency": "USD", "period": "2026-11",
+            "due_at": "2026-12-14T00:00:00Z", "settling": settling,
+        });
+        written(MailKind::Invoice, "Acme", &detail).text
+    };
+    for (settling, total_minor, said) in [
+        ("paid", 4_900, "over 49.00 USD. It is paid, with thanks."),
+        ("paid", 0, "over 0.00 USD. There is nothing to pay."),
+        ("card", 4_900, "over 49.00 USD. The card on file is charged, so there is nothing to do."),
+        ("transfer", 4_900, "over 49.00 USD. It is due on 14 December 2026."),
+    ] {
+        let text = of(settling, total_minor);
+        assert!(text.contains(said), "{settling}: {text}");
+        assert_eq!(text.contains("due on"), settling == "transfer", "{settling}: {text}");
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::helpers::{App, Session, Tenant, spawn_app, until};
+use crate::smtp::SmtpSink;
 use crate::subscribe::subscribe;
 
 /// A tenant on `basic` that was there three months ago, whose months since then cron has closed; its owner and an operator, both with a
@@ -10,7 +11,13 @@ use crate::subscribe::subscribe;
 pub async fn billed(app: &App) -> (Tenant, Session, Session) {
     let (tenant, owner) = app.tenant_with_owner("acme").await;
     let owner = app.stepped_up("acme", &owner).await;
-    assert_eq!(subscribe(app, &owner, json!({ "plan": "basic" })).await.status, 200);
+    let operator = close_months(app, &owner).await;
+    (tenant, owner, operator)
+}
+
+/// Has the owner subscribe, as if that had been three months ago, and closes the months since then; returns the operator.
+async fn close_months(app: &App, owner: &Session) -> Session {
+    assert_eq!(subscribe(app, owner, json!({ "plan": "basic" })).await.status, 200);
     for sql in [
         "UPDATE platform.directory SET created_at = created_at - interval '3 months' WHERE slug = 'acme'",
         "UPDATE billing.subscription_changes SET effective_at = effective_at - interval '3 months'",
@@ -24,7 +31,7 @@ pub async fn billed(app: &App) -> (Tenant, Session, Session) {
     let ours = "SELECT count(*) FROM platform.job_runs
                 WHERE job = 'close_billing_periods' AND is_manual AND outcome = 'done'";
     until("the months are closed", async || app.count(ours).await == 1).await;
-    (tenant, owner, operator)
+    operator
 }
 
 async fn listed(app: &App, by: &Session, query: &str) -> Value {
@@ -114,7 +121,7 @@ async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
     let note = call(wrong, "credit", json!({ "reason": "billed by mistake" })).await;
     assert_eq!((note.status, &note.json()["credits"]), (201, &json!(wrong)), "{note:?}");
     call(&uuid::Uuid::new_v4().to_string(), "paid", json!({})).await.problem(404, "not-found");
-    // Their documents are PDFs, the same bytes each time, and the mail to the owner has one.
+    // Their documents are PDFs, the same bytes each time.
     for id in [paid, note.json()["id"].as_str().unwrap(), back["id"].as_str().unwrap()] {
         let path = format!("/billing/invoice/{id}/pdf");
         let first = app.get("acme", &path).token(&owner).await;
@@ -128,6 +135,33 @@ async fn an_operator_notes_what_was_paid_and_takes_back_what_was_wrong() {
     let statuses: Vec<_> = shown["items"].as_array().unwrap().iter().map(|invoice| invoice["status"].clone()).collect();
     assert!(statuses.contains(&json!("paid")) && statuses.contains(&json!("credited")), "{statuses:?}");
     app.get("platform", "/operator/invoices?status=none").token(&operator).await.problem(422, "validation-failed");
+}
+
+#[tokio::test]
+async fn the_mail_has_the_document_that_the_api_shows() {
+    let sink = SmtpSink::start("plain", None);
+    let url = format!("smtp://127.0.0.1:{}", sink.port);
+    let app = spawn_app(|settings| settings.mail.smtp_url = Some(url.clone().into())).await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let owner = app.stepped_up("acme", &owner).await;
+    let profile = json!({ "legal_name": "Acme", "country": "DE", "emails": ["invoices@acme.test"] });
+    assert_eq!(app.put("acme", "/billing/profile").token(&owner).json(&profile).await.status, 200);
+    close_months(&app, &owner).await;
+    let (name, attached) = sink.mail_to("invoices@acme.test").await.pdf();
+    let issued = listed(&app, &owner, "").await;
+    let its = issued["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| format!("{}.pdf", row["number"].as_str().unwrap()) == name);
+    let id = its.unwrap_or_else(|| panic!("{name}: {issued}"))["id"].as_str().unwrap();
+    let shown = app.get("acme", &format!("/billing/invoice/{id}/pdf")).token(&owner).await;
+    assert!(attached.starts_with(b"%PDF-") && String::from_utf8_lossy(&attached) == shown.body, "{name}");
+    let sha256 = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &attached));
+    let kept = format!(
+        "SELECT count(*) FROM billing.invoice_files WHERE invoice_id = '{id}' AND encode(sha256, 'hex') = '{sha256}'"
+    );
+    assert_eq!(app.count(&kept).await, 1, "it is the file to the last byte");
 }
 
 #[tokio::test]
@@ -151,4 +185,39 @@ async fn who_an_invoice_is_for_is_said_by_who_pays() {
     let wrong = json!({ "legal_name": "", "country": "Germany", "emails": ["nobody"], "address_lines": ["a\nb"] });
     let reply = app.put("acme", "/billing/profile").token(&owner).json(&wrong).await;
     assert_eq!(reply.pointers(), ["/address_lines/0", "/country", "/emails/0", "/legal_name"]);
+    // Nor is anything taken that no invoice could name: it would stand on one for ever.
+    let unprintable = json!({ "legal_name": "\u{200e}", "country": "UK", "address_lines": ["a", "b", "c", "d"] });
+    let reply = app.put("acme", "/billing/profile").token(&owner).json(&unprintable).await;
+    assert_eq!(
+        (reply.status, reply.pointers()),
+        (422, vec!["/address_lines".into(), "/country".into(), "/legal_name".into()])
+    );
+}
+
+#[tokio::test]
+async fn every_invoice_can_be_printed_whoever_the_profile_says_it_is_for() {
+    let lines = "{one,two,three,four}";
+    for stored in [
+        // What was taken in, and what was stored when more was taken in.
+        None,
+        Some(format!("country = 'UK', address_lines = '{lines}', tax_id = 'UK123456789'")),
+        Some("country = 'ZZ'".to_owned()),
+    ] {
+        let app = spawn_app(|settings| settings.billing.seller.iban = "DE89370400440532013000".to_owned()).await;
+        let (_, owner) = app.tenant_with_owner("acme").await;
+        let owner = app.stepped_up("acme", &owner).await;
+        let profile = json!({
+            "legal_name": "Acme Ltd", "address_lines": ["one", "two", "three"], "country": "GB", "tax_id": "EU826010755",
+        });
+        let reply = app.put("acme", "/billing/profile").token(&owner).json(&profile).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        if let Some(stored) = &stored {
+            app.db.as_admin(&format!("UPDATE billing.profiles SET {stored}")).await;
+        }
+        close_months(&app, &owner).await;
+        let issued = listed(&app, &owner, "").await;
+        let path = format!("/billing/invoice/{}/pdf", issued["items"][0]["id"].as_str().unwrap());
+        let printed = app.get("acme", &path).token(&owner).await;
+        assert_eq!(printed.status, 200, "{stored:?}: {printed:?}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+
 use crate::helpers::{App, until};
 
 /// A mail that was delivered.
@@ -29,6 +31,17 @@ impl Mail {
     #[track_caller]
     pub fn token(&self) -> String {
         self.link().split_once("token=").unwrap().1.to_owned()
+    }
+
+    /// Name and bytes of the PDF that is attached.
+    #[track_caller]
+    pub fn pdf(&self) -> (String, Vec<u8>) {
+        let part = self.raw.split("\r\n--").find(|part| part.contains("Content-Type: application/pdf"));
+        let (head, body) = part.and_then(|part| part.split_once("\r\n\r\n")).expect("a PDF");
+        assert!(head.contains("Content-Transfer-Encoding: base64"), "{head}");
+        let name = head.split("filename=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name");
+        let body: String = body.split_ascii_whitespace().collect();
+        (name.to_owned(), base64::engine::general_purpose::STANDARD.decode(body).unwrap())
     }
 
     /// The mail's link.

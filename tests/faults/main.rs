@@ -9,6 +9,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/stripe_contract.rs"]
+mod stripe_contract;
+
 #[expect(
     dead_code,
     unused_imports,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::closing::Books;
 use super::fake::{Fake, Postman};
+use super::stripe_contract;
 use super::wire::{Answer, Call, Client};
 use super::world::{PATIENT_WITH_THE_DISK, Server, Tenant, Tokens, World, free_address, host, refreshing, wait_until};
 
@@ -172,6 +173,7 @@ fn check(fake: &Fake, books: &mut Books) {
     }
     let customers = stripe.all("customer");
     assert_eq!(customers.len(), rows.len(), "one customer for each tenant");
+    assert_eq!(stripe_contract::check(&stripe.records), Ok(()), "the contract is broken");
     let issued = "SELECT count(*) FROM platform.audit_log WHERE action = 'invoice.issued'";
     assert_eq!(books.number(issued), books.number("SELECT count(*) FROM billing.invoices"), "each is issued once");
 }

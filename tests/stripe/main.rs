@@ -9,6 +9,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/stripe_contract.rs"]
+mod stripe_contract;
+
 #[expect(dead_code, reason = "not every test binary uses all of it")]
 #[path = "../api/helpers.rs"]
 mod helpers;
@@ -20,6 +23,7 @@ mod checkouts;
 mod contract;
 mod intents;
 mod invoices;
+mod killed;
 mod outcomes;
 mod reconciliation;
 mod subscribing;

@@ -6,7 +6,7 @@ use businessos::domain::period::Period;
 use businessos::domain::stripe::intent::Method;
 use serde_json::{Value, json};
 
-use crate::fake::FaultKind;
+use crate::fake::{Fake, FaultKind};
 use crate::helpers::{Session, until};
 use crate::world::{BASIC, World};
 
@@ -29,7 +29,11 @@ fn prices(world: &World, subscription: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_paid_checkout_makes_the_plan_active_and_leaves_a_paid_invoice() {
-    let world = World::dear_with(|settings| settings.billing.tax_rate_percent = "19".to_owned()).await;
+    let world = World::dear_with(|settings| {
+        settings.billing.tax_rate_percent = "19".to_owned();
+        settings.billing.seller.tax_id = "DE123456789".to_owned();
+    })
+    .await;
     let reply = world.ask_for(json!({ "plan": "basic", "success_url": "/paid" })).await;
     let url = reply.json()["checkout_url"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned();
     assert!(url.starts_with(&world.fake.url()), "{url}");
@@ -50,6 +54,28 @@ async fn a_paid_checkout_makes_the_plan_active_and_leaves_a_paid_invoice() {
     assert_eq!(shown["items"][0]["kind"], "interim", "{shown}");
     assert_eq!(world.n_audited("subscription.change").await, 1);
     assert_eq!(world.n_audited("invoice.paid").await, 1);
+    assert_eq!(said_of(&world, "interim").await, ("paid".to_owned(), None), "nobody is asked for what was paid");
+    world.next_month();
+    world.quiesce().await;
+    assert_eq!(said_of(&world, "cycle").await, ("card".to_owned(), Some("true".to_owned())));
+    for invoice in
+        world.app.get("acme", "/billing/invoice").token(&world.owner).await.json()["items"].as_array().unwrap()
+    {
+        let path = format!("/billing/invoice/{}/pdf", invoice["id"].as_str().unwrap());
+        assert_eq!(world.app.get("acme", &path).token(&world.owner).await.status, 200, "{invoice}");
+    }
+}
+
+/// How the mail of an invoice of a kind says that it is paid, and whether the invoice says that the card pays it.
+async fn said_of(world: &World, kind: &str) -> (String, Option<String>) {
+    let of = |what: &str| {
+        format!(
+            "SELECT {what} FROM billing.invoices i
+             JOIN billing.stream_events e ON e.kind = 'invoice.created' AND e.payload ->> 'invoice' = i.id::text WHERE i.kind = '{kind}'"
+        )
+    };
+    let mail = world.text(&of("e.payload ->> 'settling'")).await.unwrap();
+    (mail, world.text(&of("i.buyer ->> 'pays_by_card'")).await)
 }
 
 #[tokio::test]
@@ -227,7 +253,9 @@ async fn a_card_that_fails_leads_to_a_warning_until_it_is_paid() {
     assert_eq!(world.n_facts("payment_failed").await, 1);
     until("the tenant is warned", async || subscription(&world).await["status"] == "past_due").await;
     assert_eq!(world.invoices().await.pop().unwrap().1, "open");
-    let events = "SELECT count(*) FROM billing.stream_events WHERE kind = 'payment.failed'";
+    let events =
+        "SELECT count(*) FROM billing.stream_events e JOIN billing.invoices i ON i.id::text = e.payload ->> 'invoice'
+                  WHERE e.kind = 'invoice.failed' AND i.status = 'open'";
     assert_eq!(world.app.count(events).await, 1);
     world.fake.books().declined.remove(&customer);
     world.fake.advance(4 * 86_400);
@@ -257,12 +285,86 @@ async fn a_dispute_is_trouble_until_it_is_won() {
 #[tokio::test]
 async fn two_tenants_pay_for_themselves_only() {
     let world = World::dear().await;
-    world.subscribe().await;
-    let (_, globex) = world.app.tenant_with_owner("globex").await;
+    let plan = json!({ "plan": "basic" });
+    assert!(world.ask_for(plan.clone()).await.json()["checkout_url"].is_string());
+    let acmes = world.fake.books().all("checkout.session")[0].clone();
+    let (globex_tenant, globex) = world.app.tenant_with_owner("globex").await;
+    let globex = world.app.stepped_up("globex", &globex).await;
+    let reply = world.app.post("globex", "/billing/subscribe").token(&globex).json(&plan).await;
+    assert!(reply.json()["checkout_url"].is_string(), "{reply:?}");
+    // Globex pays on a page of its own customer that says that it is acme's, with acme's order on it.
+    let globexs = {
+        let mut books = world.fake.books();
+        let its = books.all("checkout.session")[0].clone();
+        assert_eq!(its["client_reference_id"], globex_tenant.id.as_str());
+        let id = its["id"].as_str().unwrap().to_owned();
+        let forged = books.change(&id, |session| {
+            session["metadata"] = acmes["metadata"].clone();
+            session["client_reference_id"] = acmes["client_reference_id"].clone();
+        });
+        assert_ne!(forged["customer"], acmes["customer"]);
+        books.pay_session(&id).unwrap();
+        id
+    };
+    let looked_at =
+        format!("SELECT count(*) FROM billing.stripe_events WHERE object_id = '{globexs}' AND status = 'done'");
+    world.quiesce().await;
+    until("the forged page was looked at", async || world.app.count(&looked_at).await > 0).await;
+    let followed = format!(
+        "SELECT count(*) FROM billing.payment_events WHERE object_id = '{globexs}' AND applied_at IS NOT NULL AND tenant_id = '{}'",
+        globex_tenant.id
+    );
+    until("and it was followed as globex's", async || world.app.count(&followed).await == 1).await;
+    // Nothing of acme's has changed, and its page is open still.
+    assert_eq!(subscription(&world).await["plan"], "free");
+    assert_eq!(world.invoices().await, []);
+    let acmes_card =
+        format!("SELECT payment_method FROM billing.stripe_customers WHERE tenant_id = '{}'", world.tenant);
+    assert_eq!(world.text(&acmes_card).await, None);
+    let open = format!(
+        "SELECT count(*) FROM billing.stripe_checkouts WHERE tenant_id = '{}' AND state = 'open'",
+        world.tenant
+    );
+    assert_eq!(world.app.count(&open).await, 1);
+    // Nor has globex got what acme ordered.
     let shown = world.app.get("globex", "/billing/subscription").token(&globex).await.json();
     assert_eq!(shown["plan"], "free");
+    world.fake.books().pay_session(acmes["id"].as_str().unwrap()).unwrap();
+    world.quiesce().await;
+    until("acme has its plan", async || subscription(&world).await["plan"] == "basic").await;
     let invoices = world.app.get("globex", "/billing/invoice").token(&globex).await.json();
     assert_eq!(invoices["items"], json!([]));
+    assert_eq!(
+        world.invoices().await,
+        [("interim".to_owned(), "paid".to_owned(), acmes["amount_total"].as_i64().unwrap())]
+    );
+}
+
+#[tokio::test]
+async fn a_card_that_was_changed_on_the_portal_is_the_one_that_is_charged() {
+    let world = World::dear().await;
+    world.subscribe().await;
+    let (customer, other) = (world.customer().await, world.fake.books().id("pm"));
+    let first = world.text("SELECT payment_method FROM billing.stripe_customers").await.unwrap();
+    let change = async |card: &str, key: &str| {
+        let change = json!({ "invoice_settings": { "default_payment_method": card } });
+        let path = format!("/v1/customers/{customer}");
+        world.desk.client.send(Method::Post, &path, &change, Some(key)).await.unwrap();
+    };
+    // There and back and there again, told late and in no order: what counts is how it is by then.
+    change(&other, "once").await;
+    change(&first, "twice").await;
+    change(&other, "thrice").await;
+    let mut events = world.fake.events();
+    events.reverse();
+    world.deliver(&events).await;
+    world.quiesce().await;
+    assert_eq!(world.text("SELECT payment_method FROM billing.stripe_customers").await, Some(other.clone()));
+    // Another subscription at Stripe does not bring the old one back.
+    world.app.db.as_admin("UPDATE billing.stripe_customers SET subscription_id = NULL").await;
+    world.quiesce().await;
+    assert_eq!(world.fake.books().all("subscription").len(), 2);
+    assert_eq!(world.fake.books().objects[&customer]["invoice_settings"]["default_payment_method"], other.as_str());
 }
 
 #[tokio::test]
@@ -279,12 +381,24 @@ async fn the_portal_is_for_admins_who_have_stepped_up() {
     assert_eq!(world.n_audited("billing.portal").await, 1);
 }
 
+/// Every fault has struck somebody.
+#[track_caller]
+fn assert_nobody_was_spared(world: &World, kind: FaultKind) {
+    let left = world.fake.books().faults.clone();
+    assert!(left.is_empty(), "{kind:?}: a fault struck nobody: {left:?}");
+}
+
 #[tokio::test]
 async fn whatever_fails_once_on_the_way_nothing_is_charged_twice_or_not_at_all() {
     use FaultKind::{Busy, FailAfter, FailBefore, LoseAnswer, LoseRequest, TurnAway};
     for kind in [LoseAnswer, LoseRequest, FailBefore, FailAfter, TurnAway, Busy] {
-        let world = World::dear().await;
-        for path in ["customers", "checkout/", "products", "prices", "customers/", "subscriptions"] {
+        let fake = Fake::start(0);
+        for path in ["products", "prices"] {
+            fake.fail("POST", &format!("/v1/{path}"), kind);
+        }
+        let world = World::dear_on(fake, |_| {}).await;
+        assert_nobody_was_spared(&world, kind);
+        for path in ["customers", "checkout/", "customers/", "subscriptions"] {
             world.fake.fail("POST", &format!("/v1/{path}"), kind);
         }
         // Whoever gets no answer asks again, as people do.
@@ -294,13 +408,16 @@ async fn whatever_fails_once_on_the_way_nothing_is_charged_twice_or_not_at_all()
         .await;
         world.pay();
         world.quiesce().await;
+        assert_nobody_was_spared(&world, kind);
         use_tokens(&world, "one", 1_007_777).await;
         for path in ["/v1/invoiceitems", "/v1/invoices/"] {
             world.fake.fail("POST", path, kind);
-            world.fake.fail("GET", path, kind);
         }
+        world.fake.fail("GET", "/v1/invoices/", kind);
         world.next_month();
         world.quiesce().await;
+        assert_nobody_was_spared(&world, kind);
+        assert_eq!(world.fake.books().all("product").len(), 3, "{kind:?}");
         let invoices = world.invoices().await;
         assert_eq!(invoices.len(), 2, "{kind:?}: {invoices:?}");
         assert!(invoices.iter().all(|(_, status, _)| status == "paid"), "{kind:?}: {invoices:?}");

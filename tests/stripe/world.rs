@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::contract;
 use crate::fake::{Fake, sign};
 use crate::helpers::{App, Reply, Session, spawn_app, until};
+use crate::stripe_contract;
 use crate::support::away_from_midnight;
 
 /// Signing secret of the world's webhooks.
@@ -69,7 +69,12 @@ impl World {
     }
 
     pub async fn dear_with(change: impl Fn(&mut Settings)) -> Self {
-        Self::with(|settings| {
+        Self::dear_on(Fake::start(0), change).await
+    }
+
+    /// The same on a fake of which something is wanted before anybody calls it.
+    pub async fn dear_on(fake: Fake, change: impl Fn(&mut Settings)) -> Self {
+        Self::on(fake, true, |settings| {
             for (plan, price_minor) in [("basic", BASIC), ("pro", 4 * BASIC)] {
                 settings.plans.get_mut(plan).unwrap().price_minor = price_minor;
             }
@@ -79,11 +84,21 @@ impl World {
     }
 
     pub async fn with(change: impl Fn(&mut Settings)) -> Self {
+        Self::on(Fake::start(0), true, change).await
+    }
+
+    /// A world whose server knows nothing of Stripe: the test's own desk is the only one who deals with it.
+    pub async fn alone() -> Self {
+        Self::on(Fake::start(0), false, |_| {}).await
+    }
+
+    async fn on(fake: Fake, server_knows_stripe: bool, change: impl Fn(&mut Settings)) -> Self {
         away_from_midnight();
-        let fake = Fake::start(0);
         let stripe = settings(&fake);
         let app = spawn_app(|settings| {
-            settings.stripe = stripe.clone();
+            if server_knows_stripe {
+                settings.stripe = stripe.clone();
+            }
             change(settings);
         })
         .await;
@@ -102,8 +117,10 @@ impl World {
         let client = client(&fake);
         let desk = Arc::new(Desk { settings: Arc::new(own), db, client, platform, pause: Duration::from_millis(1) });
         let tenant = tenant.id.parse().unwrap();
-        // The server's own job is done with it: no fault of a test's strikes that.
-        until("the catalogue is at Stripe", async || fake.books().all("price").len() == 3).await;
+        // The server's own job is done with it: no later fault of a test's strikes that.
+        if server_knows_stripe {
+            until("the catalogue is at Stripe", async || fake.books().all("price").len() == 3).await;
+        }
         Self { app, desk, tenant, owner, fake, n_delivered: AtomicUsize::new(0) }
     }
 
@@ -295,7 +312,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let told = contract::check(&self.fake.books().records);
+            let told = stripe_contract::check(&self.fake.books().records);
             assert_eq!(told, Ok(()), "the contract is broken");
         }
     }

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use crate::clients::invoice_pdf::{InvoicePrinter, PrintError};
 use crate::config::{self, SellerSettings, Settings};
 use crate::db::billing_profiles::BillingProfile;
-use crate::db::invoices::{self, InvoiceRow};
+use crate::db::invoices::{self, InvoiceKind, InvoiceRow};
 use crate::db::{Db, DbError, TenantTx, invoice_files};
 use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::Line;
 use crate::domain::invoice_document::{
-    Allowance, BankAccount, DocumentCurrency, DocumentKind, DocumentLine, InvoiceDocument, Paper, Party, Payment,
-    ServicePeriod, TaxGroup as Group, TaxKey, major_decimal,
+    Allowance, BankAccount, DocumentCurrency, DocumentKind, DocumentLine, InvoiceDocument, Paper, Party, PartyFault,
+    Payment, ServicePeriod, TaxGroup as Group, TaxKey, is_iban, major_decimal,
 };
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
@@ -26,9 +26,17 @@ const PRINT_WITHIN: Duration = Duration::from_secs(10);
 /// Colour of a seller who has chosen none.
 const PLAIN: &str = "#333333";
 
+/// Stands with a buyer whose card was known and charged by Stripe when the invoice was issued.
+pub(super) const PAYS_BY_CARD: &str = "pays_by_card";
+/// Said on invoices that Stripe collects.
+const CARD_IS_CHARGED: &str = "The card on file is charged. Nothing is to be transferred.";
+
 /// Said on invoices to tenants that have not said who they are: they are taken to be in the seller's country, and taxed there.
 const NO_ADDRESS: &str = "No billing address had been given when this was issued. Please complete your billing profile: the next \
                           invoice will name it.";
+/// Said on invoices to tenants whose country there is not. None such is taken in any more.
+const NO_COUNTRY: &str = "The country in the billing profile was none when this was issued. Please correct your billing profile: the \
+                          next invoice will name it.";
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +118,17 @@ impl Facts {
         let Self { row, lines, taxes, credited } = self;
         let currency = row.currency()?;
         let seller: SellerSettings = parse(&row.seller)?;
-        let buyer: BillingProfile = parse(&row.buyer)?;
+        let profile: BillingProfile = parse(&row.buyer)?;
         let is_invoice = credited.is_none();
-        let is_unknown = is_invoice && is_without_address(&buyer);
+        let seller_party = seller.party().mended();
+        let (buyer, remark) = buyer(&profile, &seller_party.country);
+        // What was so when it was issued, and not what came of it: the document stays as it was sent. What a checkout has paid is on an
+        // invoice that was paid with it.
+        let is_paid = is_invoice && (row.kind == InvoiceKind::Interim.as_str() || row.total_minor == 0);
+        let is_owed = is_invoice && !is_paid;
+        let is_charged = is_owed && row.buyer.get(PAYS_BY_CARD).is_some_and(|is_so| *is_so == true);
+        let already_paid = if is_paid { row.total_minor } else { 0 };
+        let remarks = [remark.filter(|_| is_invoice), is_charged.then_some(CARD_IS_CHARGED)];
         let kind = credited.as_ref().map_or(DocumentKind::Invoice, |credited| DocumentKind::CreditNote {
             invoice_number: credited.number.clone(),
             invoice_issued_on: credited.issued_at.date_naive(),
@@ -121,17 +137,17 @@ impl Facts {
             kind,
             number: row.number.clone(),
             issued_on: row.issued_at.date_naive(),
-            due_on: is_invoice.then(|| row.due_at.date_naive()),
+            due_on: is_owed.then(|| row.due_at.date_naive()),
             service_period: Some(days(Period { start: row.period_start, end: row.period_end })),
             buyer_reference: String::new(),
             payment: Payment {
-                bank: is_invoice.then(|| bank(&seller)).flatten(),
+                bank: (is_owed && !is_charged).then(|| bank(&seller)).flatten(),
                 reference: row.number.clone(),
                 online_url: String::new(),
             },
             accent: if seller.accent.is_empty() { PLAIN.to_owned() } else { seller.accent.clone() },
-            seller: seller_party(seller),
-            buyer: buyer_party(buyer),
+            seller: seller_party,
+            buyer,
             currency: DocumentCurrency { code: currency.code().to_owned(), exponent: currency.exponent() },
             lines: lines.iter().map(|line| document_line(line, currency)).collect(),
             allowances: allowances(lines, taxes),
@@ -140,9 +156,15 @@ impl Facts {
             allowance_total: row.discount_minor,
             tax_total: row.tax_minor,
             total: row.total_minor,
-            already_paid: 0,
-            amount_due: row.total_minor,
-            notes: row.reason.iter().cloned().chain(is_unknown.then(|| NO_ADDRESS.to_owned())).collect(),
+            already_paid,
+            amount_due: row.total_minor.saturating_sub(already_paid),
+            notes: row
+                .reason
+                .iter()
+                .map(String::as_str)
+                .chain(remarks.into_iter().flatten())
+                .map(str::to_owned)
+                .collect(),
             paper: match settings.billing.paper {
                 config::Paper::A4 => Paper::A4,
                 config::Paper::Letter => Paper::Letter,
@@ -156,46 +178,23 @@ fn parse<T: for<'a> Deserialize<'a>>(value: &serde_json::Value) -> Result<T, DbE
     T::deserialize(value).map_err(|_json: serde_json::Error| DbError::Corrupt("invoices' parties"))
 }
 
-fn seller_party(seller: SellerSettings) -> Party {
-    let SellerSettings {
-        legal_name, address_lines, city, postcode, country, tax_id, registration, email, website, ..
-    } = seller;
-    let party = Party {
-        name: legal_name,
-        address_lines,
-        city,
-        postcode,
-        country,
-        registration,
-        email,
-        website,
-        ..Party::default()
-    };
-    with_tax_id(party, tax_id)
-}
-
-fn is_without_address(buyer: &BillingProfile) -> bool {
-    buyer.address_lines.is_empty() && buyer.city.is_empty()
-}
-
-fn buyer_party(buyer: BillingProfile) -> Party {
-    let BillingProfile { legal_name, address_lines, city, postcode, country, tax_id, emails } = buyer;
-    let email = emails.into_iter().next().unwrap_or_default();
-    let party = Party { name: legal_name, address_lines, city, postcode, country, email, ..Party::default() };
-    with_tax_id(party, tax_id.unwrap_or_default())
-}
-
-/// A number that begins with a country's letters is one for value added tax; any other is another tax office's.
-fn with_tax_id(party: Party, tax_id: String) -> Party {
-    let is_vat_id = tax_id.bytes().take(2).filter(u8::is_ascii_uppercase).count() == 2;
-    if is_vat_id { Party { vat_id: tax_id, ..party } } else { Party { tax_number: tax_id, ..party } }
+/// The buyer, and what is to be said about it. One whose country is not known is invoiced as at home.
+fn buyer(profile: &BillingProfile, home: &str) -> (Party, Option<&'static str>) {
+    let party = profile.party().mended();
+    if party.faults().contains(&PartyFault::Country) {
+        return (Party { country: home.to_owned(), ..party }, Some(NO_COUNTRY));
+    }
+    let is_without_address = party.address_lines.is_empty() && party.city.is_empty();
+    (party, is_without_address.then_some(NO_ADDRESS))
 }
 
 fn bank(seller: &SellerSettings) -> Option<BankAccount> {
     let SellerSettings { legal_name, bank, iban, bic, .. } = seller;
-    (!iban.is_empty()).then(|| BankAccount {
+    // What the configuration let through before it looked as closely.
+    let iban: String = iban.chars().filter(|c| !c.is_whitespace()).collect();
+    is_iban(&iban).then(|| BankAccount {
         holder: legal_name.clone(),
-        iban: iban.clone(),
+        iban,
         bic: bic.clone(),
         bank_name: bank.clone(),
         ..BankAccount::default()

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::document::PAYS_BY_CARD;
 use super::parties::{self, Parties};
 use crate::clock;
 use crate::config::Settings;
@@ -29,6 +30,37 @@ pub(in crate::actors) struct Issue<'a> {
     pub(in crate::actors) items: &'a [Uuid],
 }
 
+/// How an invoice is paid, as it is known when it is issued. Its document says so for ever, and so does its mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settling {
+    /// There is nothing to pay, or it was paid before it was issued.
+    Paid,
+    /// Stripe charges the card that is known.
+    ByCard,
+    /// By whatever means the tenant chooses, until it is due.
+    ByTransfer,
+}
+
+impl Settling {
+    fn of(kind: InvoiceKind, total_minor: i64, has_card: bool) -> Self {
+        match kind {
+            // What a checkout has paid is on it, and marked as paid in the same transaction.
+            InvoiceKind::Interim => Self::Paid,
+            InvoiceKind::Cycle | InvoiceKind::CreditNote if total_minor == 0 => Self::Paid,
+            InvoiceKind::Cycle | InvoiceKind::CreditNote if has_card => Self::ByCard,
+            InvoiceKind::Cycle | InvoiceKind::CreditNote => Self::ByTransfer,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::ByCard => "card",
+            Self::ByTransfer => "transfer",
+        }
+    }
+}
+
 /// Writes an invoice and all that says that it is there. Late in its transaction: numbers are taken in the order of commits.
 ///
 /// # Errors
@@ -39,7 +71,11 @@ pub(in crate::actors) async fn issue(
     Issue { kind, key, period, closed, items }: &Issue<'_>,
 ) -> Result<InvoiceId, DbError> {
     let (id, now) = (clock::new_id::<InvoiceId>(), clock::now());
-    let Parties { seller, buyer, recipients } = parties::of(tx, settings).await?;
+    let Parties { seller, mut buyer, recipients, has_card } = parties::of(tx, settings).await?;
+    let settling = Settling::of(*kind, closed.totals.total_minor, has_card);
+    if let (Settling::ByCard, Some(buyer)) = (settling, buyer.as_object_mut()) {
+        buyer.insert(PAYS_BY_CARD.to_owned(), true.into());
+    }
     let due_at = now + TimeDelta::days(i64::from(settings.billing.payment_days));
     let new = NewInvoice {
         id,
@@ -75,6 +111,7 @@ pub(in crate::actors) async fn issue(
         "total_minor": closed.totals.total_minor,
         "currency": currency,
         "due_at": due_at,
+        "settling": settling.as_str(),
     });
     let event = AuditEvent {
         actor: AuditActor::System,

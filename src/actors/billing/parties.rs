@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::db::{DbError, TenantTx, billing_profiles, mail_outbox, tenants, user_admin};
+use crate::db::{DbError, TenantTx, billing_profiles, mail_outbox, stripe_customers, tenants, user_admin};
 use crate::domain::mail::MailKind;
 
 /// The two parties of an invoice as they are now, and who gets it by mail.
@@ -14,6 +14,8 @@ pub(super) struct Parties {
     pub(super) buyer: Value,
     /// Addresses; none, and nobody is told by mail.
     pub(super) recipients: Vec<String>,
+    /// A card is known that Stripe charges for what is issued now.
+    pub(super) has_card: bool,
 }
 
 /// Of the transaction's tenant.
@@ -31,7 +33,10 @@ pub(super) async fn of(tx: &mut TenantTx, settings: &Settings) -> Result<Parties
         }
     };
     let recipients = if recipients.is_empty() { user_admin::list_admins_mail(tx).await? } else { recipients };
-    Ok(Parties { seller: json!(settings.billing.seller), buyer, recipients })
+    let customer = stripe_customers::find(tx).await?;
+    let has_card = settings.stripe.secret_key.is_some()
+        && customer.is_some_and(|customer| customer.payment_method.is_some() && !customer.is_gone);
+    Ok(Parties { seller: json!(settings.billing.seller), buyer, recipients, has_card })
 }
 
 /// Mails the facts of an invoice, and the invoice with them, after the commit.

@@ -18,6 +18,7 @@ use crate::db::{
 };
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::ids::{CheckoutId, CollectionId, InvoiceId, PaymentEventId, TenantId};
+use crate::domain::stripe::facts::default_card;
 use crate::domain::subscription::Stage;
 
 /// Facts that are followed in one go.
@@ -71,6 +72,7 @@ impl Desk {
             }
             "subscription_changed" => self.follow_end(tenant, fact).await,
             "customer_deleted" => self.follow_loss(tenant, fact).await,
+            "card_changed" => self.follow_card(tenant, fact).await,
             // What was done by hand at Stripe is in the audit trail, and changes no invoice of ours.
             _ => self.note_followed(tenant, fact, async |_tx| Ok(())).await,
         }
@@ -196,10 +198,13 @@ impl Desk {
         self.note_followed(tenant, fact, async |tx| {
             dunning::restate(tx, &self.settings, clock::now(), &reason).await?;
             if kind == "payment_failed" || kind == "dispute_opened" {
+                // A dispute names a charge and no invoice.
+                let collection = stripe_collections::find(tx, &fact.object_id).await?;
                 let facts = json!({
-                    "kind": kind, "amount_minor": fact.amount_minor, "currency": fact.currency, "at": fact.occurred_at,
+                    "invoice": collection.and_then(|collection| collection.invoice_id), "kind": kind,
+                    "amount_minor": fact.amount_minor, "currency": fact.currency, "at": fact.occurred_at,
                 });
-                stream_events::append(tx, "payment.failed", &facts).await?;
+                stream_events::append(tx, "invoice.failed", &facts).await?;
             }
             Ok(())
         })
@@ -231,6 +236,26 @@ impl Desk {
             return self.note_followed(tenant, fact, async |tx| stripe_customers::set_ending(tx, true).await).await;
         }
         self.note_followed(tenant, fact, async |_tx| Ok(())).await
+    }
+
+    /// The tenant chose another card on the portal: that one is charged if another subscription begins.
+    async fn follow_card(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
+        // As it is now: facts are followed in any order.
+        let theirs = self.fetch(&format!("/v1/customers/{}", fact.object_id)).await?;
+        let card = theirs.as_ref().and_then(default_card);
+        self.note_followed(tenant, fact, async |tx| {
+            tenants::lock_plan(tx).await?;
+            let Some(card) = card else { return Ok(()) };
+            let Some(known) = stripe_customers::find(tx).await? else { return Ok(()) };
+            // Without a subscription the next card is that of the checkout that begins one, and Stripe may not have it as the default yet.
+            let is_followed = known.customer_id == fact.object_id && known.subscription_id.is_some();
+            let is_another = known.payment_method.is_some_and(|charged| charged != card);
+            if is_followed && is_another {
+                stripe_customers::set_payment_method(tx, card, Some(&fact.object_id)).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Somebody deleted the customer there, and with it its card and its subscription, whichever of these is told first.

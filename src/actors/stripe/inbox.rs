@@ -164,7 +164,7 @@ impl Desk {
     }
 }
 
-/// Where an object is fetched, if its kind says something about money. Its id goes into a path, so it must be one.
+/// Where an object is fetched, if its kind says something about money; `docs/stripe-events.md` says why others do not. Its id goes into a path, so it must be one.
 fn path_of(kind: &str, id: &str) -> Option<String> {
     if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return None;
@@ -185,6 +185,68 @@ fn path_of(kind: &str, id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::path_of;
+
+    /// Every event that a program like this one is advised to handle, in alphabetical order.
+    const EVENTS: [&str; 40] = [
+        "billing.alert.triggered",
+        "charge.dispute.closed",
+        "charge.dispute.created",
+        "charge.refunded",
+        "checkout.session.async_payment_failed",
+        "checkout.session.async_payment_succeeded",
+        "checkout.session.completed",
+        "checkout.session.expired",
+        "credit_note.created",
+        "credit_note.voided",
+        "customer.deleted",
+        "customer.subscription.created",
+        "customer.subscription.deleted",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.trial_will_end",
+        "customer.subscription.updated",
+        "customer.tax_id.updated",
+        "customer.updated",
+        "entitlements.active_entitlement_summary.updated",
+        "invoice.created",
+        "invoice.finalization_failed",
+        "invoice.finalized",
+        "invoice.marked_uncollectible",
+        "invoice.overdue",
+        "invoice.paid",
+        "invoice.payment_action_required",
+        "invoice.payment_failed",
+        "invoice.upcoming",
+        "invoice.updated",
+        "invoice.voided",
+        "invoice_payment.paid",
+        "payment_method.attached",
+        "payment_method.automatically_updated",
+        "payment_method.detached",
+        "setup_intent.succeeded",
+        "v1.billing.meter.error_report_triggered",
+        "v1.billing.meter.no_meter_found",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+    ];
+
+    #[test]
+    fn of_every_event_it_is_written_down_whether_its_object_is_looked_at() {
+        let table = include_str!("../../../docs/stripe-events.md").lines().filter(|line| line.starts_with("| `"));
+        let mut named = Vec::new();
+        for row in table {
+            let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let [_, event, object, done, why, _] = cells[..] else { panic!("{row}") };
+            let is_looked_at = path_of(object, "x_1").is_some();
+            assert_eq!(done, if is_looked_at { "looked at" } else { "kept" }, "{row}");
+            assert!(!why.is_empty(), "{row}");
+            named.push(event);
+        }
+        let mut events = EVENTS.to_vec();
+        events.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, events);
+    }
 
     #[test]
     fn only_ids_of_kinds_that_matter_become_paths() {

@@ -2,9 +2,10 @@
 
 use super::billing::expect;
 use crate::config::{BillingSettings, CouponSettings, DunningSettings, PlanSettings, Settings};
+use crate::domain::invoice_document::{MAX_TEXT_CHARS, PartyFault, SellerNumber, is_iban};
 use crate::domain::money::Currency;
 use crate::domain::price::UnitPrice;
-use crate::domain::tax::TaxRate;
+use crate::domain::tax::{TaxRate, Taxation};
 
 /// Highest price of a month, in the currency's smallest unit.
 const MAX_PRICE: i64 = 100_000_000_000;
@@ -21,8 +22,13 @@ const MAX_CODE: usize = 40;
 pub(super) fn validate(settings: &Settings) -> Vec<String> {
     let mut mistakes = Vec::new();
     let billing = &settings.billing;
-    expect(Currency::parse(&billing.currency).is_ok(), &mut mistakes, || {
-        format!("billing.currency: found {:?}, expected a code of ISO 4217, such as \"USD\"", billing.currency)
+    // Documents have two decimals at most (EN 16931, BR-DEC), and parts of a month come to any amount.
+    let is_currency = Currency::parse(&billing.currency).is_ok_and(|currency| currency.exponent() <= 2);
+    expect(is_currency, &mut mistakes, || {
+        let found = &billing.currency;
+        format!(
+            "billing.currency: found {found:?}, expected a code of ISO 4217 with at most two decimals, such as \"USD\""
+        )
     });
     expect(TaxRate::parse(&billing.tax_rate_percent).is_ok(), &mut mistakes, || {
         let found = &billing.tax_rate_percent;
@@ -59,28 +65,65 @@ fn check_invoicing(billing: &BillingSettings, mistakes: &mut Vec<String>) {
     expect(billing.invoice_prefix != billing.credit_note_prefix, mistakes, || {
         "billing.credit_note_prefix: found that of invoices, expected another".to_owned()
     });
-    let country = &billing.seller.country;
-    let is_country = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    expect(is_country, mistakes, || {
-        format!("billing.seller.country: found {country:?}, expected a code of ISO 3166-1, such as \"IE\"")
-    });
-    expect(!billing.seller.legal_name.trim().is_empty(), mistakes, || {
-        "billing.seller.legal_name: found nothing, expected the seller's name".to_owned()
-    });
-    let seller = &billing.seller;
-    // A rate that cannot be read is a mistake of its own.
-    let is_taxed = TaxRate::parse(&billing.tax_rate_percent).is_ok_and(|rate| rate != TaxRate::ZERO);
-    let is_known = !seller.tax_id.is_empty() || (!is_taxed && !seller.registration.is_empty());
-    expect(is_known, mistakes, || {
-        "billing.seller.tax_id: found nothing, expected the seller's number for tax, or without tax its registration"
-            .to_owned()
-    });
+    check_seller(billing, mistakes);
     let accent = &billing.seller.accent;
     let is_colour =
         accent.len() == 7 && accent.starts_with('#') && accent.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit());
     expect(accent.is_empty() || is_colour, mistakes, || {
         format!("billing.seller.accent: found {accent:?}, expected a colour such as \"#1f4e5f\"")
     });
+}
+
+/// What would keep every invoice from being printed.
+fn check_seller(billing: &BillingSettings, mistakes: &mut Vec<String>) {
+    let (seller, party) = (&billing.seller, billing.seller.party());
+    for fault in party.faults() {
+        let (key, found) = match fault {
+            PartyFault::Name => ("legal_name", format!("{:?}", seller.legal_name)),
+            PartyFault::Country => ("country", format!("{:?}", seller.country)),
+            PartyFault::AddressLines => ("address_lines", seller.address_lines.len().to_string()),
+            PartyFault::VatId => ("tax_id", format!("{:?}", seller.tax_id)),
+        };
+        mistakes.push(format!("billing.seller.{key}: found {found}, expected {}", fault.expected()));
+    }
+    // A rate that cannot be read is a mistake of its own.
+    let lacks = TaxRate::parse(&billing.tax_rate_percent)
+        .ok()
+        .and_then(|rate| party.lacks_as_seller(Taxation::at(rate).category));
+    match lacks {
+        None => {}
+        Some(SellerNumber::Tax) => {
+            mistakes.push("billing.seller.tax_id: found nothing, expected the seller's number for tax".to_owned());
+        }
+        Some(SellerNumber::Registration) => mistakes.push(
+            "billing.seller.registration: found nothing, expected the seller's number in the register of companies, or, where tax \
+             is charged, a tax_id that begins with its country"
+                .to_owned(),
+        ),
+    }
+    expect(seller.iban.is_empty() || is_iban(&seller.iban), mistakes, || {
+        format!(
+            "billing.seller.iban: found {:?}, expected an IBAN without spaces and with right check digits",
+            seller.iban
+        )
+    });
+    let texts = [
+        ("legal_name", &seller.legal_name),
+        ("city", &seller.city),
+        ("postcode", &seller.postcode),
+        ("tax_id", &seller.tax_id),
+        ("registration", &seller.registration),
+        ("email", &seller.email),
+        ("website", &seller.website),
+        ("bank", &seller.bank),
+        ("bic", &seller.bic),
+    ];
+    for (key, text) in texts.into_iter().chain(seller.address_lines.iter().map(|line| ("address_lines", line))) {
+        let n = text.chars().count();
+        expect(n <= MAX_TEXT_CHARS, mistakes, || {
+            format!("billing.seller.{key}: found {n} characters, expected at most {MAX_TEXT_CHARS}")
+        });
+    }
 }
 
 fn check_plan(key: &str, name: &str, plan: &PlanSettings, mistakes: &mut Vec<String>) {

@@ -67,7 +67,9 @@ fn a_coupon_takes_off_a_share_or_an_amount_for_some_months() {
 
 #[test]
 fn the_currency_is_one_and_the_tax_a_percentage() {
-    assert_names("[billing]\ncurrency = \"usd\"\n", "billing.currency");
+    for currency in ["usd", "KWD"] {
+        assert_names(&format!("[billing]\ncurrency = {currency:?}\n"), "billing.currency");
+    }
     for rate in ["", "-1", "100.1", "101", "19%", "1.23456", "1000", "."] {
         assert_names(&format!("[billing]\ntax_rate_percent = {rate:?}\n"), "billing.tax_rate_percent");
     }
@@ -76,7 +78,12 @@ fn the_currency_is_one_and_the_tax_a_percentage() {
         assert_eq!(mistakes(&text), Vec::<String>::new(), "{rate}");
     }
     assert_names("[billing]\ntax_rate_percent = \"19\"\n", "billing.seller.tax_id");
-    assert_names("[billing.seller]\nregistration = \"\"\n", "billing.seller.tax_id");
+    for seller in ["registration = \"\"", "tax_id = \"DE123456789\"\nregistration = \"\""] {
+        assert_names(&format!("[billing.seller]\n{seller}\n"), "billing.seller.registration");
+    }
+    let taxed = "[billing]\ntax_rate_percent = \"19\"\n[billing.seller]\nregistration = \"\"\n";
+    assert_names(&format!("{taxed}tax_id = \"12/345\"\n"), "billing.seller.registration");
+    assert_eq!(mistakes(&format!("{taxed}tax_id = \"DE123456789\"\n")), Vec::<String>::new());
     assert_names("[billing]\ntax_name = \"\"\n", "billing.tax_name");
 }
 
@@ -86,7 +93,16 @@ fn invoices_have_numbers_and_a_seller() {
     assert_names("[billing]\ncredit_note_prefix = \"INV\"\n", "billing.credit_note_prefix");
     assert_names("[billing]\npayment_days = 366\n", "billing.payment_days");
     assert_names("[billing.seller]\nlegal_name = \" \"\n", "billing.seller.legal_name");
-    assert_names("[billing.seller]\ncountry = \"Ireland\"\n", "billing.seller.country");
+    for country in ["Ireland", "UK", "ie"] {
+        assert_names(&format!("[billing.seller]\ncountry = {country:?}\n"), "billing.seller.country");
+    }
+    let lines = "[billing.seller]\naddress_lines = [\"a\", \"b\", \"c\", \"d\"]\n";
+    assert_names(lines, "billing.seller.address_lines");
+    for iban in ["DE89 3704 0044 0532 0130 00", "DE89370400440532013001"] {
+        assert_names(&format!("[billing.seller]\niban = {iban:?}\n"), "billing.seller.iban");
+    }
+    assert_eq!(mistakes("[billing.seller]\niban = \"DE89370400440532013000\"\n"), Vec::<String>::new());
+    assert_names(&format!("[billing.seller]\ncity = {:?}\n", "x".repeat(1_001)), "billing.seller.city");
     assert_names("[billing.seller]\naccent = \"blue\"\n", "billing.seller.accent");
 }
 

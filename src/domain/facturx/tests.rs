@@ -8,7 +8,9 @@ fn sample() -> InvoiceDocument {
 
 #[test]
 fn the_sums_stand_in_the_xml_as_they_stand_in_the_document() {
-    let xml = xml(&sample()).expect("right");
+    let mut document = sample();
+    (document.lines[4].unit_price, document.lines[4].price_quantity) = ("0.02".to_owned(), 1_000);
+    let xml = xml(&document).expect("right");
     for element in [
         "<ram:ID>urn:cen.eu:en16931:2017</ram:ID>",
         "<ram:TypeCode>380</ram:TypeCode>",

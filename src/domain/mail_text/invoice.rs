@@ -7,7 +7,7 @@ use super::Words;
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
 
-/// What `detail` says: `number`, `total_minor`, `currency`, `period`, `due_at`; for a credit note `credits`, `reason`, `is_whole`,
+/// What `detail` says: `number`, `total_minor`, `currency`, `period`, `due_at`, `settling` (`paid`, `card` or `transfer`); for a credit note `credits`, `reason`, `is_whole`,
 /// `refund_minor` and `transfer_minor`. What is missing is not told.
 pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
     let text = |key: &str| detail.get(key).and_then(Value::as_str);
@@ -36,8 +36,13 @@ pub(super) fn words<'a>(tenant: &str, detail: &'a Value) -> Words<'a> {
             let month = text("period").and_then(Period::parse);
             let month = month.map_or_else(String::new, |period| period.start.format(" for %B %Y").to_string());
             let due = text("due_at").and_then(|at| at.parse::<DateTime<Utc>>().ok());
-            let due = due.map_or_else(String::new, |at| at.format(" It is due on %-d %B %Y.").to_string());
-            vec![format!("Here is the invoice of {tenant}{month} over {amount}.{due}")]
+            let then = match text("settling") {
+                Some("paid") if total == Some(0) => " There is nothing to pay.".to_owned(),
+                Some("paid") => " It is paid, with thanks.".to_owned(),
+                Some("card") => " The card on file is charged, so there is nothing to do.".to_owned(),
+                _ => due.map_or_else(String::new, |at| at.format(" It is due on %-d %B %Y.").to_string()),
+            };
+            vec![format!("Here is the invoice of {tenant}{month} over {amount}.{then}")]
         }
     };
     let what = if text("credits").is_some() { "Credit note" } else { "Invoice" };

@@ -37,6 +37,8 @@ pub enum FactKind {
     CreditNoteVoided,
     /// The tenant's customer was deleted at Stripe, by hand.
     CustomerDeleted,
+    /// The customer's invoices are charged to another card.
+    CardChanged,
 }
 
 impl FactKind {
@@ -59,6 +61,7 @@ impl FactKind {
             Self::CreditNoteIssued => "credit_note_issued",
             Self::CreditNoteVoided => "credit_note_voided",
             Self::CustomerDeleted => "customer_deleted",
+            Self::CardChanged => "card_changed",
         }
     }
 }
@@ -99,8 +102,15 @@ pub fn facts(before: Option<&Value>, object: &Value, revision: i64, now: DateTim
         Some("charge") => seen.charge(),
         Some("dispute") => seen.dispute(),
         Some("credit_note") => seen.credit_note(),
+        Some("customer") => seen.customer(),
         _ => Vec::new(),
     }
+}
+
+/// The card that a customer's invoices are charged to, if nothing else is said of them.
+#[must_use]
+pub fn default_card(customer: &Value) -> Option<&str> {
+    id_at(customer, "/invoice_settings/default_payment_method")
 }
 
 /// The id of a field that holds an id or the object itself.
@@ -217,6 +227,15 @@ impl Seen<'_> {
             facts.push(self.fact(FactKind::DisputeClosed, Some("/amount"), None, detail));
         }
         facts
+    }
+
+    fn customer(&self) -> Vec<Fact> {
+        let Some(card) = default_card(self.object) else { return Vec::new() };
+        if self.before.and_then(default_card) == Some(card) {
+            return Vec::new();
+        }
+        let fact = self.fact(FactKind::CardChanged, None, None, json!({ "payment_method": card }));
+        vec![Fact { occurrence: self.revision.to_string(), ..fact }]
     }
 
     fn credit_note(&self) -> Vec<Fact> {

@@ -76,3 +76,14 @@ fn a_customer_that_was_deleted_by_hand_is_told_of() {
     assert_eq!(kinds(None, &json!({"id": "cus_1", "object": "customer", "deleted": true})).len(), 1);
     assert_eq!(kinds(None, &json!({"id": "prod_1", "object": "product", "deleted": true})), []);
 }
+
+#[test]
+fn another_card_is_told_of_once_and_none_is_not() {
+    let customer = |card: Value| json!({"id": "cus_1", "object": "customer", "invoice_settings": { "default_payment_method": card }});
+    let (none, first, second) = (customer(json!(null)), customer(json!("pm_1")), customer(json!({ "id": "pm_2" })));
+    assert_eq!(kinds(None, &none), []);
+    assert_eq!(kinds(Some(&none), &first), [("card_changed", "3".to_owned())]);
+    assert_eq!(kinds(Some(&first), &first), []);
+    assert_eq!(facts(Some(&first), &second, 4, now())[0].detail, json!({ "payment_method": "pm_2" }));
+    assert_eq!(kinds(Some(&second), &none), [], "without another one, nothing is charged instead");
+}

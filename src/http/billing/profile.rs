@@ -9,6 +9,7 @@ use crate::db::billing_profiles::{self, BillingProfile};
 use crate::db::{TenantTx, audit};
 use crate::domain::audit::{AuditEvent, AuditOutcome};
 use crate::domain::identity::EmailAddress;
+use crate::domain::invoice_document::PartyFault;
 use crate::http::extract::{BillingUser, Json, SteppedUp, Then};
 use crate::http::openapi;
 use crate::http::problem::{FieldError, Problem, kinds};
@@ -16,8 +17,8 @@ use crate::http::state::AppState;
 
 /// Longest name, line of an address, or number, in characters.
 const MAX_TEXT: usize = 200;
-/// Most lines of an address, and most addresses for mail.
-const MAX_ENTRIES: usize = 5;
+/// Most addresses for mail.
+const MAX_EMAILS: usize = 5;
 
 /// Who invoices are for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -26,7 +27,7 @@ pub(in crate::http) struct ProfileBody {
     /// The tenant's name in law, 1 to 200 characters.
     #[schema(example = "Acme GmbH")]
     legal_name: String,
-    /// Street and the like, at most 5 lines.
+    /// Street and the like, at most 3 lines.
     #[serde(default)]
     address_lines: Vec<String>,
     /// City.
@@ -38,7 +39,7 @@ pub(in crate::http) struct ProfileBody {
     /// Country (ISO 3166-1, two capitals).
     #[schema(example = "DE")]
     country: String,
-    /// Its number for value added or sales tax.
+    /// Its number for value added or sales tax; one for value added tax begins with its country.
     #[schema(example = "DE123456789")]
     tax_id: Option<String>,
     /// Who gets invoices by mail, at most 5 addresses; none = the owners and admins.
@@ -112,21 +113,90 @@ fn checked(body: ProfileBody) -> Result<BillingProfile, Problem> {
     for (index, line) in address_lines.iter().enumerate() {
         check_text(&format!("/address_lines/{index}"), line, true);
     }
-    if address_lines.len() > MAX_ENTRIES || emails.len() > MAX_ENTRIES {
-        wrong("/address_lines".to_owned(), format!("at most {MAX_ENTRIES} lines and {MAX_ENTRIES} addresses for mail"));
-    }
-    if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        wrong("/country".to_owned(), "must be a code of ISO 3166-1, such as DE".to_owned());
+    if emails.len() > MAX_EMAILS {
+        wrong("/emails".to_owned(), format!("at most {MAX_EMAILS} addresses"));
     }
     for (index, email) in emails.iter().enumerate() {
         if let Err(error) = EmailAddress::parse(email) {
             wrong(format!("/emails/{index}"), error.to_string());
         }
     }
-    if errors.is_empty() {
-        let tax_id = tax_id.filter(|id| !id.trim().is_empty());
-        Ok(BillingProfile { legal_name, address_lines, city, postcode, country, tax_id, emails })
-    } else {
-        Err(Problem::invalid_fields(errors))
+    let tax_id = tax_id.filter(|id| !id.trim().is_empty());
+    let profile = BillingProfile { legal_name, address_lines, city, postcode, country, tax_id, emails };
+    // What is taken in is printed on invoices that are never changed.
+    for fault in profile.party().faults() {
+        let pointer = match fault {
+            PartyFault::Name => "/legal_name",
+            PartyFault::Country => "/country",
+            PartyFault::AddressLines => "/address_lines",
+            PartyFault::VatId => "/tax_id",
+        };
+        if errors.iter().all(|error| error.pointer != pointer) {
+            errors.push(FieldError { pointer: pointer.to_owned(), detail: format!("must be {}", fault.expected()) });
+        }
+    }
+    if errors.is_empty() { Ok(profile) } else { Err(Problem::invalid_fields(errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::invoice_document::InvoiceDocument;
+
+    fn body(country: &str, address_lines: Vec<String>, tax_id: &str) -> ProfileBody {
+        ProfileBody {
+            legal_name: "Acme".to_owned(),
+            address_lines,
+            city: String::new(),
+            postcode: String::new(),
+            country: country.to_owned(),
+            tax_id: Some(tax_id.to_owned()),
+            emails: Vec::new(),
+        }
+    }
+
+    /// Whether the sample invoice can be printed for that buyer.
+    fn can_be_printed(profile: &BillingProfile) -> bool {
+        let sample = include_str!("../../../docs/sample-invoice.json");
+        let mut document: InvoiceDocument = serde_json::from_str(sample).expect("the sample");
+        document.buyer = profile.party();
+        document.check().is_ok()
+    }
+
+    #[test]
+    fn what_no_document_can_name_is_refused_and_what_is_unusual_is_not() {
+        let lines = |n: usize| vec!["1 Street".to_owned(); n];
+        for right in [
+            body("DE", lines(3), "EU826010755"),
+            body("GB", lines(0), "XI123456789"),
+            body("MX", lines(1), "XAXX010101000"),
+            body("US", lines(1), "12-3456789"),
+        ] {
+            assert!(can_be_printed(&checked(right.clone()).unwrap_or_else(|_| panic!("{right:?} is refused"))));
+        }
+        for wrong in
+            [body("UK", lines(1), ""), body("XX", lines(1), ""), body("de", lines(1), ""), body("DE", lines(4), "")]
+        {
+            assert!(checked(wrong.clone()).is_err(), "{wrong:?} is taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_can_be_printed(
+            legal_name in any::<String>(),
+            address_lines in prop::collection::vec(any::<String>(), 0..5),
+            place in any::<[String; 2]>(),
+            country in prop_oneof!["[A-Z]{2}", Just("DE".to_owned()), any::<String>()],
+            tax_id in prop_oneof!["[A-Z]{2}[0-9]{0,9}", any::<String>()],
+        ) {
+            let [city, postcode] = place;
+            let body = ProfileBody { legal_name, city, postcode, ..body(&country, address_lines, &tax_id) };
+            if let Ok(profile) = checked(body) {
+                prop_assert!(can_be_printed(&profile), "{profile:?}");
+            }
+        }
     }
 }

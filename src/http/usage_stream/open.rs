@@ -22,8 +22,8 @@ const MAX_FRAME: usize = 1_024;
 
 /// The live stream of the tenant's usage, a WebSocket for admins and for API keys with `usage:read`. Text messages, each a JSON
 /// object with a `type`: first `snapshot` (`id`: number of the last event; `period`; `meters`), then `usage.updated` (at most one a second
-/// for each meter, without `id`) and numbered events: `threshold.crossed`, `workflow.paused`, `workflow.resumed`, `plan.changed` and
-/// more to come. `resume_from` brings the events after one, each once; when some of them are gone, the snapshot has `resync: true`.
+/// for each meter, without `id`) and numbered events: `threshold.crossed`, `workflow.paused`, `workflow.resumed`, `plan.changed`,
+/// `invoice.created`, `invoice.paid`, `invoice.failed` (a payment failed or is disputed), `invoice.credited` and more to come. `resume_from` brings the events after one, each once; when some of them are gone, the snapshot has `resync: true`.
 /// Browsers, which cannot send a header, use a ticket. The server pings, and closes with 4401 (token or key ran out or was revoked: come
 /// back with a new one), 4403 (tenant suspended), 1013 (the client reads too slowly), 1012 (the server restarts) or 4408 (no pongs).
 #[utoipa::path(get, path = "/billing/usage/stream", tag = "billing", operation_id = "billing.usage_stream", security(("bearer" = [])),

@@ -1,13 +1,12 @@
 //! What must be there, and in which form.
 
-use super::super::{DocumentError, DocumentKind, InvoiceDocument, Party, ServicePeriod};
+use super::super::{
+    DocumentError, DocumentKind, InvoiceDocument, MAX_ADDRESS_LINES, Party, PartyFault, ServicePeriod, is_iban,
+};
 use super::{MAX_ALL_CHARS, MAX_LINES, MAX_TEXT_CHARS};
-use crate::domain::country;
 
 /// Remarks and allowances at most.
 const MAX_EXTRAS: usize = 50;
-/// Lines of an address at most (BT-35, BT-36, BT-162).
-const MAX_ADDRESS_LINES: usize = 3;
 
 type Checked = Result<(), DocumentError>;
 
@@ -79,12 +78,14 @@ fn check_currency(document: &InvoiceDocument) -> Checked {
 }
 
 fn check_party(party: &Party, [name, country, vat_id]: [&'static str; 3], rule: &'static str) -> Checked {
-    present(name, &party.name, rule)?;
-    wellformed(country, &party.country, "two letters of ISO 3166-1", country::name(&party.country).is_some())?;
-    at_most("lines of an address", party.address_lines.len(), MAX_ADDRESS_LINES)?;
-    // Greece and Northern Ireland have prefixes of their own.
-    let has_prefix = party.vat_id.get(..2).is_some_and(|p| country::name(p).is_some() || p == "EL" || p == "XI");
-    wellformed(vat_id, &party.vat_id, "BR-CO-09: begins with a country", party.vat_id.is_empty() || has_prefix)
+    let malformed = |what, value: &String, rule| Err(DocumentError::Malformed { what, value: value.clone(), rule });
+    match party.faults().first() {
+        None => Ok(()),
+        Some(PartyFault::Name) => Err(DocumentError::Missing { what: name, rule }),
+        Some(PartyFault::Country) => malformed(country, &party.country, "two letters of ISO 3166-1"),
+        Some(PartyFault::AddressLines) => at_most("lines of an address", party.address_lines.len(), MAX_ADDRESS_LINES),
+        Some(PartyFault::VatId) => malformed(vat_id, &party.vat_id, "BR-CO-09: begins with a country"),
+    }
 }
 
 fn check_bank(document: &InvoiceDocument) -> Checked {
@@ -100,19 +101,6 @@ fn check_bank(document: &InvoiceDocument) -> Checked {
         "ISO 13616: no spaces, right check digits",
         bank.iban.is_empty() || is_iban(&bank.iban),
     )
-}
-
-/// Whether the check digits are right: the number with its head moved to the end is 1 modulo 97 (ISO 7064).
-fn is_iban(iban: &str) -> bool {
-    let is_text = iban.len() <= 34 && iban.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
-    let (Some(head), Some(tail)) = (iban.get(..4), iban.get(4..)) else {
-        return false;
-    };
-    let rest = tail.chars().chain(head.chars()).filter_map(|c| c.to_digit(36)).fold(0, |rest, digit| {
-        let shift = if digit < 10 { 10 } else { 100 };
-        (rest * shift + digit) % 97
-    });
-    is_text && tail.len() >= 11 && rest == 1
 }
 
 fn check_period(period: Option<ServicePeriod>) -> Checked {

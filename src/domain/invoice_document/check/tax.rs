@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::decimal::divide_half_away;
-use super::super::{DocumentError, DocumentKind, InvoiceDocument, TaxCategory, TaxKey};
+use super::super::{DocumentError, DocumentKind, InvoiceDocument, SellerNumber, TaxCategory, TaxKey};
 
 /// Parts of the whole that a rate counts.
 const WHOLE: i128 = 1_000_000;
@@ -54,21 +54,20 @@ pub(super) fn check(document: &InvoiceDocument) -> Result<(), DocumentError> {
 fn check_parties(document: &InvoiceDocument) -> Result<(), DocumentError> {
     let has = |category| document.tax_groups.iter().any(|group| group.tax.category == category);
     let missing = |what, rule| Err(DocumentError::Missing { what, rule });
-    let seller_is_known = !document.seller.vat_id.is_empty() || !document.seller.tax_number.is_empty();
     if has(TaxCategory::NotSubject) && document.tax_groups.len() > 1 {
         let rule = "stands alone (BR-O-11)";
         return Err(DocumentError::TaxGroup { category: TaxCategory::NotSubject.code(), rate: 0, rule });
     }
-    if !has(TaxCategory::NotSubject) && !seller_is_known {
-        return missing("the seller's VAT id or tax number", "BR-S-02, BR-Z-02, BR-E-02, BR-AE-02");
+    let lacks = document.tax_groups.iter().find_map(|group| document.seller.lacks_as_seller(group.tax.category));
+    match lacks {
+        None => {}
+        Some(SellerNumber::Tax) => {
+            return missing("the seller's VAT id or tax number", "BR-S-02, BR-Z-02, BR-E-02, BR-AE-02");
+        }
+        Some(SellerNumber::Registration) => return missing("the seller's registration or VAT id", "BR-CO-26"),
     }
     if has(TaxCategory::ReverseCharge) && document.buyer.vat_id.is_empty() && document.buyer.registration.is_empty() {
         return missing("the buyer's VAT id or registration", "BR-AE-02");
-    }
-    // Where the tax does not apply, the XML must not have the VAT id, which cannot identify the seller then (BR-O-02).
-    let has_vat_id = !document.seller.vat_id.is_empty() && !has(TaxCategory::NotSubject);
-    if !has_vat_id && document.seller.registration.is_empty() {
-        return missing("the seller's registration or VAT id", "BR-CO-26");
     }
     Ok(())
 }
