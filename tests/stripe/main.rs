@@ -21,6 +21,7 @@ mod fake;
 
 mod checkouts;
 mod contract;
+mod crediting;
 mod intents;
 mod invoices;
 mod killed;
