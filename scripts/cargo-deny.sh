@@ -22,6 +22,9 @@ elif ! is_right_version "$tool"; then
   rm -rf "$BUSINESSOS_CACHE/tools-target"
 fi
 
+# It reads the manifests of every crate in Cargo.lock, those of other systems too, which a build here never downloads.
+cargo fetch --quiet --locked
+
 # Not `advisories`: that fetches the advisory database from the internet on each run, which must not decide whether a
 # commit passes; CI machines may have no more than a package registry. By hand: cargo deny check advisories
 exec "$tool" --locked --offline check --hide-inclusion-graph bans licenses sources

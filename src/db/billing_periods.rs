@@ -138,17 +138,23 @@ pub async fn find_closed_until(tx: &mut TenantTx) -> Result<Option<DateTime<Utc>
         .await?)
 }
 
-/// What invoices have taken off for a period so far: those of its checkouts, and the one that had its prices ahead. In the currency's
-/// smallest unit.
+/// What invoices have taken off for a period so far: those of its checkouts, and the one that had its prices ahead. That one may also
+/// have taken something off the prorations of its own period, which does not count; so it counts with no more than its other lines come to.
+/// In the currency's smallest unit.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn sum_discounts_of(tx: &mut TenantTx, period: Period) -> Result<i64, DbError> {
     let tenant = tx.tenant().uuid();
     Ok(sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(discount_minor), 0)::bigint AS "sum!" FROM billing.invoices
-           WHERE tenant_id = $1 AND ((kind = 'interim' AND period_start >= $2 AND period_start < $3)
-                                     OR (kind = 'cycle' AND period_end = $2))"#,
+        r#"SELECT coalesce(sum(CASE i.kind WHEN 'interim' THEN i.discount_minor ELSE least(i.discount_minor, greatest(0, (
+                      SELECT coalesce(sum(l.amount_minor), 0) FROM billing.invoice_lines l
+                      WHERE l.tenant_id = $1 AND l.invoice_id = i.id
+                      AND NOT (l.kind = 'proration' AND l.period_start >= i.period_start AND l.period_start < i.period_end))))
+                  END), 0)::bigint AS "sum!"
+           FROM billing.invoices i
+           WHERE i.tenant_id = $1 AND ((i.kind = 'interim' AND i.period_start >= $2 AND i.period_start < $3)
+                                       OR (i.kind = 'cycle' AND i.period_end = $2))"#,
         tenant,
         period.start,
         period.end

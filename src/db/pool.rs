@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
 
 use super::error::DbError;
 use super::rls_check::{self, CheckError, Options, Report};
@@ -15,6 +16,10 @@ const AUTH_STATEMENT_TIMEOUT: &str = "60s";
 /// Connections of role `app_secrets`.
 const SECRETS_CONNECTIONS: u32 = 2;
 
+/// Longest wait for a connection of theirs whose user has left in the middle of a statement. The pool itself would wait for a machine
+/// that has vanished until the kernel gives it up, and few of them are all that there are.
+const LONGEST_RELEASE: Duration = Duration::from_secs(5);
+
 /// How to size the pools.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
@@ -24,6 +29,14 @@ pub struct PoolSettings {
     pub acquire_timeout: Duration,
     /// Longest run of one statement.
     pub statement_timeout: Duration,
+}
+
+async fn still_answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(LONGEST_RELEASE, connection.ping()).await {
+        Ok(answered) => answered.map(|()| true),
+        // An error and not `false`: that one would be said goodbye to, and waited for again.
+        Err(_elapsed) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
 }
 
 /// The database as the server uses it.
@@ -42,7 +55,7 @@ impl Db {
     /// Makes the pools; no connection is opened before it is needed. `options` gives the connection options of a role.
     #[must_use]
     pub fn new(settings: PoolSettings, options: impl Fn(&str) -> PgConnectOptions) -> Self {
-        let pool_of = |options: PgConnectOptions, n: u32| {
+        let sized = |n: u32| {
             PgPoolOptions::new()
                 .max_connections(n)
                 .acquire_timeout(settings.acquire_timeout)
@@ -51,14 +64,19 @@ impl Db {
                 // No ping: it would cost each transaction a round trip. A connection that died while idle shows at BEGIN,
                 // which is repeated on another one.
                 .test_before_acquire(false)
-                .connect_lazy_with(options.application_name("businessos"))
         };
-        let pool = |role: &str, n: u32| pool_of(options(role), n);
+        let open = |pool: PgPoolOptions, options: PgConnectOptions| {
+            pool.connect_lazy_with(options.application_name("businessos"))
+        };
+        let pool = |role: &str, n: u32| open(sized(n), options(role));
         // Its statements run outside of the transactions that set a limit themselves.
         let auth = options("app_auth").options([("statement_timeout", AUTH_STATEMENT_TIMEOUT)]);
         Self {
             rw: pool("app_rw", settings.max_connections),
-            auth: pool_of(auth, AUTH_CONNECTIONS),
+            auth: open(
+                sized(AUTH_CONNECTIONS).after_release(|connection, _| Box::pin(still_answers(connection))),
+                auth,
+            ),
             secrets: pool("app_secrets", SECRETS_CONNECTIONS),
             statement_timeout: settings.statement_timeout,
         }
@@ -75,7 +93,8 @@ impl Db {
     /// # Errors
     /// Why it does not.
     pub async fn ping(&self) -> Result<(), DbError> {
-        sqlx::query("SELECT 1").execute(&self.auth).await?;
+        let asked = tokio::time::timeout(self.statement_timeout, sqlx::query("SELECT 1").execute(&self.auth));
+        asked.await.map_err(|_elapsed| DbError::Silent)??;
         Ok(())
     }
 

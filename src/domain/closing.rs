@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use super::invoice::{Discount, Line, LineKind, Totals, carry_credit};
 use super::meter::MeterName;
 use super::money::{Currency, MoneyError, grouped, sum};
@@ -88,6 +90,8 @@ pub struct Closing<'a> {
     /// The coupon of the period itself, off its prorations: no invoice had them before. If it holds in the period after it, too, it is
     /// the same one, and a share of all lines has taken its share of these.
     pub proration_discount: Option<Discount>,
+    /// From when on: what was due before that coupon was taken is not for it.
+    pub proration_discount_from: DateTime<Utc>,
     /// How all lines are taxed.
     pub taxation: Taxation,
 }
@@ -138,7 +142,9 @@ impl Closing<'_> {
             return Ok(self.discount);
         }
         let is_own = |line: &&Line| {
-            line.kind == LineKind::Proration && Period::containing(line.period.start).start == self.period.start
+            line.kind == LineKind::Proration
+                && Period::containing(line.period.start).start == self.period.start
+                && line.period.start >= self.proration_discount_from
         };
         let prorations = sum(lines.iter().filter(is_own).map(|line| line.amount_minor))?;
         let rest = sum(lines.iter().filter(|line| !is_own(line)).map(|line| line.amount_minor))?;

@@ -35,6 +35,7 @@ fn closing<'a>(prices: &'a MeterPrices, ahead: Option<&'a Ahead>) -> Closing<'a>
         pending: &[],
         discount: None,
         proration_discount: None,
+        proration_discount_from: month("2026-11").start,
         taxation: Taxation::NONE,
     }
 }

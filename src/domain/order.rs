@@ -80,6 +80,7 @@ impl Order {
             pending: &pending,
             discount: self.discount.map(Discount::from),
             proration_discount: None,
+            proration_discount_from: period.start,
             taxation,
         };
         closing.work_out()

@@ -143,6 +143,9 @@ pub struct HeldCoupon {
     pub discount: Discount,
     /// The first instant of the first period that has it.
     pub starts_at: DateTime<Utc>,
+    /// When it was taken: what was due before is not for it. None for coupons of before this was written down.
+    #[serde(default)]
+    pub taken_at: Option<DateTime<Utc>>,
     /// Periods that begin from here on are without it.
     pub ends_at: DateTime<Utc>,
 }

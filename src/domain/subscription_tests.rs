@@ -48,6 +48,7 @@ fn a_coupon_is_good_for_its_periods() {
         code: "LAUNCH".to_owned(),
         discount: Discount::PercentOff(20),
         starts_at: at("2026-11-01T00:00:00Z"),
+        taken_at: None,
         ends_at: at("2027-01-01T00:00:00Z"),
     };
     let held = Subscription { coupon: Some(coupon), ..free() };

@@ -171,6 +171,7 @@ async fn an_event_that_cannot_be_read_holds_up_no_other() {
         (poison("c", json!({ "occurred_at": "today" })), "occurred_at: "),
         (poison("d", json!({ "tenant": "globex" })), "tenant: unknown field"),
         (poison("e", json!({ "dims": { "x": 1 } })), "dims.x: "),
+        (poison("h", json!({ "source": null })), "source: unknown field"),
         (poison("f", json!({ "dims": { "a": "\u{0}" } })), ""),
         (json!({ "id": "g", "meter": "ai_tokens" }), "missing field `quantity`"),
     ];

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::helpers::{App, Session, spawn_app_on, until};
+use crate::metered::{app_with, counted};
+use crate::provider::{Provider, reply};
 use crate::support::TestDatabase;
 use crate::usage::used;
 
@@ -97,6 +99,63 @@ async fn what_a_dead_process_left_is_counted_once_though_it_is_found_twice() {
     assert_eq!(left_in(&app), Vec::<String>::new(), "nothing was rejected");
     let events = "SELECT count(*) FROM billing.usage_events WHERE source = 'gateway'";
     assert_eq!(app.count(events).await, 2, "calls without names are added up");
+}
+
+/// Has the database fail, as with a broken page, wherever a counter is written of a tenant that `condition` is true of.
+async fn break_counters(app: &App, condition: &str) {
+    let function = format!(
+        "CREATE FUNCTION public.break_counters() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'broken' USING ERRCODE = 'XX001'; END IF; RETURN NEW; END $$"
+    );
+    app.db.as_admin(&function).await;
+    let trigger = "CREATE TRIGGER break_counters BEFORE INSERT OR UPDATE ON billing.usage_counters
+                   FOR EACH ROW EXECUTE FUNCTION public.break_counters()";
+    app.db.as_admin(trigger).await;
+}
+
+/// An application with one route that counts its calls.
+async fn with_route() -> (Provider, App) {
+    let service = Provider::start(|_, stream| reply(stream, 200, "", "fine"));
+    let app = app_with(service.route("/run", "meter = \"workflow_runs\""), |_| {}).await;
+    (service, app)
+}
+
+#[tokio::test]
+async fn while_the_database_is_broken_usage_waits_and_nothing_is_set_aside() {
+    let (_service, app) = with_route().await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    break_counters(&app, "true").await;
+    assert_eq!(app.get("acme", "/run/x").token(&owner).await.status, 200);
+    let has_failed = async || {
+        let metrics = app.admin("/metrics").await.body;
+        let failed = metrics.lines().find_map(|line| line.strip_prefix("usage_spool_failed_rounds_total "));
+        failed.unwrap().parse::<u64>().unwrap() >= 2
+    };
+    until("it was tried twice", has_failed).await;
+    assert_eq!(left_in(&app), Vec::<String>::new());
+    app.db.as_admin("DROP TRIGGER break_counters ON billing.usage_counters").await;
+    counted(&app, &owner, "workflow_runs", 1).await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_rows_are_broken_holds_up_nobody_elses_usage() {
+    let (_service, app) = with_route().await;
+    let (_, owner) = app.tenant_with_owner("acme").await;
+    let (other, others) = app.tenant_with_owner("globex").await;
+    break_counters(&app, &format!("NEW.tenant_id = '{}'", other.id)).await;
+    assert_eq!(app.get("globex", "/run/x").token(&others).await.status, 200);
+    let mut n_calls = 0;
+    until("what is broken is set aside", async || {
+        // It waits for a round in which somebody else's usage is counted.
+        assert_eq!(app.get("acme", "/run/x").token(&owner).await.status, 200);
+        n_calls += 1;
+        left_in(&app) == ["rejected"]
+    })
+    .await;
+    counted(&app, &owner, "workflow_runs", n_calls).await;
+    let text = std::fs::read_to_string(app.data_dir().join("spool/rejected")).unwrap();
+    let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!((&line["tenant"], &line["quantity"]), (&json!(other.id), &json!(1)), "{line}");
 }
 
 #[tokio::test]

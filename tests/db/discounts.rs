@@ -1,7 +1,7 @@
 //! A coupon is taken off what is due in its months, whichever invoice has it; and credit waits until there is something to take it off.
 
 use businessos::actors::billing::close::{close_period, preview};
-use businessos::actors::subscriptions::{By, ChangeWish, change};
+use businessos::actors::subscriptions::{By, ChangeWish, cancel, change};
 use businessos::clock;
 use businessos::db::invoices::{self, InvoiceKind, InvoiceRow, NewInvoice};
 use businessos::db::{Db, TenantTx};
@@ -61,6 +61,35 @@ async fn a_coupon_of_one_month_is_taken_off_the_rest_of_it() {
     assert_eq!((first.subtotal_minor, first.discount_minor), (rest + BASIC, percent(rest, 20)));
     let (second, rest) = closed(&metered, &db, next()).await;
     assert_eq!((second.subtotal_minor, second.discount_minor, rest), (BASIC, 0, 0));
+}
+
+#[tokio::test]
+async fn a_coupon_is_not_for_what_was_due_before_it_was_taken() {
+    let (mut metered, db) = with_coupon("percent_off = 20, months = 1").await;
+    metered.settings.coupons = toml::from_str("LATE = { percent_off = 100, months = 1 }").unwrap();
+    wish(&metered, &db, "pro", Some("LATE"), 2).await;
+    let (row, rest) = closed(&metered, &db, present()).await;
+    let (_, lines) = issued(&metered, &db).await.pop().unwrap();
+    let of_basic = lines.iter().find(|line| line.key == "pending:change:2:proration_charge").unwrap().amount_minor;
+    assert!(of_basic > 0 && rest > of_basic);
+    assert_eq!(row.discount_minor, rest - of_basic);
+}
+
+#[tokio::test]
+async fn what_an_amount_took_off_one_month_is_not_missing_in_the_next() {
+    let (metered, db) = with_coupon("amount_off_minor = 500, months = 2").await;
+    let (actor, source) = (AuditActor::System, AuditSource::default());
+    // So nothing is to be paid ahead.
+    cancel(&db, &metered.settings, metered.tenant, true, clock::now(), 2, actor, source).await.unwrap();
+    assert_eq!(closed(&metered, &db, present()).await.0.discount_minor, 500);
+    let of_next = format!(
+        "INSERT INTO billing.pending_items
+             (tenant_id, id, key, kind, description, amount_minor, currency, period_start, period_end)
+         SELECT tenant_id, gen_random_uuid(), 'more', 'proration_charge', 'More', 9000, 'USD', '{}', '{}' FROM billing.subscriptions",
+        next().start, next().end
+    );
+    metered.database.as_admin(&of_next).await;
+    assert_eq!(closed(&metered, &db, next()).await.0.discount_minor, 500);
 }
 
 #[tokio::test]

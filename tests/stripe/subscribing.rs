@@ -174,6 +174,12 @@ async fn what_is_ended_at_stripe_is_ended_here() {
     world.ask_for(json!({ "plan": "basic" })).await;
     world.quiesce().await;
     assert!(world.fake.books().objects[&id]["cancel_at"].is_null(), "taken back there, too");
+    // What was noted before that, and is followed only now, is not so any more.
+    let sql = "UPDATE billing.payment_events SET applied_at = NULL WHERE kind = 'subscription_changed'";
+    world.app.db.as_admin(sql).await;
+    world.quiesce().await;
+    assert_eq!(world.app.count("SELECT count(*) FROM billing.payment_events WHERE applied_at IS NULL").await, 0);
+    assert_eq!(subscription(&world).await["cancel_at_period_end"], false, "our customer wants to stay");
     world.desk.client.send(Method::Delete, &path, &json!({}), None).await.unwrap();
     world.quiesce().await;
     until("it has ended here", async || {

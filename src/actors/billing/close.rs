@@ -22,7 +22,7 @@ use crate::domain::ids::{InvoiceId, TenantId};
 use crate::domain::invoice::{Discount, LineKind};
 use crate::domain::money::{Currency, MoneyError};
 use crate::domain::period::Period;
-use crate::domain::subscription::{Subscription, Terms};
+use crate::domain::subscription::{HeldCoupon, Subscription, Terms};
 use crate::domain::tax::{TaxRate, Taxation};
 
 /// Tenants that are looked up at once.
@@ -202,6 +202,7 @@ async fn work_out(
     let items = pending_items::lock_unbilled(tx).await?;
     let pending: Vec<Pending> = items.iter().map(pending_of).collect();
     let coupon = subscription.as_ref().and_then(|subscription| subscription.coupon_at(period.end));
+    let own_coupon = subscription.as_ref().and_then(|subscription| subscription.coupon_at(period.start));
     let is_exempt = subscription.as_ref().is_some_and(|subscription| subscription.is_tax_exempt);
     let closing = Closing {
         period,
@@ -211,7 +212,8 @@ async fn work_out(
         used: &used,
         pending: &pending,
         discount: coupon.map(|coupon| coupon.discount.into()),
-        proration_discount: proration_discount(tx, period, subscription.as_ref(), &pending).await?,
+        proration_discount: proration_discount(tx, period, own_coupon, &pending).await?,
+        proration_discount_from: own_coupon.and_then(|coupon| coupon.taken_at).unwrap_or(period.start),
         taxation: taxation(settings, is_exempt)?,
     };
     Ok((closing.work_out()?, items))
@@ -241,10 +243,9 @@ async fn find_prices(tx: &mut TenantTx, period: Period, used: &mut [Used]) -> Re
 async fn proration_discount(
     tx: &mut TenantTx,
     period: Period,
-    subscription: Option<&Subscription>,
+    coupon: Option<&HeldCoupon>,
     pending: &[Pending],
 ) -> Result<Option<Discount>, DbError> {
-    let coupon = subscription.and_then(|subscription| subscription.coupon_at(period.start));
     let Some(coupon) = coupon.filter(|_| pending.iter().any(|item| item.kind == LineKind::Proration)) else {
         return Ok(None);
     };

@@ -38,6 +38,9 @@ const NO_ADDRESS: &str = "No billing address had been given when this was issued
 const NO_COUNTRY: &str = "The country in the billing profile was none when this was issued. Please correct your billing profile: the \
                           next invoice will name it.";
 
+/// Who buys whose name has nothing in it that can be read.
+const NO_NAME: &str = "(no name given)";
+
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -181,6 +184,8 @@ fn parse<T: for<'a> Deserialize<'a>>(value: &serde_json::Value) -> Result<T, DbE
 /// The buyer, and what is to be said about it. One whose country is not known is invoiced as at home.
 fn buyer(profile: &BillingProfile, home: &str) -> (Party, Option<&'static str>) {
     let party = profile.party().mended();
+    let party =
+        if party.faults().contains(&PartyFault::Name) { Party { name: NO_NAME.to_owned(), ..party } } else { party };
     if party.faults().contains(&PartyFault::Country) {
         return (Party { country: home.to_owned(), ..party }, Some(NO_COUNTRY));
     }
@@ -190,7 +195,7 @@ fn buyer(profile: &BillingProfile, home: &str) -> (Party, Option<&'static str>) 
 
 fn bank(seller: &SellerSettings) -> Option<BankAccount> {
     let SellerSettings { legal_name, bank, iban, bic, .. } = seller;
-    // What the configuration let through before it looked as closely.
+    // People write them in groups of four.
     let iban: String = iban.chars().filter(|c| !c.is_whitespace()).collect();
     is_iban(&iban).then(|| BankAccount {
         holder: legal_name.clone(),

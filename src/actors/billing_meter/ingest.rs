@@ -114,11 +114,9 @@ fn outward(tenant: TenantId, error: &DbError) -> RecordUsageError {
             tracing::warn!(tenant.id = %tenant, error = cause, "usage could not be counted");
             RecordUsageError::Unavailable
         }
-        // A disk that fails, a missing right, a schema that is not ours: no event is at fault, and all of them wait until somebody has
-        // put it right.
         DbError::Corrupt(_) | DbError::Statement(_) => {
-            tracing::error!(tenant.id = %tenant, error = cause, "usage could not be counted; it waits");
-            RecordUsageError::Unavailable
+            tracing::error!(tenant.id = %tenant, error = cause, "the database refuses to count usage");
+            RecordUsageError::Broken
         }
         DbError::Constraint { .. } | DbError::BadValue(_) => {
             tracing::error!(tenant.id = %tenant, error = cause, "usage could not be counted");

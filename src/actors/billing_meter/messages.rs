@@ -16,9 +16,12 @@ pub enum RecordUsageError {
     /// The tenant is gone.
     #[error("there is no such tenant")]
     Gone,
-    /// A bug; the log says more.
+    /// The database refuses an event; the log says more.
     #[error("usage could not be counted")]
     Failed,
+    /// The database refuses for a reason that is no event's, such as a broken disk or row, or a right that is missing; the log says more.
+    #[error("the database is not in order")]
+    Broken,
 }
 
 /// Command, idempotent: count these events of one tenant; replies with what became of each, in their order, after the commit.

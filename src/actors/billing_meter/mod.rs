@@ -89,15 +89,14 @@ impl BillingMeter {
         let context = Arc::clone(&self.context);
         let began = Instant::now();
         ctx.spawn(async move { settle::own(&context).await }, move |actor, (round, n_tenants), ctx| {
-            let cost = began.elapsed().min(TENANT_COST * n_tenants);
-            let wait = actor.wait_after(round, cost);
+            let wait = actor.wait_after(round, began.elapsed(), n_tenants);
             ctx.run_later(wait, Self::settle_own);
         });
     }
 
     /// Each tenant costs a transaction, so where many tenants are busy at once and cores are short, rounds come less often, and a round
     /// adds up more: counting calls must not cost what answering them needs.
-    fn wait_after(&mut self, round: Round, cost: Duration) -> Duration {
+    fn wait_after(&mut self, round: Round, length: Duration, n_tenants: u32) -> Duration {
         let every = Duration::from_millis(self.context.settings.metering.flush_ms);
         if round == Round::Failed {
             self.context.metrics.failed_rounds.inc();
@@ -109,7 +108,7 @@ impl BillingMeter {
             Duration::from_millis(1)
         } else {
             // Looked at after each round, so that the next one knows what was done since.
-            every.max(rest(self.cores.are_spare(), cost))
+            every.max(rest(self.cores.are_spare(), length, n_tenants))
         }
     }
 
@@ -147,9 +146,13 @@ impl BillingMeter {
     }
 }
 
-/// What a round of this cost is followed by at least. Cores that have nothing else to do may count half of the time.
-fn rest(cores_are_spare: bool, cost: Duration) -> Duration {
-    if cores_are_spare { cost } else { cost.saturating_mul(REST_FACTOR).min(MAX_REST) }
+/// What a round of this length is followed by at least. Cores that have nothing else to do may count half of the time, by the clock: the
+/// database may be on another machine, which has less to spare.
+fn rest(cores_are_spare: bool, length: Duration, n_tenants: u32) -> Duration {
+    if cores_are_spare {
+        return length.min(MAX_REST);
+    }
+    length.min(TENANT_COST * n_tenants).saturating_mul(REST_FACTOR).min(MAX_REST)
 }
 
 impl ChildActor for BillingMeter {
@@ -214,9 +217,10 @@ mod tests {
 
     #[test]
     fn a_round_of_many_tenants_is_followed_soon_where_cores_are_spare_and_late_where_they_are_not() {
-        let of = |n_tenants| TENANT_COST * n_tenants;
-        assert_eq!(rest(true, of(100)), Duration::from_millis(200));
-        assert_eq!(rest(false, of(100)), Duration::from_millis(3_800));
-        assert_eq!(rest(false, of(10_000)), MAX_REST);
+        let second = Duration::from_secs(1);
+        assert_eq!(rest(true, second, 100), second);
+        assert_eq!(rest(false, second, 100), Duration::from_millis(3_800));
+        assert_eq!(rest(false, second / 10, 100), Duration::from_millis(1_900));
+        assert_eq!(rest(false, 60 * second, 10_000), MAX_REST);
     }
 }

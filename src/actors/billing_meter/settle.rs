@@ -134,6 +134,33 @@ struct Settled {
     unsettled: BTreeSet<usize>,
     /// Events that never will be, as lines for people.
     rejected: Vec<(usize, String)>,
+    /// Events that the database refuses for a reason that is not theirs, the same way.
+    broken: Vec<(usize, String)>,
+    /// Something was counted.
+    has_counted: bool,
+}
+
+impl Settled {
+    fn and(mut self, part: Self) -> Self {
+        self.n_tenants = self.n_tenants.saturating_add(part.n_tenants);
+        self.unsettled.extend(part.unsettled);
+        self.rejected.extend(part.rejected);
+        self.broken.extend(part.broken);
+        self.has_counted |= part.has_counted;
+        self
+    }
+
+    /// What nobody's usage can be counted for waits until somebody has put it right. Where others' is counted it is one tenant's rows,
+    /// and its events are set aside: segments hold all tenants' events, and would wait for this one for ever.
+    fn decided(mut self) -> Self {
+        let broken = std::mem::take(&mut self.broken);
+        if self.has_counted {
+            self.rejected.extend(broken);
+        } else {
+            self.unsettled.extend(broken.into_iter().map(|(place, _)| place));
+        }
+        self
+    }
 }
 
 /// An event and the place of its segment.
@@ -148,12 +175,7 @@ async fn count(context: &MeterContext, segments: &[Segment]) -> Settled {
     }
     let work = by_tenant.into_iter().map(|(tenant, events)| count_tenant(context, tenant, events));
     let parts: Vec<Settled> = stream::iter(work).buffer_unordered(TENANTS_AT_ONCE).collect().await;
-    parts.into_iter().fold(Settled::default(), |mut all, part| {
-        all.n_tenants = all.n_tenants.saturating_add(part.n_tenants);
-        all.unsettled.extend(part.unsettled);
-        all.rejected.extend(part.rejected);
-        all
-    })
+    parts.into_iter().fold(Settled::default(), Settled::and).decided()
 }
 
 async fn count_tenant(context: &MeterContext, tenant: TenantId, events: Vec<Placed>) -> Settled {
@@ -161,6 +183,7 @@ async fn count_tenant(context: &MeterContext, tenant: TenantId, events: Vec<Plac
     for chunk in events.chunks(EVENTS_AT_ONCE) {
         match count_chunk(context, tenant, chunk).await {
             Ok(answers) => {
+                settled.has_counted |= !answers.iter().all(|answer| matches!(answer, UsageAnswer::Rejected(_)));
                 for ((place, event), answer) in chunk.iter().zip(answers) {
                     let reason = match answer {
                         UsageAnswer::Accepted | UsageAnswer::Duplicate => continue,
@@ -169,6 +192,11 @@ async fn count_tenant(context: &MeterContext, tenant: TenantId, events: Vec<Plac
                     };
                     settled.rejected.push((*place, rejected_line(tenant, event, &reason)));
                 }
+            }
+            Err(RecordUsageError::Broken) => {
+                let why = "the database refused this tenant's usage and counted that of others; see the log";
+                let lines = chunk.iter().map(|(place, event)| (*place, rejected_line(tenant, event, why)));
+                settled.broken.extend(lines);
             }
             Err(_not_now) => settled.unsettled.extend(chunk.iter().map(|(place, _)| *place)),
         }
@@ -195,7 +223,11 @@ async fn count_chunk(
                     Err(RecordUsageError::Failed | RecordUsageError::Gone) => {
                         UsageAnswer::Rejected("the database refused it; see the log".to_owned())
                     }
-                    Err(later @ (RecordUsageError::Overloaded | RecordUsageError::Unavailable)) => return Err(later),
+                    Err(
+                        later @ (RecordUsageError::Overloaded
+                        | RecordUsageError::Unavailable
+                        | RecordUsageError::Broken),
+                    ) => return Err(later),
                 });
             }
             Ok(answers)

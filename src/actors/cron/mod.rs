@@ -151,7 +151,8 @@ impl Handle<RunJob> for CronActor {
                 },
             };
             responder.reply(());
-            if message.go.await.is_err() {
+            // Longer, and its lease might be over before it begins.
+            if !matches!(tokio::time::timeout(run::LONGEST_WORD, message.go).await, Ok(Ok(()))) {
                 return Some(run::call_off(&db, slot, held).await);
             }
             run::run_held(&db, &job, slot, true, held).await

@@ -13,6 +13,8 @@ use crate::db::{Db, DbError, SystemReason, SystemTx};
 
 /// For so long a run is nobody else's. A process that dies holds a job up for this long at most.
 const LEASE: Duration = Duration::from_secs(30);
+/// Longest wait for the word that a run by hand may begin.
+pub(super) const LONGEST_WORD: Duration = Duration::from_secs(10);
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 

@@ -133,6 +133,11 @@ async fn change(
         let before = scim_users::find(tx, id).await?.ok_or_else(ScimError::not_found)?;
         if_match.check(before.version)?;
         let (was, wish) = (Wish::read(before.settable())?, wish(&before)?);
+        let names = names_of(&user, &[&was, &wish]);
+        if !wish.is_active {
+            // Also if nothing changes: the address that somebody signs in with may have become another since they were switched off.
+            standing::record_departure(tx, &names).await?;
+        }
         if wish == was {
             return Ok((desk.user_found(&before, false), Ended::default()));
         }
@@ -142,10 +147,6 @@ async fn change(
         let detail =
             json!({ "user_name": wish.user_name, "external_id": wish.external_id, "changed": changed(&was, &wish) });
         audit::insert(tx, &desk.changer.event("scim.user.update", target(id), detail)).await?;
-        let names = names_of(&user, &[&was, &wish]);
-        if !wish.is_active {
-            standing::record_departure(tx, &names).await?;
-        }
         let ended = match (was.is_active, wish.is_active) {
             (true, false) => switch_off(tx, desk, &user, &able).await?,
             (false, true) => {

@@ -19,7 +19,6 @@ use crate::db::{
 use crate::domain::audit::{AuditActor, AuditSource};
 use crate::domain::ids::{CheckoutId, CollectionId, InvoiceId, PaymentEventId, TenantId};
 use crate::domain::stripe::facts::default_card;
-use crate::domain::subscription::Stage;
 
 /// Facts that are followed in one go.
 const FACTS: i64 = 100;
@@ -83,7 +82,7 @@ impl Desk {
         &self,
         tenant: TenantId,
         fact: &PaymentEventRow,
-        work: impl AsyncFnOnce(&mut TenantTx) -> Result<(), DbError>,
+        work: impl AsyncFnOnce(&mut TenantTx) -> Result<(), PaymentError>,
     ) -> Result<(), PaymentError> {
         let id = PaymentEventId::from(fact.id);
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
@@ -132,7 +131,7 @@ impl Desk {
                 let invoice = issue(tx, &self.settings, &new).await?;
                 pay(tx, &self.settings, invoice, paid_at, reference, stripe()).await?;
             }
-            stripe_customers::set_payment_method(tx, &card, customer).await
+            Ok(stripe_customers::set_payment_method(tx, &card, customer).await?)
         })
         .await
     }
@@ -213,29 +212,64 @@ impl Desk {
 
     /// Somebody ended Stripe's subscription there, by hand or on the portal: so does ours end.
     async fn follow_end(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
-        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let customer = stripe_customers::find(&mut tx).await?;
-        let last_change = subscription_rows::find_last_change(&mut tx).await?;
-        tx.finish();
-        let customer = customer.filter(|customer| customer.subscription_id.as_ref() == Some(&fact.object_id));
-        let Some(customer) = customer else { return self.note_followed(tenant, fact, async |_tx| Ok(())).await };
-        if fact.detail.get("status").and_then(Value::as_str) == Some("canceled") {
-            let seconds = fact.detail.get("ended_at").and_then(Value::as_i64);
-            let ended_at = seconds.and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or(fact.occurred_at);
+        self.change_due(tenant).await?;
+        if fact.detail.get("status").and_then(Value::as_str) != Some("canceled") {
+            if is_ending(&fact.detail) {
+                self.follow_ending(tenant, &fact.object_id).await?;
+            }
+            return self.note_followed(tenant, fact, async |_tx| Ok(())).await;
+        }
+        let seconds = fact.detail.get("ended_at").and_then(Value::as_i64);
+        let ended_at = seconds.and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or(fact.occurred_at);
+        self.note_followed(tenant, fact, async |tx| {
+            tenants::lock_plan(tx).await?;
+            let customer = stripe_customers::find(tx).await?;
+            if customer.is_none_or(|customer| customer.subscription_id.as_ref() != Some(&fact.object_id)) {
+                return Ok(());
+            }
             // What was agreed after that end is agreed: another subscription begins for it. Stripe tells whole seconds, so a
             // change in the same second counts as one before the end.
-            let changed_at = last_change.unwrap_or(ended_at);
+            let changed_at = subscription_rows::find_last_change(tx).await?.unwrap_or(ended_at);
             if changed_at.timestamp() <= ended_at.timestamp() {
-                self.end_ours(tenant, false, ended_at.max(changed_at).min(clock::now())).await?;
+                self.end_ours(tx, false, ended_at.max(changed_at).min(clock::now())).await?;
             }
-            let ended = async |tx: &mut TenantTx| stripe_customers::end_subscription(tx, &fact.object_id).await;
-            return self.note_followed(tenant, fact, ended).await;
+            Ok(stripe_customers::end_subscription(tx, &fact.object_id).await?)
+        })
+        .await
+    }
+
+    /// It was said that theirs is to end: if it still is, and nobody here wanted that, ours ends with its period.
+    async fn follow_ending(&self, tenant: TenantId, subscription: &str) -> Result<(), PaymentError> {
+        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
+        let customer = stripe_customers::find(&mut tx).await?;
+        let ours = subscription_rows::find(&mut tx).await?;
+        tx.finish();
+        let is_followed = |theirs: &Option<String>| theirs.as_deref() == Some(subscription);
+        let (Some(customer), Some(ours)) = (customer, ours) else { return Ok(()) };
+        if customer.is_ending || !is_followed(&customer.subscription_id) {
+            return Ok(());
         }
-        if is_ending(&fact.detail) && !customer.is_ending {
-            self.end_ours(tenant, true, clock::now()).await?;
-            return self.note_followed(tenant, fact, async |tx| stripe_customers::set_ending(tx, true).await).await;
+        let theirs = self.fetch(&format!("/v1/subscriptions/{subscription}")).await?;
+        if theirs.as_ref().is_some_and(is_ending) {
+            self.end_with_theirs(tenant, ours.revision).await?;
         }
-        self.note_followed(tenant, fact, async |_tx| Ok(())).await
+        Ok(())
+    }
+
+    /// Ends ours with its period, as somebody had theirs end, together with noting that this is known; nothing if either is not what
+    /// it was: what was wanted here after theirs was looked at is made so there, and theirs is looked at anew then.
+    pub(super) async fn end_with_theirs(&self, tenant: TenantId, seen: i64) -> Result<(), PaymentError> {
+        self.change_due(tenant).await?;
+        let mut tx = TenantTx::begin(&self.db, tenant).await?;
+        tenants::lock_plan(&mut tx).await?;
+        let ours = subscription_rows::lock(&mut tx).await?;
+        let customer = stripe_customers::find(&mut tx).await?;
+        let is_as_seen = ours.is_some_and(|ours| ours.revision == seen);
+        if is_as_seen && customer.is_some_and(|customer| !customer.is_ending) {
+            self.end_ours(&mut tx, true, clock::now()).await?;
+            stripe_customers::set_ending(&mut tx, true).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// The tenant chose another card on the portal: that one is charged if another subscription begins.
@@ -260,34 +294,31 @@ impl Desk {
 
     /// Somebody deleted the customer there, and with it its card and its subscription, whichever of these is told first.
     async fn follow_loss(&self, tenant: TenantId, fact: &PaymentEventRow) -> Result<(), PaymentError> {
-        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let customer = stripe_customers::find(&mut tx).await?;
-        tx.finish();
-        let customer = customer.filter(|customer| customer.customer_id == fact.object_id);
-        if customer.is_some_and(|customer| customer.subscription_id.is_some()) {
-            self.end_ours(tenant, false, clock::now()).await?;
-        }
-        self.note_followed(tenant, fact, async |tx| stripe_customers::set_gone(tx, &fact.object_id).await).await
+        self.change_due(tenant).await?;
+        self.note_followed(tenant, fact, async |tx| {
+            tenants::lock_plan(tx).await?;
+            let customer = stripe_customers::find(tx).await?;
+            let customer = customer.filter(|customer| customer.customer_id == fact.object_id);
+            if customer.is_some_and(|customer| customer.subscription_id.is_some()) {
+                self.end_ours(tx, false, clock::now()).await?;
+            }
+            Ok(stripe_customers::set_gone(tx, &fact.object_id).await?)
+        })
+        .await
     }
 
-    /// Ends ours, with its period or at a moment.
-    pub(super) async fn end_ours(
-        &self,
-        tenant: TenantId,
-        at_period_end: bool,
-        at: DateTime<Utc>,
-    ) -> Result<(), PaymentError> {
-        // What was to end by now has ended by itself.
+    /// What was to end by now has ended by itself.
+    async fn change_due(&self, tenant: TenantId) -> Result<(), PaymentError> {
         due::change_due_of(&self.db, &self.settings, tenant, clock::now()).await?;
-        let mut tx = TenantTx::begin_read(&self.db, tenant).await?;
-        let ours = subscription_rows::find(&mut tx).await?;
-        tx.finish();
-        let Some(ours) = ours.filter(|ours| ours.stage() != Stage::Ended) else { return Ok(()) };
-        let (By { actor, source }, seen) = (stripe(), ours.revision);
-        let (db, settings) = (&self.db, &self.settings);
-        match subscriptions::cancel(db, settings, tenant, at_period_end, at, seen, actor, source).await {
+        Ok(())
+    }
+
+    /// Ends ours, with its period or at a moment, in a transaction that also notes why.
+    async fn end_ours(&self, tx: &mut TenantTx, at_period_end: bool, at: DateTime<Utc>) -> Result<(), PaymentError> {
+        let By { actor, source } = stripe();
+        match subscriptions::cancel_within(tx, &self.settings, at_period_end, at, None, actor, source).await {
             Ok(_) => {
-                tracing::info!(tenant.id = %tenant, at_period_end, %at, "a subscription was ended at Stripe");
+                tracing::info!(tenant.id = %tx.tenant(), at_period_end, %at, "a subscription ends, as it does at Stripe");
                 Ok(())
             }
             Err(SubscribeError::NothingToCancel) => Ok(()),

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::books::is_ending;
 use super::{CatalogueItem, Desk, Ends, PaymentError, SubscriptionChange, text};
 use crate::actors::subscriptions;
-use crate::clock;
 use crate::db::stripe_customers::StripeCustomerRow;
 use crate::db::{TenantTx, stripe_customers, subscriptions as rows, tenants};
 use crate::domain::ids::TenantId;
@@ -173,8 +172,7 @@ impl Desk {
         let is_ending = is_ending(theirs);
         if is_ending && !customer.is_ending && !wanted.is_ending {
             // Somebody had it end there, and nobody has told yet.
-            self.end_ours(tenant, true, clock::now()).await?;
-            self.note_ending(tenant, true).await?;
+            self.end_with_theirs(tenant, wanted.revision).await?;
             return Ok(false);
         }
         let mut there: Vec<(String, String)> = Vec::new();
@@ -192,10 +190,14 @@ impl Desk {
         }
         let removed: Vec<String> = spare.map(|(id, _)| id).collect();
         if items.is_empty() && removed.is_empty() && is_ending == wanted.is_ending {
-            self.note_ending(tenant, is_ending).await?;
+            self.note_ending(tenant, wanted).await?;
             return Ok(true);
         }
-        self.note_ending(tenant, wanted.is_ending).await?;
+        // That theirs ends is known to be our wish from before it is made to until after it is not any more: who finds it ending in
+        // between takes that for nobody else's.
+        if wanted.is_ending && !self.note_ending(tenant, wanted).await? {
+            return Ok(false);
+        }
         let change = SubscriptionChange {
             subscription: id.to_owned(),
             items,
@@ -208,12 +210,21 @@ impl Desk {
             key: wanted.revision.to_string(),
         };
         self.change_subscription(tenant, &change).await?;
+        if !wanted.is_ending {
+            self.note_ending(tenant, wanted).await?;
+        }
         Ok(false)
     }
 
-    async fn note_ending(&self, tenant: TenantId, is_ending: bool) -> Result<(), PaymentError> {
+    /// Notes whether theirs is to end; false, and nothing is noted, if ours was changed meanwhile.
+    async fn note_ending(&self, tenant: TenantId, wanted: &Wanted) -> Result<bool, PaymentError> {
         let mut tx = TenantTx::begin(&self.db, tenant).await?;
-        stripe_customers::set_ending(&mut tx, is_ending).await?;
-        Ok(tx.commit().await?)
+        tenants::lock_plan(&mut tx).await?;
+        let is_wanted = rows::lock(&mut tx).await?.is_some_and(|now| now.revision == wanted.revision);
+        if is_wanted {
+            stripe_customers::set_ending(&mut tx, wanted.is_ending).await?;
+        }
+        tx.commit().await?;
+        Ok(is_wanted)
     }
 }

@@ -33,23 +33,41 @@ pub async fn cancel(
     actor: AuditActor,
     source: AuditSource,
 ) -> Result<Outcome, SubscribeError> {
-    // As exact as the database is: what is answered is what is stored.
-    let (at, doer) = (at.trunc_subsecs(6), Doer { actor, source });
     change_due_of(db, settings, tenant, clock::now()).await?;
     let mut tx = TenantTx::begin(db, tenant).await?;
-    let Locked { tenant, subscription: before } = lock(&mut tx, settings).await?;
+    let outcome = cancel_within(&mut tx, settings, at_period_end, at, Some(seen), actor, source).await?;
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// [`cancel`] within a transaction that does more; without `seen`, whatever the subscription is by now. What is due is not changed
+/// before.
+///
+/// # Errors
+/// As [`cancel`].
+pub async fn cancel_within(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    at_period_end: bool,
+    at: DateTime<Utc>,
+    seen: Option<i64>,
+    actor: AuditActor,
+    source: AuditSource,
+) -> Result<Outcome, SubscribeError> {
+    // As exact as the database is: what is answered is what is stored.
+    let (at, doer) = (at.trunc_subsecs(6), Doer { actor, source });
+    let Locked { tenant, subscription: before } = lock(tx, settings).await?;
     let is_scheduled = before.scheduled.as_ref().is_some_and(|scheduled| scheduled.is_end);
     if before.stage() == Stage::Ended || (at_period_end && is_scheduled) {
-        tx.finish();
         return Ok(Outcome { subscription: before, config_version: None });
     }
     if before.terms.monthly_minor() == 0 {
         return Err(SubscribeError::NothingToCancel);
     }
-    if seen != before.revision {
+    if seen.is_some_and(|seen| seen != before.revision) {
         return Err(SubscribeError::Changed);
     }
-    let at = after_last_change(&mut tx, at).await?;
+    let at = after_last_change(tx, at).await?;
     let (left, figures) = what_is_left(settings, &before);
     let ends_at = if at_period_end { paid_until(&before, at) } else { at };
     let after = if at_period_end {
@@ -58,15 +76,14 @@ pub async fn cancel(
     } else {
         end(&before, left.clone(), figures, at)
     };
-    let (after, config_version) = write(&mut tx, &before, after).await?;
+    let (after, config_version) = write(tx, &before, after).await?;
     if !at_period_end {
         let change = Change { after: after.clone(), credit_minor: 0, charge_minor: 0 };
-        write_terms(&mut tx, settings, ChangeKind::Cancel, &before, &change, at).await?;
+        write_terms(tx, settings, ChangeKind::Cancel, &before, &change, at).await?;
     }
     let detail = json!({ "from": in_short(&before.terms), "to": in_short(&left), "ends_at": ends_at });
-    note(&mut tx, &doer, "subscription.cancel", &after, detail).await?;
-    announce(&mut tx, settings, &tenant, &before, &after).await?;
-    tx.commit().await?;
+    note(tx, &doer, "subscription.cancel", &after, detail).await?;
+    announce(tx, settings, &tenant, &before, &after).await?;
     Ok(Outcome { subscription: after, config_version: Some(config_version) })
 }
 

@@ -12,7 +12,7 @@ mod wish;
 mod write;
 
 pub use begin::begin;
-pub use cancel::cancel;
+pub use cancel::{cancel, cancel_within};
 pub use change::change;
 pub use order::{fulfil, order, title};
 pub use wish::{By, ChangeWish, Preview, preview};

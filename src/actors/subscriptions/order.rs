@@ -110,7 +110,8 @@ async fn correct(tx: &mut TenantTx, order: &Order, due_minor: i64, revision: i64
     if difference != 0 {
         let item = NewPendingItem {
             key: format!("order:{revision}"),
-            kind: PendingKind::OneOff,
+            // What is due for the rest of the period, so a coupon of the period is for it, too.
+            kind: if difference < 0 { PendingKind::ProrationCredit } else { PendingKind::ProrationCharge },
             description: "Difference to what was paid when subscribing".to_owned(),
             amount_minor: difference,
             currency: order.currency.clone(),

@@ -1,6 +1,6 @@
 //! What somebody wants, as terms with prices.
 
-use chrono::{DateTime, Months, Utc};
+use chrono::{DateTime, Months, SubsecRound as _, Utc};
 
 use super::SubscribeError;
 use crate::config::Settings;
@@ -142,5 +142,5 @@ fn coupon(
     let starts_at = Period::containing(at).start;
     let ends_at = starts_at.checked_add_months(Months::new(coupon.months)).ok_or(SubscribeError::UnknownCoupon)?;
     let discount = coupon.discount().ok_or(SubscribeError::UnknownCoupon)?;
-    Ok(Some(HeldCoupon { code: code.to_owned(), discount, starts_at, ends_at }))
+    Ok(Some(HeldCoupon { code: code.to_owned(), discount, starts_at, taken_at: Some(at.trunc_subsecs(6)), ends_at }))
 }

@@ -19,7 +19,7 @@ use crate::db::{Db, DbError, SystemReason, SystemTx};
 use crate::domain::ids::TenantId;
 use crate::domain::period::Period;
 
-/// Longest look: a database whose machine has vanished never answers, and its connection is closed with the look.
+/// Longest look: a database whose machine has vanished never answers.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
 /// Polls for the hub's listeners.

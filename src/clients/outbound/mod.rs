@@ -33,9 +33,10 @@ const MAX_ANSWER: usize = 512 << 10;
 const MAX_EXCHANGES: usize = 64;
 /// Exchanges for one tenant at once: whoever knows a connection has its provider called, and a tenant that names many slow ones must
 /// not keep the people of others out.
-const MAX_FOR_TENANT: usize = 16;
-/// Exchanges with one host at once: one that is slow must not take the places of the others.
-const MAX_FOR_HOST: usize = 8;
+const MAX_FOR_TENANT: usize = 8;
+/// Exchanges with one host at once: one that is slow must not take the places of the others. Several tenants' worth, because many
+/// share the large providers.
+const MAX_FOR_HOST: usize = 32;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
@@ -196,7 +197,7 @@ impl TenantOutbound {
     pub async fn call(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
         let Self { outbound, tenant } = self;
         let target = outbound.target(request.uri())?;
-        let _place = outbound.places.take(*tenant, &target.host).ok_or(OutboundError::Busy)?;
+        let _place = outbound.places.take(*tenant, &target.host, target.port).ok_or(OutboundError::Busy)?;
         tokio::time::timeout(outbound.deadline, outbound.exchange(target, request))
             .await
             .unwrap_or_else(|_elapsed| Err(OutboundError::TimedOut))

@@ -101,11 +101,10 @@ fn check_seller(billing: &BillingSettings, mistakes: &mut Vec<String>) {
                 .to_owned(),
         ),
     }
-    expect(seller.iban.is_empty() || is_iban(&seller.iban), mistakes, || {
-        format!(
-            "billing.seller.iban: found {:?}, expected an IBAN without spaces and with right check digits",
-            seller.iban
-        )
+    // Documents leave spaces out.
+    let iban: String = seller.iban.chars().filter(|c| !c.is_whitespace()).collect();
+    expect(iban.is_empty() || is_iban(&iban), mistakes, || {
+        format!("billing.seller.iban: found {:?}, expected an IBAN with right check digits", seller.iban)
     });
     let texts = [
         ("legal_name", &seller.legal_name),

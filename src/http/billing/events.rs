@@ -176,11 +176,16 @@ struct Said {
     dims: BTreeMap<String, String>,
 }
 
-/// The names of an event, by which it is answered.
+/// The name of an event, by which it is answered.
 #[derive(Deserialize)]
-struct Names {
+struct Name {
     id: String,
-    /// Only CloudEvents have one.
+}
+
+/// The names of a CloudEvent.
+#[derive(Deserialize)]
+struct CloudNames {
+    id: String,
     #[serde(default)]
     source: String,
 }
@@ -226,7 +231,7 @@ fn native(event: &RawValue) -> Result<Posted, FieldError> {
         Ok(EventRequest { id, meter, quantity, occurred_at, dims }) => {
             Posted { id, source, said: Ok(Said { meter, quantity, occurred_at, dims }) }
         }
-        Err(error) => Posted { id: parse_part::<Names>(event)?.id, source, said: Err(in_words(error)) },
+        Err(error) => Posted { id: parse_part::<Name>(event)?.id, source, said: Err(in_words(error)) },
     })
 }
 
@@ -238,7 +243,7 @@ fn cloud(event: &RawValue) -> Result<Posted, FieldError> {
             (id, source, if specversion == "1.0" { Ok(said) } else { Err("specversion: must be 1.0".to_owned()) })
         }
         Err(error) => {
-            let Names { id, source } = parse_part(event)?;
+            let CloudNames { id, source } = parse_part(event)?;
             (id, source, Err(in_words(error)))
         }
     };

@@ -216,7 +216,7 @@ impl From<RecordUsageError> for Problem {
             RecordUsageError::Overloaded => overloaded(&error),
             RecordUsageError::Unavailable => unavailable(&error),
             RecordUsageError::Gone => Self::new(&kinds::UNKNOWN_TENANT, "the tenant is gone"),
-            RecordUsageError::Failed => internal(&error),
+            RecordUsageError::Failed | RecordUsageError::Broken => internal(&error),
         }
     }
 }
