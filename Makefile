@@ -25,7 +25,7 @@ scim-check: ## have scim2-tester check a server of its own: every check must suc
 fuzz: ## send made-up requests from the OpenAPI document to a server of its own (ARGS=100: so many for each operation)
 	@scripts/schemathesis.sh $(ARGS)
 
-saml-fuzz: ## change SAML responses at random for a while, with libFuzzer if it is here (ARGS=600: for so many seconds)
+saml-fuzz: ## change SAML responses and metadata at random with libFuzzer (ARGS=600: for so many seconds each)
 	@scripts/saml-fuzz.sh $(ARGS)
 
 bench: ## measure against the alternatives on this machine; writes docs/benchmarks.md
